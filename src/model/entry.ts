@@ -1,0 +1,92 @@
+/**
+ * One path as observed on a filesystem, and what of it must be equal on both sides.
+ *
+ * Not a change and not an operation: an entry says what was seen, when it was seen.
+ */
+import type {Digest} from './digest.ts';
+import type {Name} from './path.ts';
+import type {VersionVector} from './version.ts';
+
+export const ENTRY_TYPES = ['file', 'dir', 'symlink', 'fifo', 'socket', 'block', 'char'] as const;
+export type EntryType = (typeof ENTRY_TYPES)[number];
+
+/** Types that this version carries; the others are in the format and become problems. */
+export const CARRIED_TYPES: readonly EntryType[] = ['file', 'dir', 'symlink'];
+
+/** A point in time of a filesystem: whole seconds since the epoch (may be negative) and 0..999,999,999 ns. */
+export interface FileTime {
+  s: number;
+  ns: number;
+}
+
+/** What statx(2) says. `ino` above 2^53 loses its low bits: it is a hint that birth time, size and mtime confirm. */
+export interface Stat {
+  type: EntryType;
+  /** Permission bits, 0..0o7777. */
+  mode: number;
+  uid: number;
+  gid: number;
+  sizeBytes: number;
+  /** Bytes allocated; less than `sizeBytes` means holes or inline data. */
+  allocatedBytes: number;
+  mtime: FileTime;
+  ctime: FileTime;
+  /** Birth time; 0/0 where the filesystem has none. */
+  btime: FileTime;
+  ino: number;
+  nlink: number;
+  /** Device number of a block or character device: major * 2^32 + minor; else 0. */
+  rdev: number;
+  /** Mount the entry is on (statx STATX_MNT_ID); 0 on kernels without it. */
+  mountId: number;
+}
+
+/** What travels and must be equal: permissions, owner, modification time. */
+export interface Meta {
+  mode: number;
+  uid: number;
+  gid: number;
+  mtime: FileTime;
+}
+
+/** One entry of a volume's state. */
+export interface Entry extends Stat {
+  name: Name;
+  /** Content digest of a file; undefined while its bytes were not read since they last changed. */
+  content: Digest | undefined;
+  /** Target of a symlink as a byte string; '' for every other type. */
+  linkTarget: string;
+  /** A directory that could not be read whole: it equals nothing and nothing below it is deleted. */
+  isIncomplete: boolean;
+  /** Local sequence number of the last change that was noticed here. */
+  seq: number;
+  version: VersionVector;
+}
+
+export function sameTime(a: FileTime, b: FileTime): boolean {
+  return a.s === b.s && a.ns === b.ns;
+}
+
+export function sameMeta(a: Meta, b: Meta): boolean {
+  return a.mode === b.mode && a.uid === b.uid && a.gid === b.gid && sameTime(a.mtime, b.mtime);
+}
+
+export function metaOf(entry: Meta): Meta {
+  return {mode: entry.mode, uid: entry.uid, gid: entry.gid, mtime: entry.mtime};
+}
+
+/** Whether an entry may be unread since `before`: equal means its bytes can be trusted to be those that were read. */
+export function isUntouched(before: Stat, now: Stat): boolean {
+  return (
+    before.type === now.type &&
+    before.ino === now.ino &&
+    before.sizeBytes === now.sizeBytes &&
+    sameTime(before.mtime, now.mtime) &&
+    sameTime(before.ctime, now.ctime)
+  );
+}
+
+/** Whether both are one inode: number and birth time, so that a reused number is not taken for a rename. */
+export function sameInode(a: Stat, b: Stat): boolean {
+  return a.ino === b.ino && a.type === b.type && sameTime(a.btime, b.btime);
+}

@@ -1,0 +1,37 @@
+/**
+ * What the source asks the target to do, one path at a time, and what the target answers.
+ *
+ * Invariant: an operation names everything it needs; applying it twice gives the same tree.
+ */
+import type {Digest} from './digest.ts';
+import type {EntryType, Meta} from './entry.ts';
+import type {RelPath} from './path.ts';
+import type {ProblemCode} from './problem.ts';
+
+/** Where the bytes of a file come from. */
+export type ContentSource =
+  | {from: 'inline'; bytes: Buffer}
+  /** Staged before by transfer number, outside any batch. */
+  | {from: 'staged'; transfer: number}
+  /** A file that the target already holds with this very content digest. */
+  | {from: 'copy'; path: RelPath};
+
+export type Op =
+  | {kind: 'make-dir'; path: RelPath; meta: Meta}
+  | {kind: 'put-file'; path: RelPath; meta: Meta; sizeBytes: number; content: Digest; source: ContentSource}
+  | {kind: 'put-symlink'; path: RelPath; meta: Meta; target: string}
+  /** `path` becomes another name of the file at `to`. */
+  | {kind: 'link'; path: RelPath; to: RelPath}
+  | {kind: 'set-meta'; path: RelPath; type: EntryType; meta: Meta}
+  /** `content` is what the file at `path` must hold for the rename to be right; undefined for other types. */
+  | {kind: 'rename'; path: RelPath; to: RelPath; type: EntryType; content: Digest | undefined}
+  | {kind: 'delete'; path: RelPath; type: EntryType};
+
+export type OpKind = Op['kind'];
+
+export type OpResult = {status: 'done'} | {status: 'failed'; code: ProblemCode; message: string};
+
+/** Inline bytes an operation carries, for byte credits and statistics. */
+export function inlineBytesOf(op: Op): number {
+  return op.kind === 'put-file' && op.source.from === 'inline' ? op.source.bytes.length : 0;
+}

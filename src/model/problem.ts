@@ -1,0 +1,58 @@
+/**
+ * One path that could not be synchronised, with the reason. Trouble with a path is data, not an error.
+ */
+import type {RelPath} from './path.ts';
+
+export const PROBLEM_CODES = [
+  'unreadable', // EACCES, EIO … on the source
+  'unwritable', // EACCES, EROFS, EIO … on the target
+  'changing', // changes faster than it can be read
+  'vanished', // gone between scan and read
+  'not-carried', // a type or attribute that this version does not carry
+  'no-space',
+  'too-long', // name or path too long for the target
+  'not-empty', // a directory that still holds ignored or foreign entries
+  'base-changed', // what the operation builds on is not there (any more): planned again
+  'parent-missing',
+  'corrupt', // bytes that do not have their digest
+  'mount', // a mount point inside the volume
+  'too-deep',
+  'owner-refused', // not root: the owner cannot be set
+  'links-refused', // the filesystem's limit of hard links, or none at all
+  'refused', // by the receiver's policy
+  'internal',
+] as const;
+export type ProblemCode = (typeof PROBLEM_CODES)[number];
+
+/** Whether a later try may succeed without anybody doing something. */
+export const IS_TRANSIENT: Record<ProblemCode, boolean> = {
+  unreadable: true,
+  unwritable: true,
+  changing: true,
+  vanished: true,
+  'not-carried': false,
+  'no-space': true,
+  'too-long': false,
+  'not-empty': false,
+  'base-changed': true,
+  'parent-missing': true,
+  corrupt: true,
+  mount: false,
+  'too-deep': false,
+  'owner-refused': false,
+  'links-refused': false,
+  refused: false,
+  internal: true,
+};
+
+export interface Problem {
+  path: RelPath;
+  code: ProblemCode;
+  /** One sentence: what happened and what to do. */
+  message: string;
+  side: 'source' | 'target';
+  firstSeenMs: number;
+  lastSeenMs: number;
+  /** When it is tried again; undefined where only a change of the path can help. */
+  nextTryMs: number | undefined;
+}

@@ -1,0 +1,132 @@
+/**
+ * A tree as digests: what two agents exchange to find where they differ, and how those digests are made.
+ *
+ * A directory's entries hang in a trie by SHA-256(name), fan-out 256, a node is split when it holds more than 256
+ * entries. A leaf node's digest is over the canonical bytes of its entries in key order, an inner node's over the
+ * digests of its children; a directory's own entry holds the digest of its trie's root. So a change costs the depth.
+ *
+ * Invariant: what is unknown (unread content, an incomplete directory) never makes equal digests.
+ */
+import {createHash} from 'node:crypto';
+import {sha256, TREE_DIGEST_VERSION, type Digest} from './digest.ts';
+import {ENTRY_TYPES, type EntryType, type Meta} from './entry.ts';
+import {bytesOf, type Name} from './path.ts';
+import type {View} from './view.ts';
+
+export const TRIE_FANOUT = 256;
+export const TRIE_LEAF_COUNT_MAX = 256;
+/** A name's key has this many bytes; a leaf at this depth is not split further. */
+export const TRIE_DEPTH_MAX = 6;
+
+/** The part of an entry that two sides compare. */
+export interface TreeEntry {
+  name: Name;
+  type: EntryType;
+  meta: Meta;
+  sizeBytes: number;
+  /** Files: undefined while unread. */
+  content: Digest | undefined;
+  linkTarget: string;
+  /** Directories: digest of their trie's root; undefined for other types. */
+  subtree: Digest | undefined;
+  /** Directories: entries below them (all levels, without themselves); 0 for other types. */
+  count: number;
+  isIncomplete: boolean;
+}
+
+export interface TrieChild {
+  /** The next byte of the key. */
+  index: number;
+  digest: Digest;
+  /** Entries below, through all levels of directories. */
+  count: number;
+}
+
+/** One node of a directory's trie. */
+export type TreeNode =
+  | {kind: 'absent'}
+  | {kind: 'inner'; digest: Digest; count: number; children: TrieChild[]}
+  | {kind: 'leaf'; digest: Digest; count: number; entries: TreeEntry[]};
+
+/** Which side makes a digest: each marks what it does not know in its own way, so that two unknowns differ. */
+export type Side = 'source' | 'target';
+
+/** First 6 bytes of SHA-256(name) as a number below 2^48: the name's place in its directory's trie. */
+export function nameKey(name: Name): number {
+  return sha256(bytesOf(name)).readUIntBE(0, 6);
+}
+
+/** The byte of a key at a depth of the trie, 0 first. */
+export function keyByte(key: number, depth: number): number {
+  return Math.floor(key / 2 ** (8 * (TRIE_DEPTH_MAX - 1 - depth))) % 256;
+}
+
+/** The keys below a prefix of the trie, as a half-open range. */
+export function keyRange(prefix: Uint8Array): {from: number; to: number} {
+  let from = 0;
+  for (const byte of prefix) from = from * 256 + byte;
+  const span = 2 ** (8 * (TRIE_DEPTH_MAX - prefix.length));
+  return {from: from * span, to: (from + 1) * span};
+}
+
+/**
+ * The bytes of one entry that its node's digest covers, in a view.
+ * Layout: u16 name length, name, u8 type, u16 mode, u32 uid, u32 gid, i64 mtime s, u32 mtime ns, then by type:
+ * file u64 size + 32 content, symlink u32 length + target, dir 32 subtree, device u64 rdev (not carried yet).
+ */
+export function entryDigestBytes(entry: TreeEntry, view: View, side: Side): Buffer {
+  const name = bytesOf(entry.name);
+  const tail = tailBytes(entry, side);
+  const bytes = Buffer.allocUnsafe(2 + name.length + 23 + tail.length);
+  let at = bytes.writeUInt16BE(name.length, 0);
+  at += name.copy(bytes, at);
+  at = bytes.writeUInt8(ENTRY_TYPES.indexOf(entry.type), at);
+  // A symlink has no permissions of its own on Linux.
+  at = bytes.writeUInt16BE(entry.type === 'symlink' ? 0o777 : entry.meta.mode, at);
+  at = bytes.writeUInt32BE(view.owners ? entry.meta.uid : 0, at);
+  at = bytes.writeUInt32BE(view.owners ? entry.meta.gid : 0, at);
+  at = bytes.writeInt32BE(Math.floor(entry.meta.mtime.s / 2 ** 32), at);
+  at = bytes.writeUInt32BE(entry.meta.mtime.s >>> 0, at);
+  at = bytes.writeUInt32BE(inPrecision(entry.meta.mtime.ns, view.timePrecisionNs), at);
+  tail.copy(bytes, at);
+  return bytes;
+}
+
+/** Nanoseconds cut to a view's precision (1 to 1,000,000,000). */
+export function inPrecision(ns: number, precisionNs: number): number {
+  return ns - (ns % precisionNs);
+}
+
+function tailBytes(entry: TreeEntry, side: Side): Buffer {
+  const unknown = Buffer.alloc(32, side === 'source' ? 0x00 : 0xff);
+  switch (entry.type) {
+    case 'file': {
+      const tail = Buffer.alloc(40);
+      tail.writeUIntBE(entry.sizeBytes, 2, 6);
+      (entry.content ?? unknown).copy(tail, 8);
+      return tail;
+    }
+    case 'symlink':
+      return bytesOf(entry.linkTarget);
+    case 'dir':
+      return entry.isIncomplete || entry.subtree === undefined ? unknown : entry.subtree;
+    default:
+      return Buffer.alloc(0);
+  }
+}
+
+/** Digest of a leaf node from its entries' bytes in key order (then name order). Empty: the digest of no entry. */
+export function leafNodeDigest(entryBytes: Iterable<Buffer>): Digest {
+  const sum = createHash('sha256').update(Buffer.from([TREE_DIGEST_VERSION, 0]));
+  for (const bytes of entryBytes) sum.update(bytes);
+  return sum.digest();
+}
+
+/** Digest of an inner node from its children in index order. */
+export function innerNodeDigest(children: readonly TrieChild[]): Digest {
+  const sum = createHash('sha256').update(Buffer.from([TREE_DIGEST_VERSION, 1]));
+  for (const child of children) sum.update(Buffer.from([child.index])).update(child.digest);
+  return sum.digest();
+}
+
+export const EMPTY_TREE: Digest = leafNodeDigest([]);

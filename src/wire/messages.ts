@@ -1,0 +1,121 @@
+/**
+ * The messages two agents exchange. Their bytes are in `PROTOCOL.md`, made and read by `codec.ts`. Pure.
+ *
+ * Every message but the session ones carries `link`, so that one connection serves many volumes. `request` numbers
+ * are chosen by the asker and unique among its open requests of a link.
+ */
+import type {Digest} from '../model/digest.ts';
+import type {Op, OpResult} from '../model/op.ts';
+import type {RelPath} from '../model/path.ts';
+import type {ProblemCode} from '../model/problem.ts';
+import type {TreeNode} from '../model/tree.ts';
+import type {View} from '../model/view.ts';
+
+/** Copy from the base file, or literal bytes. Ranges are within the file's bytes; a leaf's ops build it front to back. */
+export type LeafOp = {kind: 'copy'; baseOffset: number; sizeBytes: number} | {kind: 'literal'; bytes: Buffer};
+
+export interface LeafDelta {
+  /** Digest of the leaf after the ops: each leaf is verified alone. */
+  digest: Digest;
+  ops: LeafOp[];
+}
+
+/** One piece of a signature: consecutive delta blocks of the base. */
+export interface SignatureRows {
+  blockBytes: number;
+  sizeBytes: number;
+  blockIndexFirst: number;
+  /** One u32 per block, little-endian; empty where only strong sums were asked for. */
+  weak: Buffer;
+  /** One u64 per block, little-endian. */
+  strong: Buffer;
+  isLast: boolean;
+}
+
+export type Message =
+  // Session
+  | {kind: 'hello'; versionMin: number; versionMax: number; features: string[]; name: string; instance: Buffer}
+  | {kind: 'ping'; nonce: number}
+  | {kind: 'pong'; nonce: number}
+  | {kind: 'credit'; bytes: number}
+  | {kind: 'fault'; code: string; message: string}
+  | {kind: 'bye'; reason: string}
+  // Link
+  | {
+      kind: 'open-link';
+      link: number;
+      volume: string;
+      mode: 'mirror';
+      epoch: number;
+      ackedSeq: number;
+      view: View;
+      viewDigest: Digest;
+      isDryRun: boolean;
+      isDurable: boolean;
+      /** Deletes that the operator confirmed beyond the guards; 0 for none. */
+      confirmedDeletes: number;
+    }
+  | {
+      kind: 'link-opened';
+      link: number;
+      epoch: number;
+      timePrecisionNs: number;
+      /** Digest of the target's tree in the view. */
+      rootDigest: Digest;
+      entryCount: number;
+      /** Random number of the target's state: another one means that state was lost or replaced. */
+      stateId: Buffer;
+    }
+  | {kind: 'link-refused'; link: number; code: string; message: string; count: number; limit: number}
+  // Compare
+  | {kind: 'list-nodes'; link: number; request: number; nodes: {path: RelPath; prefix: Buffer}[]}
+  | {kind: 'node-listing'; link: number; request: number; nodes: TreeNode[]}
+  | {kind: 'hash-files'; link: number; request: number; paths: RelPath[]}
+  | {kind: 'file-digests'; link: number; request: number; digests: (Digest | undefined)[]}
+  | {kind: 'list-groups'; link: number; request: number; after: number}
+  /** Hard-link groups of the target: each a sorted list of paths. `next` is 0 at the end. */
+  | {kind: 'group-listing'; link: number; request: number; groups: RelPath[][]; next: number}
+  // Signature of a file the target holds
+  | {
+      kind: 'ask-signature';
+      link: number;
+      request: number;
+      path: RelPath;
+      content: Digest;
+      blockBytes: number;
+      seed: Buffer;
+    }
+  | {kind: 'signature'; link: number; request: number; rows: SignatureRows}
+  | {kind: 'no-signature'; link: number; request: number; code: ProblemCode; message: string}
+  // Changes
+  | {kind: 'batch'; link: number; batch: number; seq: number; ops: Op[]}
+  | {kind: 'batch-result'; link: number; batch: number; results: OpResult[]}
+  // Large files, staged outside batches
+  | {
+      kind: 'file-start';
+      link: number;
+      transfer: number;
+      path: RelPath;
+      sizeBytes: number;
+      /** The file that copy ops refer to, or undefined when all is literal. */
+      base: {path: RelPath; content: Digest} | undefined;
+    }
+  | {kind: 'file-leaves'; link: number; transfer: number; leafIndexFirst: number; leaves: LeafDelta[]}
+  | {kind: 'file-end'; link: number; transfer: number; content: Digest}
+  | {kind: 'file-abort'; link: number; transfer: number}
+  | {kind: 'leaf-rejected'; link: number; transfer: number; leafIndex: number; isBaseChanged: boolean}
+  | {kind: 'file-staged'; link: number; transfer: number; result: OpResult}
+  // Proof
+  | {kind: 'cut'; link: number; cut: number; seq: number; rootDigest: Digest; groupsDigest: Digest}
+  | {
+      kind: 'cut-result';
+      link: number;
+      cut: number;
+      rootDigest: Digest;
+      groupsDigest: Digest;
+      entryCount: number;
+      isDurable: boolean;
+    };
+
+export type MessageKind = Message['kind'];
+export type MessageOf<K extends MessageKind> = Extract<Message, {kind: K}>;
