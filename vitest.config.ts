@@ -1,5 +1,16 @@
 import {defineConfig} from 'vitest/config';
 
 export default defineConfig({
-  test: {include: ['test/**/*.test.ts'], pool: 'forks', testTimeout: 30_000, maxWorkers: 2},
+  test: {
+    include: ['test/**/*.test.ts'],
+    pool: 'forks',
+    maxWorkers: 2,
+    testTimeout: 30_000,
+    globalSetup: ['test/global-setup.ts'],
+    reporters: ['default', './test/summary-reporter.ts'],
+    env: {
+      TOWLINE_TEST_RUN: String(process.pid), // names the temporary folders of this run
+      PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`, // mkfs and mount, also where a user's PATH lacks them
+    },
+  },
 });

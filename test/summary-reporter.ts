@@ -1,0 +1,49 @@
+/**
+ * Prints, as the last line of a run, `N passed, N failed`, and before it every skipped test with its reason.
+ *
+ * A file that could not be loaded and an error outside of a test count as one failure each, so that the line never
+ * looks better than the run was. With `CI` set a skipped test is a failure.
+ */
+import type {Reporter, SerializedError, TestCase, TestModule} from 'vitest/node';
+import './needs.ts'; // declares `skipReason`
+
+export interface Summary {
+  passed: number;
+  failed: number;
+  /** `file > title: reason`, one line a test. */
+  skipped: string[];
+}
+
+/** Counts every test of a run, and every error that belongs to no test. */
+export function summarise(modules: readonly TestModule[], errors: readonly SerializedError[], isCi: boolean): Summary {
+  const summary: Summary = {passed: 0, failed: errors.length, skipped: []};
+  for (const module of modules) {
+    summary.failed += module.errors().length;
+    for (const suite of module.children.allSuites()) summary.failed += suite.errors().length;
+    for (const test of module.children.allTests()) countTest(summary, test, isCi);
+  }
+  return summary;
+}
+
+function countTest(summary: Summary, test: TestCase, isCi: boolean): void {
+  const result = test.result();
+  if (result.state === 'passed') {
+    summary.passed++;
+  } else if (result.state === 'skipped') {
+    const reason = test.meta().skipReason ?? result.note ?? 'no reason given';
+    summary.skipped.push(`${test.module.relativeModuleId} > ${test.fullName}: ${reason}`);
+    if (isCi) summary.failed++;
+  } else {
+    summary.failed++; // `pending`: the run ended before the test did
+  }
+}
+
+export default class SummaryReporter implements Reporter {
+  onTestRunEnd(modules: readonly TestModule[], errors: readonly SerializedError[]): void {
+    const isCi = !['', '0', 'false'].includes(process.env['CI'] ?? '');
+    const {passed, failed, skipped} = summarise(modules, errors, isCi);
+    for (const line of skipped) console.log(`${isCi ? 'skipped, which fails in CI' : 'skipped'}: ${line}`);
+    console.log(`${passed} passed, ${failed} failed`);
+    if (failed > 0) process.exitCode = 1;
+  }
+}
