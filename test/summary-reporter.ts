@@ -5,7 +5,6 @@
  * looks better than the run was. With `CI` set a skipped test is a failure.
  */
 import type {Reporter, SerializedError, TestCase, TestModule} from 'vitest/node';
-import './needs.ts'; // declares `skipReason`
 
 export interface Summary {
   passed: number;
