@@ -1,0 +1,82 @@
+/**
+ * The second wall: for the length of a job, a volume is the whole world of one worker thread.
+ *
+ * The first wall (beneath.ts, the *at calls) must hold without it. Held descriptors stay usable inside; paths of the host,
+ * `/proc` and imports are not, so everything is loaded before. Root and working directory are the thread's own from the
+ * constructor on (unshare(2), CLONE_FS), so only synchronous calls made on this thread are jailed.
+ *
+ * Invariant: between jobs the thread rests in an empty folder, so that nothing keeps a volume busy.
+ */
+import {isMainThread} from 'node:worker_threads';
+import {invariant} from '../base/errors.ts';
+import {ownFdsDir} from './files.ts';
+import {checked, chroot, errno, fail, fchdir, putText, umask, unshare} from './libc.ts';
+import {EPERM} from './linux-error.ts';
+
+const CLONE_FS = 0x200;
+
+export class Jail {
+  /** False without the right to chroot: jobs then run behind the first wall alone. */
+  readonly isActive: boolean;
+  readonly #restingFd: number;
+  #isInside = false;
+
+  /**
+   * Changes the calling thread for good: umask 0, and where it may, its root is now the resting folder.
+   * @param restingFd an empty directory, best one already removed; held by the caller as long as the jail
+   * @throws TowlineError BUG on the main thread, which shares its root with libuv's pool
+   */
+  constructor(restingFd: number) {
+    invariant(!isMainThread, 'the main thread was to be jailed');
+    invariant(ownFdsDir() >= 0, 'no way to reopen descriptors inside a jail');
+    this.#restingFd = restingFd;
+    checked(unshare(CLONE_FS), 'unshare');
+    umask(0);
+    this.isActive = this.#mayRest();
+  }
+
+  /** @param rootFd of the volume's root; may be O_PATH */
+  enter(rootFd: number): void {
+    invariant(!this.#isInside, 'a jail was entered twice');
+    if (this.isActive) {
+      try {
+        moveTo(rootFd);
+      } catch (error) {
+        moveTo(this.#restingFd); // between the two calls the working directory is the volume already
+        throw error;
+      }
+    }
+    this.#isInside = true;
+  }
+
+  /** Goes to rest. A failure leaves the thread in the volume: the worker must end then. */
+  leave(): void {
+    invariant(this.#isInside, 'a jail was left twice');
+    this.#isInside = false;
+    if (this.isActive) moveTo(this.#restingFd);
+  }
+
+  /** Runs a synchronous job with the volume as root. */
+  run<T>(rootFd: number, job: () => T): T {
+    this.enter(rootFd);
+    try {
+      const result = job();
+      invariant(!(result instanceof Promise), 'a jailed job was asynchronous');
+      return result;
+    } finally {
+      this.leave();
+    }
+  }
+
+  #mayRest(): boolean {
+    checked(fchdir(this.#restingFd), 'fchdir');
+    if (chroot(putText('.')) >= 0) return true;
+    return errno() === EPERM ? false : fail('chroot');
+  }
+}
+
+/** A directory outside of the present root is fine: fchdir(2) goes by descriptor, and `.` is where it went. */
+function moveTo(dirFd: number): void {
+  checked(fchdir(dirFd), 'fchdir');
+  checked(chroot(putText('.')), 'chroot');
+}

@@ -1,0 +1,26 @@
+/**
+ * Making bytes durable. A failed call means they may be lost: writing them anew is the only cure, not a second fsync.
+ */
+import {fdatasync, fsync, syncfs, syncFileRange, uninterrupted} from './libc.ts';
+
+/** A file with its metadata, or a directory with its names. */
+export function syncFd(fd: number): void {
+  uninterrupted('fsync', () => fsync(fd));
+}
+
+/** A file's bytes and its size, without times. */
+export function syncDataFd(fd: number): void {
+  uninterrupted('fdatasync', () => fdatasync(fd));
+}
+
+/** The whole filesystem, neighbours included. Tells only of failures since `fd` was opened. */
+export function syncFilesystem(fd: number): void {
+  uninterrupted('syncfs', () => syncfs(fd));
+}
+
+const SYNC_FILE_RANGE_WRITE = 2;
+
+/** Starts writing a range to disk and returns: a later fsync finds less to do. Nothing is durable by this. */
+export function startWriteback(fd: number, offset: number, lengthBytes: number): void {
+  uninterrupted('sync_file_range', () => syncFileRange(fd, offset, lengthBytes, SYNC_FILE_RANGE_WRITE));
+}
