@@ -9,7 +9,7 @@ import {constants} from 'node:fs';
 import {invariant} from '../base/errors.ts';
 import {splitPath, type RelPath} from '../model/path.ts';
 import {openDirAt} from './directories.ts';
-import {closeFd} from './files.ts';
+import {closeFd} from './open-fd.ts';
 import {errno, O_CLOEXEC, putText, scratch, syscall, SYS_OPENAT2} from './libc.ts';
 import {EAGAIN, EINTR, ELOOP, ENOSYS, ENOTDIR, EPERM, EXDEV, LinuxError} from './linux-error.ts';
 import {statFd} from './stat.ts';

@@ -1,10 +1,9 @@
 /**
- * Files and names: opening, reading, writing, linking, renaming. One component relative to a held directory.
+ * Files and names: reading, writing, linking, renaming, cloning. One component relative to a held directory.
  *
- * Not for paths of volumes (beneath.ts). Moving bytes inside the kernel is at the end.
- * Invariant: O_CLOEXEC and O_NONBLOCK always, a symlink never followed, and only regular files are opened to be read.
+ * Not for paths of volumes (beneath.ts). Invariant: only regular files are opened to be read, and no symlink is followed.
  */
-import {constants, openSync} from 'node:fs';
+import {constants} from 'node:fs';
 import {invariant} from '../base/errors.ts';
 import type {Stat} from '../model/entry.ts';
 import type {Name} from '../model/path.ts';
@@ -13,7 +12,6 @@ import {
   AT_EMPTY_PATH,
   AT_SYMLINK_FOLLOW,
   checked,
-  close,
   copyFileRange,
   EMPTY_TEXT,
   errno,
@@ -24,10 +22,7 @@ import {
   linkat,
   lseek,
   mkfifoat,
-  O_CLOEXEC,
-  O_PATH,
   O_TMPFILE_BIT,
-  openat,
   pread,
   putName,
   putSecondName,
@@ -56,42 +51,8 @@ import {
   isLinuxError,
   LinuxError,
 } from './linux-error.ts';
+import {closeFd, holdAt, openAt, ownFdsDir, reopen} from './open-fd.ts';
 import {statFd} from './stat.ts';
-
-const ALWAYS = constants.O_NOFOLLOW | O_CLOEXEC | constants.O_NONBLOCK | constants.O_NOCTTY;
-
-// The way to reopen what is held as O_PATH, opened before any jail. Through Node, which closes it with its worker.
-const ownFds = openSync('/proc/self/fd', constants.O_RDONLY | constants.O_DIRECTORY);
-
-/** The directory of this process's descriptors, for calls that take a directory and the name `String(fd)`. */
-export function ownFdsDir(): number {
-  return ownFds;
-}
-
-/**
- * @param flags of open(2); O_NOFOLLOW, O_CLOEXEC, O_NONBLOCK and O_NOCTTY are added
- * @param mode of a new file, before the umask
- * @throws LinuxError ELOOP for a symlink, ENXIO for a FIFO opened to write, …
- */
-export function openAt(dirFd: number, name: Name, flags: number, mode = 0): number {
-  return checked(openat(dirFd, putName(name), flags | ALWAYS, mode), 'openat');
-}
-
-/** Holds any entry without opening it: no device or FIFO notices, a symlink is held itself. */
-export function holdAt(dirFd: number, name: Name): number {
-  return openAt(dirFd, name, O_PATH);
-}
-
-/** Opens for real what is held, whatever its name is by now. Works inside a jail. */
-export function reopen(fd: number, flags: number): number {
-  const following = (flags | ALWAYS) & ~constants.O_NOFOLLOW;
-  return checked(openat(ownFds, putName(String(fd)), following, 0), 'openat');
-}
-
-/** Never repeated: after EINTR the number is free, and may be another's already. */
-export function closeFd(fd: number): void {
-  if (close(fd) < 0 && errno() !== EINTR) fail('close');
-}
 
 /** A new file without a name in `dirFd`'s filesystem, to read and write; `linkFdAt` names it. */
 export function openTmp(dirFd: number, mode: number): number {

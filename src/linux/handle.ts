@@ -4,7 +4,7 @@
  * Invariant: nobody sees the number after it was closed, so a reused number never means the wrong file.
  */
 import {invariant} from '../base/errors.ts';
-import {closeFd} from './files.ts';
+import {closeFd} from './open-fd.ts';
 
 export class Handle implements Disposable {
   readonly #fd: number;

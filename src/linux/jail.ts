@@ -9,7 +9,7 @@
  */
 import {isMainThread} from 'node:worker_threads';
 import {invariant} from '../base/errors.ts';
-import {ownFdsDir} from './files.ts';
+import {ownFdsDir} from './open-fd.ts';
 import {checked, chroot, errno, fail, fchdir, putText, umask, unshare} from './libc.ts';
 import {EPERM} from './linux-error.ts';
 

@@ -5,7 +5,7 @@
  */
 import type {FileTime} from '../model/entry.ts';
 import type {Name} from '../model/path.ts';
-import {closeFd, holdAt, ownFdsDir} from './files.ts';
+import {closeFd, holdAt, ownFdsDir} from './open-fd.ts';
 import {
   AT_SYMLINK_NOFOLLOW,
   checked,

@@ -1,0 +1,55 @@
+/**
+ * Opening, holding, reopening and closing descriptors. Every descriptor of this folder begins and ends here.
+ *
+ * Descriptors opened here are closed here, and Node's by Node: its workers keep a list of their own.
+ * Invariant: O_CLOEXEC always; a volume's entry is one component below a held directory, no symlink is followed, and
+ * nothing waits (FIFO) or becomes a controlling terminal.
+ */
+import {constants, openSync} from 'node:fs';
+import type {Name} from '../model/path.ts';
+import {AT_FDCWD, checked, close, errno, fail, O_CLOEXEC, O_PATH, openat, putName, putText} from './libc.ts';
+import {EINTR} from './linux-error.ts';
+
+const ALWAYS = constants.O_NOFOLLOW | O_CLOEXEC | constants.O_NONBLOCK | constants.O_NOCTTY;
+
+// The way to reopen what is held as O_PATH, opened before any jail. Through Node, which closes it with its worker.
+const ownFds = openSync('/proc/self/fd', constants.O_RDONLY | constants.O_DIRECTORY);
+
+/** The directory of this process's descriptors, for calls that take a directory and the name `String(fd)`. */
+export function ownFdsDir(): number {
+  return ownFds;
+}
+
+/**
+ * @param flags of open(2); O_NOFOLLOW, O_CLOEXEC, O_NONBLOCK and O_NOCTTY are added
+ * @param mode of a new file, before the umask
+ * @throws LinuxError ELOOP for a symlink, ENXIO for a FIFO opened to write, …
+ */
+export function openAt(dirFd: number, name: Name, flags: number, mode = 0): number {
+  return checked(openat(dirFd, putName(name), flags | ALWAYS, mode), 'openat');
+}
+
+/** Holds any entry without opening it: no device or FIFO notices, a symlink is held itself. */
+export function holdAt(dirFd: number, name: Name): number {
+  return openAt(dirFd, name, O_PATH);
+}
+
+/** Opens for real what is held, whatever its name is by now. Works inside a jail. */
+export function reopen(fd: number, flags: number): number {
+  const following = (flags | ALWAYS) & ~constants.O_NOFOLLOW;
+  return checked(openat(ownFds, putName(String(fd)), following, 0), 'openat');
+}
+
+/**
+ * The directory at an operator's own address; symlinks are followed.
+ * @param path absolute, as a byte string
+ */
+export function openDirPath(path: string): number {
+  const flags = constants.O_RDONLY | constants.O_DIRECTORY | O_CLOEXEC;
+  return checked(openat(AT_FDCWD, putText(path), flags, 0), 'openat');
+}
+
+/** Never repeated: after EINTR the number is free, and may be another's already. */
+export function closeFd(fd: number): void {
+  if (close(fd) < 0 && errno() !== EINTR) fail('close');
+}
