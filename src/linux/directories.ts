@@ -22,7 +22,7 @@ import {
   SYS_GETDENTS64,
   unlinkat,
 } from './libc.ts';
-import {openAt} from './files.ts';
+import {openAt} from './open-fd.ts';
 
 const LISTING_BYTES = 64 * 1024; // some 2,000 names a call; more measured no faster
 const SPARE_LISTINGS_MAX = 4;
