@@ -41,8 +41,11 @@ export default class SummaryReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], errors: readonly SerializedError[]): void {
     const isCi = !['', '0', 'false'].includes(process.env['CI'] ?? '');
     const {passed, failed, skipped} = summarise(modules, errors, isCi);
-    for (const line of skipped) console.log(`${isCi ? 'skipped, which fails in CI' : 'skipped'}: ${line}`);
-    console.log(`${passed} passed, ${failed} failed`);
     if (failed > 0) process.exitCode = 1;
+    // At the exit, because the other reporter still prints the failures after its own `onTestRunEnd`.
+    process.once('exit', () => {
+      for (const line of skipped) console.log(`${isCi ? 'skipped, which fails in CI' : 'skipped'}: ${line}`);
+      console.log(`${passed} passed, ${failed} failed`);
+    });
   }
 }
