@@ -1,7 +1,7 @@
 /**
- * Files and names: reading, writing, linking, renaming, cloning. One component relative to a held directory.
+ * Files and names: reading, writing, linking, renaming. One component relative to a held directory.
  *
- * Not for paths of volumes (beneath.ts). Invariant: only regular files are opened to be read, and no symlink is followed.
+ * Not for paths of volumes (beneath.ts), nor for clones and holes (extents.ts). Invariant: only regular files are opened to be read, and no symlink is followed.
  */
 import {constants} from 'node:fs';
 import {invariant} from '../base/errors.ts';
@@ -12,15 +12,11 @@ import {
   AT_EMPTY_PATH,
   AT_SYMLINK_FOLLOW,
   checked,
-  copyFileRange,
   EMPTY_TEXT,
   errno,
   fail,
-  fallocate,
   ftruncate,
-  ioctl,
   linkat,
-  lseek,
   mkfifoat,
   O_TMPFILE_BIT,
   pread,
@@ -35,22 +31,7 @@ import {
   uninterrupted,
   unlinkat,
 } from './libc.ts';
-import {
-  EACCES,
-  EINTR,
-  EINVAL,
-  ELOOP,
-  ENOENT,
-  ENOSYS,
-  ENOTSUP,
-  ENOTTY,
-  ENXIO,
-  EPERM,
-  ETXTBSY,
-  EXDEV,
-  isLinuxError,
-  LinuxError,
-} from './linux-error.ts';
+import {EACCES, EINVAL, ELOOP, ENOENT, EPERM, isLinuxError, LinuxError} from './linux-error.ts';
 import {closeFd, holdAt, openAt, ownFdsDir, reopen} from './open-fd.ts';
 import {statFd} from './stat.ts';
 
@@ -150,7 +131,7 @@ export function renameAt(fromDirFd: number, fromName: Name, toDirFd: number, toN
   checked(renameat2(fromDirFd, putName(fromName), toDirFd, putSecondName(toName), flags), 'renameat2');
 }
 
-/** @param target any byte string of 1 to 4,095 bytes without NUL */
+/** @param target any byte string of 1 to 4,095 bytes without NUL; XFS takes 1,023, btrfs about 3,900 */
 export function symlinkAt(target: string, dirFd: number, name: Name): void {
   checked(symlinkat(putText(target), dirFd, putSecondName(name)), 'symlinkat');
 }
@@ -166,109 +147,4 @@ export function readlinkAt(dirFd: number, name: Name): string {
 /** @param mode before the umask */
 export function makeFifoAt(dirFd: number, name: Name, mode: number): void {
   checked(mkfifoat(dirFd, putName(name), mode), 'mkfifoat');
-}
-
-const FICLONE = 0x40049409;
-const FICLONERANGE = 0x4020940d;
-const SEEK_DATA = 3;
-const SEEK_HOLE = 4;
-const FALLOC_KEEP_SIZE = 1;
-const FALLOC_PUNCH_HOLE = 2;
-const UNSUPPORTED = [EINVAL, ENOSYS, ENOTSUP, ENOTTY, EPERM, ETXTBSY, EXDEV];
-
-const range = scratch(32);
-const COPY_BYTES = 256 * 1024;
-let copyBuffer: Buffer | undefined;
-
-/** Makes `fd` share all bytes of `fromFd` (reflink). False when this filesystem cannot. */
-export function clone(fd: number, fromFd: number): boolean {
-  return ioctl(fd, FICLONE, fromFd) >= 0 || cannot('FICLONE');
-}
-
-/** The same for a range; offsets and length in whole blocks of the filesystem, or `lengthBytes` 0 for "to the end". */
-export function cloneRange(
-  fd: number,
-  offset: number,
-  fromFd: number,
-  fromOffset: number,
-  lengthBytes: number,
-): boolean {
-  putU64(0, fromFd);
-  putU64(8, fromOffset);
-  putU64(16, lengthBytes);
-  putU64(24, offset);
-  return ioctl(fd, FICLONERANGE, range.address) >= 0 || cannot('FICLONERANGE');
-}
-
-/**
- * Copies bytes in the kernel (shared where the filesystem can), by read and write where that is refused.
- * @returns bytes copied; fewer than `lengthBytes` only where the source ends
- */
-export function copyRange(
-  fromFd: number,
-  fromOffset: number,
-  toFd: number,
-  toOffset: number,
-  lengthBytes: number,
-): number {
-  let done = 0;
-  while (done < lengthBytes) {
-    putU64(0, fromOffset + done);
-    putU64(8, toOffset + done);
-    const count = copyFileRange(fromFd, range.address, toFd, range.address + 8, lengthBytes - done, 0);
-    if (count < 0 && errno() !== EINTR) cannot('copy_file_range');
-    // Refused, or zero: the end of the source, or a filesystem that is wrong about it. Reading tells.
-    if (count === 0 || (count < 0 && errno() !== EINTR)) {
-      return done + copyByHand(fromFd, fromOffset + done, toFd, toOffset + done, lengthBytes - done);
-    }
-    done += Math.max(count, 0);
-  }
-  return done;
-}
-
-function copyByHand(fromFd: number, fromOffset: number, toFd: number, toOffset: number, lengthBytes: number): number {
-  const buffer = (copyBuffer ??= Buffer.allocUnsafeSlow(COPY_BYTES));
-  let done = 0;
-  while (done < lengthBytes) {
-    const count = readInto(fromFd, buffer, 0, Math.min(COPY_BYTES, lengthBytes - done), fromOffset + done);
-    if (count === 0) break;
-    writeFrom(toFd, buffer, 0, count, toOffset + done);
-    done += count;
-  }
-  return done;
-}
-
-/** Where the next hole begins at or after `offset`; the end of a file counts as one. -1 at or beyond the end. */
-export function nextHole(fd: number, offset: number): number {
-  return seek(fd, offset, SEEK_HOLE);
-}
-
-/** Where the next data begins at or after `offset`; -1 when only a hole follows. */
-export function nextData(fd: number, offset: number): number {
-  return seek(fd, offset, SEEK_DATA);
-}
-
-function seek(fd: number, offset: number, whence: number): number {
-  const found = lseek(fd, offset, whence);
-  if (found >= 0) return found;
-  return errno() === ENXIO ? -1 : fail('lseek');
-}
-
-/** Reserves space without changing the size. False when this filesystem cannot. ENOSPC throws. */
-export function reserve(fd: number, offset: number, lengthBytes: number): boolean {
-  return fallocate(fd, FALLOC_KEEP_SIZE, offset, lengthBytes) >= 0 || cannot('fallocate');
-}
-
-/** Makes a range a hole that reads as zeros. False when this filesystem cannot. */
-export function punchHole(fd: number, offset: number, lengthBytes: number): boolean {
-  return fallocate(fd, FALLOC_KEEP_SIZE | FALLOC_PUNCH_HOLE, offset, lengthBytes) >= 0 || cannot('fallocate');
-}
-
-function cannot(name: string): false {
-  return UNSUPPORTED.includes(errno()) ? false : fail(name);
-}
-
-function putU64(at: number, value: number): void {
-  range.bytes.writeUInt32LE(value % 2 ** 32, at);
-  range.bytes.writeUInt32LE(Math.floor(value / 2 ** 32), at + 4);
 }

@@ -16,7 +16,7 @@ import {
   putText,
   scratch,
 } from './libc.ts';
-import {ENODATA, ENOTSUP} from './linux-error.ts';
+import {ENODATA, ENOTSUP, ERANGE, LinuxError} from './linux-error.ts';
 
 export const XATTR_BYTES_MAX = 65_536; // XATTR_SIZE_MAX and XATTR_LIST_MAX of the kernel
 
@@ -37,7 +37,8 @@ export function listXattrs(fd: number): string[] {
 export function getXattr(fd: number, name: string, sizeBytesMax: number): Buffer | undefined {
   invariant(sizeBytesMax >= 0 && sizeBytesMax <= XATTR_BYTES_MAX, `${sizeBytesMax} bytes asked of an attribute`);
   const sizeBytes = fgetxattr(fd, putText(name), out.address, sizeBytesMax);
-  if (sizeBytes >= 0 && sizeBytes <= sizeBytesMax) return Buffer.from(out.bytes.subarray(0, sizeBytes));
+  if (sizeBytes > sizeBytesMax) throw new LinuxError('fgetxattr', ERANGE); // a limit of 0 asks for the size
+  if (sizeBytes >= 0) return Buffer.from(out.bytes.subarray(0, sizeBytes));
   return errno() === ENODATA || errno() === ENOTSUP ? undefined : fail('fgetxattr');
 }
 

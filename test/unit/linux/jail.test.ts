@@ -1,0 +1,107 @@
+import {execFileSync} from 'node:child_process';
+import {existsSync, mkdirSync, rmdirSync, statSync, symlinkSync, writeFileSync} from 'node:fs';
+import {access} from 'node:fs/promises';
+import {join} from 'node:path';
+import {Worker} from 'node:worker_threads';
+import {expect, onTestFinished, test} from 'vitest';
+import {Jail} from '../../../src/linux/jail.ts';
+import {openDirAt} from '../../../src/linux/directories.ts';
+import {closeFd, holdAt} from '../../../src/linux/open-fd.ts';
+import {codeOf} from './code-of.ts';
+import {held, isRoot, makeFolder, NOT_ROOT, type Folder} from './folder.ts';
+
+interface Seen {
+  isActive: boolean;
+  resting: object;
+  inside: object;
+  after: object;
+  failed: string;
+  refusals: object;
+}
+
+const NOTHING = {host: false, inside: 'ENOENT', absoluteLink: 'ENOENT', outwardLink: 'ENOENT', names: 0, proc: false};
+
+/** A volume with a link to the host, and a folder to rest in that has no name any more. */
+function makeRoot(folder: Folder): {path: string; restingFd: number} {
+  const path = join(folder.path, 'volume');
+  mkdirSync(path);
+  mkdirSync(join(folder.path, 'rest'));
+  const restingFd = held(holdAt(folder.fd, 'rest'));
+  rmdirSync(join(folder.path, 'rest'));
+  return {path, restingFd};
+}
+
+function fill(path: string): void {
+  writeFileSync(join(path, 'inside'), 'volume');
+  symlinkSync('/etc/passwd', join(path, 'link'));
+  symlinkSync('../../../../../../etc/passwd', join(path, 'outward'));
+}
+
+async function jailed(
+  rootFd: number,
+  restingFd: number,
+  whileInside: () => Promise<void>,
+): Promise<{seen: Seen; end: () => Promise<void>}> {
+  const gate = new Int32Array(new SharedArrayBuffer(8));
+  const worker = new Worker(new URL('./jail.worker.ts', import.meta.url), {workerData: {rootFd, restingFd, gate}});
+  const open = (index: number): void => {
+    Atomics.store(gate, index, 1);
+    Atomics.notify(gate, index);
+  };
+  const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+  const seen = await new Promise<Seen>((resolve, reject) => {
+    worker.once('error', reject);
+    worker.on('message', (message: {kind: string} & Seen) => {
+      if (message.kind === 'done') resolve(message);
+      else
+        whileInside()
+          .finally(() => open(0))
+          .catch(reject);
+    });
+  });
+  return {seen, end: () => (open(1), ended)};
+}
+
+test.skipIf(!isRoot)(
+  `a jailed thread sees its volume alone, and the main thread and its pool the host${NOT_ROOT}`,
+  async () => {
+    const folder = makeFolder();
+    const {path, restingFd} = makeRoot(folder);
+    fill(path);
+    const umaskBefore = process.umask();
+    const {seen, end} = await jailed(held(openDirAt(folder.fd, 'volume')), restingFd, async () => {
+      expect(existsSync('/etc/passwd')).toBe(true);
+      await access('/etc/passwd');
+      expect(existsSync(join(path, 'inside'))).toBe(true);
+    });
+    await end();
+    expect(seen).toMatchObject({isActive: true, resting: NOTHING, after: NOTHING, failed: 'JOB'});
+    expect(seen.inside).toEqual({...NOTHING, inside: 'none', names: 3, read: 'volume'});
+    expect(seen.refusals).toEqual({nested: 'BUG', asynchronous: 'BUG', closedRoot: 'EBADF'});
+    expect(statSync(join(path, 'made')).mode & 0o777).toBe(0o666); // umask 0 in there
+    expect(process.umask()).toBe(umaskBefore);
+  },
+);
+
+test.skipIf(!isRoot)(`a resting thread does not keep its volume from being unmounted${NOT_ROOT}`, async () => {
+  const folder = makeFolder();
+  const {path, restingFd} = makeRoot(folder);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'towline-test', path]);
+  onTestFinished(() => void codeOf(() => execFileSync('umount', ['-l', path], {stdio: 'ignore'})));
+  fill(path);
+  const rootFd = openDirAt(folder.fd, 'volume');
+  const umount = (): string => codeOf(() => execFileSync('umount', [path], {stdio: 'ignore'}));
+  let wasBusy = false;
+  const {end} = await jailed(rootFd, restingFd, () => {
+    wasBusy = umount() !== 'none';
+    return Promise.resolve();
+  });
+  closeFd(rootFd);
+  expect([wasBusy, umount()]).toEqual([true, 'none']);
+  await end();
+});
+
+test('the main thread is never jailed', () => {
+  const {fd} = makeFolder();
+  expect(codeOf(() => new Jail(fd))).toBe('BUG');
+});

@@ -1,0 +1,72 @@
+import {constants, mkdirSync, symlinkSync, writeFileSync} from 'node:fs';
+import {join} from 'node:path';
+import {expect, test} from 'vitest';
+import {makeFifoAt} from '../../../src/linux/files.ts';
+import {chmodAt, chmodFd, chownAt, chownFd, setTimeAt, setTimeFd} from '../../../src/linux/metadata.ts';
+import {openAt} from '../../../src/linux/open-fd.ts';
+import {startWriteback, syncDataFd, syncFd, syncFilesystem} from '../../../src/linux/sync.ts';
+import {statAt} from '../../../src/linux/stat.ts';
+import {codeOf} from './code-of.ts';
+import {held, isRoot, makeFolder, NOT_ROOT, type Folder} from './folder.ts';
+
+function folderWithLink(): Folder {
+  const folder = makeFolder();
+  writeFileSync(join(folder.path, 'file'), 'x', {mode: 0o600});
+  symlinkSync('file', join(folder.path, 'link'));
+  return folder;
+}
+
+test.each([
+  ['now', {s: 1_790_000_000, ns: 123_456_789}],
+  ['one ns before 1970', {s: -1, ns: 999_999_999}],
+  ['in 1901', {s: -(2 ** 31), ns: 0}],
+  ['in 2242', {s: 2 ** 33, ns: 1}],
+])('sets a modification time to the nanosecond: %s', (_, mtime) => {
+  const {fd} = folderWithLink();
+  setTimeAt(fd, 'file', mtime);
+  expect(statAt(fd, 'file').mtime).toEqual(mtime);
+  setTimeAt(fd, 'file', {s: 5, ns: 5});
+  setTimeFd(held(openAt(fd, 'file', constants.O_RDONLY)), mtime);
+  expect(statAt(fd, 'file').mtime).toEqual(mtime);
+});
+
+test('the time of a symlink is its own', () => {
+  const {fd} = folderWithLink();
+  const before = statAt(fd, 'file').mtime;
+  setTimeAt(fd, 'link', {s: 1, ns: 2});
+  expect([statAt(fd, 'link').mtime, statAt(fd, 'file').mtime]).toEqual([{s: 1, ns: 2}, before]);
+});
+
+test('permissions of a file, a directory and a FIFO are set by name; a symlink is refused, its target untouched', () => {
+  const {path, fd} = folderWithLink();
+  mkdirSync(join(path, 'dir'));
+  makeFifoAt(fd, 'fifo', 0o600);
+  for (const name of ['file', 'dir', 'fifo']) {
+    chmodAt(fd, name, 0o2750);
+    expect(statAt(fd, name).mode).toBe(0o2750);
+  }
+  chmodFd(held(openAt(fd, 'file', constants.O_RDONLY)), 0o4711);
+  expect(codeOf(() => chmodAt(fd, 'link', 0o777))).toBe('ENOTSUP');
+  expect(statAt(fd, 'file').mode).toBe(0o4711);
+  expect(codeOf(() => chmodAt(fd, 'missing', 0o777))).toBe('ENOENT');
+});
+
+test.skipIf(!isRoot)(`owners are set to any number, of a symlink itself${NOT_ROOT}`, () => {
+  const {fd} = folderWithLink();
+  chownAt(fd, 'link', 4_000_000_000, 70_000);
+  expect(statAt(fd, 'link')).toMatchObject({uid: 4_000_000_000, gid: 70_000});
+  expect(statAt(fd, 'file')).toMatchObject({uid: 0});
+  chownFd(held(openAt(fd, 'file', constants.O_RDONLY)), 5, 6);
+  expect(statAt(fd, 'file')).toMatchObject({uid: 5, gid: 6});
+});
+
+test('files, directories and filesystems are synced; a closed descriptor is told', () => {
+  const {fd} = folderWithLink();
+  const file = held(openAt(fd, 'file', constants.O_RDWR));
+  startWriteback(file, 0, 1);
+  syncDataFd(file);
+  syncFd(file);
+  syncFd(fd);
+  syncFilesystem(held(openAt(fd, '.', constants.O_RDONLY)));
+  for (const sync of [syncFd, syncDataFd, syncFilesystem]) expect(codeOf(() => sync(-1))).toBe('EBADF');
+});
