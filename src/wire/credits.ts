@@ -1,0 +1,125 @@
+/**
+ * Byte credits: what one side may send before the other has taken it in. Pure: counts, no queue and no socket.
+ *
+ * A connection has one window in each direction. The sender takes the size of a frame from its window before it sends
+ * one of the kinds below; the receiver gives back what it has applied, in pieces of a quarter of the window.
+ * Invariant: given credit + what is in flight + what waits at the receiver = the initial window.
+ */
+import assert from 'node:assert/strict';
+import {encodeBug, protocolFault} from './fault.ts';
+import {FRAME_BYTES_MAX} from './limits.ts';
+import type {MessageKind} from './messages.ts';
+
+/** Enough for 100 ms at 600 Mbit/s; both sides start with it, no message is needed. */
+export const CREDIT_BYTES_INITIAL = 8 * 1024 * 1024;
+/** No side may ever hold more, whatever window a later version negotiates. */
+export const CREDIT_BYTES_MAX = 64 * 1024 * 1024;
+const GRANT_SHARE = 1 / 4;
+
+assert.ok(CREDIT_BYTES_INITIAL <= CREDIT_BYTES_MAX);
+assert.ok(
+  CREDIT_BYTES_INITIAL * (1 - GRANT_SHARE) >= 2 * FRAME_BYTES_MAX,
+  'while the receiver saves up a grant, one frame can be in flight and one be queued: nobody waits for ever',
+);
+
+/** The kinds that carry data. All others are small or answer something; PROTOCOL.md says how many may be open. */
+export const COSTS_CREDIT: Record<MessageKind, boolean> = {
+  hello: false,
+  ping: false,
+  pong: false,
+  credit: false,
+  fault: false,
+  bye: false,
+  'open-link': false,
+  'link-opened': false,
+  'link-refused': false,
+  'list-nodes': false,
+  'node-listing': true,
+  'hash-files': false,
+  'file-digests': false,
+  'list-groups': false,
+  'group-listing': true,
+  'ask-signature': false,
+  signature: true,
+  'no-signature': false,
+  batch: true,
+  'batch-result': false,
+  'file-start': false,
+  'file-leaves': true,
+  'file-end': false,
+  'file-abort': false,
+  'leaf-rejected': false,
+  'file-staged': false,
+  cut: false,
+  'cut-result': false,
+};
+
+/** The sender's side of one direction. */
+export class CreditWindow {
+  readonly #windowBytes: number;
+  #availableBytes: number;
+
+  constructor(windowBytes: number = CREDIT_BYTES_INITIAL) {
+    this.#windowBytes = windowBytes;
+    this.#availableBytes = windowBytes;
+  }
+
+  get availableBytes(): number {
+    return this.#availableBytes;
+  }
+
+  /**
+   * Takes the credit for one frame if it is there.
+   * @throws BUG for a frame that no window will ever cover
+   */
+  take(bytes: number): boolean {
+    if (bytes > this.#windowBytes) throw encodeBug(`a frame of ${bytes} bytes beyond the whole window`);
+    if (bytes > this.#availableBytes) return false;
+    this.#availableBytes -= bytes;
+    return true;
+  }
+
+  /** Adds what the peer gave back. @throws PROTOCOL when that is more than was taken */
+  give(bytes: number): void {
+    const takenBytes = this.#windowBytes - this.#availableBytes;
+    if (!(bytes >= 1 && bytes <= takenBytes)) throw protocolFault('a credit', 'credit', bytes, `1 to ${takenBytes}`);
+    this.#availableBytes += bytes;
+  }
+}
+
+/** The receiver's side of one direction. */
+export class CreditGrant {
+  readonly #windowBytes: number;
+  #receivedBytes = 0;
+  #consumedBytes = 0;
+
+  constructor(windowBytes: number = CREDIT_BYTES_INITIAL) {
+    this.#windowBytes = windowBytes;
+  }
+
+  /** Bytes received and not yet consumed: what this side holds in memory for the peer. */
+  get waitingBytes(): number {
+    return this.#receivedBytes - this.#consumedBytes;
+  }
+
+  /** A frame that costs credit came in. @throws PROTOCOL when the peer had no credit for it */
+  received(bytes: number): void {
+    const leftBytes = this.#windowBytes - this.#receivedBytes;
+    if (bytes > leftBytes) throw protocolFault('a frame', 'bytes beyond the credit given', bytes, leftBytes);
+    this.#receivedBytes += bytes;
+  }
+
+  /**
+   * A frame was worked off and its memory is free.
+   * @returns what to give back in a `credit` message now; 0 while it is less than a quarter of the window
+   */
+  consumed(bytes: number): number {
+    this.#consumedBytes += bytes;
+    if (this.#consumedBytes > this.#receivedBytes) throw encodeBug('the giving back of bytes that never came');
+    if (this.#consumedBytes < this.#windowBytes * GRANT_SHARE) return 0;
+    const grantBytes = this.#consumedBytes;
+    this.#receivedBytes -= grantBytes;
+    this.#consumedBytes = 0;
+    return grantBytes;
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * Fields that several messages share, each with its writer and its reader side by side.
+ */
+import {DIGEST_BYTES, type Digest} from '../model/digest.ts';
+import type {Meta} from '../model/entry.ts';
+import type {OpResult} from '../model/op.ts';
+import {byCode, PROBLEM_CODE, TYPE_CODE} from './codes.ts';
+import {encodeBug} from './fault.ts';
+import {EXTENSIONS_MAX, MODE_MAX, NS_MAX, OWNER_MAX, SIZE_BYTES_MAX} from './limits.ts';
+import type {MessageKind, MessageOf} from './messages.ts';
+import type {Reader} from './reader.ts';
+import type {Writer} from './writer.ts';
+
+/** How one kind of message is written behind the header, and read back. */
+export interface MessageCodec<K extends MessageKind> {
+  write: (writer: Writer, message: MessageOf<K>) => void;
+  /** @param link from the header. @throws PROTOCOL */
+  read: (reader: Reader, link: number) => MessageOf<K>;
+}
+
+export const TYPE_OF_CODE = byCode(TYPE_CODE);
+export const PROBLEM_OF_CODE = byCode(PROBLEM_CODE);
+
+/** Extensions with this bit may be skipped by a reader that does not know them. */
+export const EXTENSION_IGNORABLE = 0x8000;
+const EXTENSION_BYTES_MIN = 6;
+
+export function writeDigest(writer: Writer, digest: Digest): void {
+  writer.fixed(digest, DIGEST_BYTES);
+}
+
+export function readDigest(reader: Reader): Digest {
+  return reader.bytes(DIGEST_BYTES);
+}
+
+/** u8 presence, then 32 bytes if present. */
+export function writeOptionalDigest(writer: Writer, digest: Digest | undefined): void {
+  writer.flag(digest !== undefined);
+  if (digest !== undefined) writeDigest(writer, digest);
+}
+
+export function readOptionalDigest(reader: Reader): Digest | undefined {
+  return reader.flag('presence of a digest') ? readDigest(reader) : undefined;
+}
+
+export function writeSize(writer: Writer, sizeBytes: number): void {
+  if (sizeBytes > SIZE_BYTES_MAX) throw encodeBug(`a size of ${sizeBytes} bytes`);
+  writer.u64(sizeBytes);
+}
+
+export function readSize(reader: Reader): number {
+  return reader.within('size', reader.u64('size'), 0, SIZE_BYTES_MAX);
+}
+
+/** 22 bytes: u16 mode, u32 uid, u32 gid, i64 seconds, u32 nanoseconds. */
+export function writeMeta(writer: Writer, meta: Meta): void {
+  const isSayable = meta.mode <= MODE_MAX && meta.mtime.ns <= NS_MAX && meta.uid <= OWNER_MAX && meta.gid <= OWNER_MAX;
+  if (!isSayable) throw encodeBug(`mode ${meta.mode}, owner ${meta.uid}:${meta.gid}, ${meta.mtime.ns} ns`);
+  writer.u16(meta.mode);
+  writer.u32(meta.uid);
+  writer.u32(meta.gid);
+  writer.i64(meta.mtime.s);
+  writer.u32(meta.mtime.ns);
+}
+
+export function readMeta(reader: Reader): Meta {
+  return {
+    mode: reader.within('mode', reader.u16(), 0, MODE_MAX),
+    uid: reader.within('uid', reader.u32(), 0, OWNER_MAX),
+    gid: reader.within('gid', reader.u32(), 0, OWNER_MAX),
+    mtime: {s: reader.i64('seconds'), ns: reader.within('nanoseconds', reader.u32(), 0, NS_MAX)},
+  };
+}
+
+/** This version has nothing to say here: a count of 0. */
+export function writeExtensions(writer: Writer): void {
+  writer.u16(0);
+}
+
+/** Skips what may be ignored and refuses the rest: an attribute must not be lost in silence. */
+export function readExtensions(reader: Reader): void {
+  const count = reader.count('extensions', EXTENSIONS_MAX, EXTENSION_BYTES_MIN);
+  for (let index = 0; index < count; index++) {
+    const tag = reader.u16();
+    if ((tag & EXTENSION_IGNORABLE) === 0) throw reader.fault('extension', tag, 'none that must be understood');
+    reader.bytes(reader.u32());
+  }
+}
+
+/** u8 0 done; u8 1 failed, u8 problem code, text. */
+export function writeResult(writer: Writer, result: OpResult, textBytesMax: number): void {
+  writer.flag(result.status === 'failed');
+  if (result.status === 'done') return;
+  writer.u8(PROBLEM_CODE[result.code]);
+  writer.text(result.message, textBytesMax);
+}
+
+export function readResult(reader: Reader, textBytesMax: number): OpResult {
+  if (!reader.flag('status of a result')) return {status: 'done'};
+  const code = reader.kind('problem code', PROBLEM_OF_CODE);
+  return {status: 'failed', code, message: reader.text('problem text', textBytesMax)};
+}

@@ -1,0 +1,47 @@
+/**
+ * Which version and features two agents speak, from the two `hello`s. Pure, and the same on both sides.
+ */
+import {protocolFault} from './fault.ts';
+
+/**
+ * History:
+ * 1  first version.
+ *
+ * A change of any layout, of LEAF_BYTES or of the tree digest makes a new version. An agent speaks its own version and
+ * the one before; what is only added goes into a feature or into an extension that may be ignored.
+ */
+export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION_MIN = 1;
+
+/**
+ * Features of this version: none. Reserved: `zstd` (bit 0 of the frame flags: the rest of the frame is one zstd
+ * frame whose content size is in its header and at most FRAME_BYTES_MAX), `xattrs`, `holes`, `special`, `two-way`.
+ */
+export const FEATURES: readonly string[] = [];
+
+export interface Terms {
+  versionMin: number;
+  versionMax: number;
+  features: readonly string[];
+}
+
+export const OWN_TERMS: Terms = {
+  versionMin: PROTOCOL_VERSION_MIN,
+  versionMax: PROTOCOL_VERSION,
+  features: FEATURES,
+};
+
+/**
+ * @returns the newest version both speak, and the features both named, sorted
+ * @throws PROTOCOL when there is no common version: one of the two agents must be updated
+ */
+export function negotiate(mine: Terms, theirs: Terms): {version: number; features: string[]} {
+  const version = Math.min(mine.versionMax, theirs.versionMax);
+  if (version < Math.max(mine.versionMin, theirs.versionMin)) {
+    const side = mine.versionMax < theirs.versionMin ? 'this agent' : 'the peer';
+    const found = `${theirs.versionMin} to ${theirs.versionMax} (update ${side})`;
+    throw protocolFault('hello', 'protocol version', found, `${mine.versionMin} to ${mine.versionMax}`);
+  }
+  const features = [...new Set(mine.features)].filter((feature) => theirs.features.includes(feature));
+  return {version, features: features.sort()};
+}

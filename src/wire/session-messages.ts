@@ -1,0 +1,213 @@
+/**
+ * Layouts of the messages that concern the session, the opening of a link, and the proof of a cut.
+ */
+import type {View} from '../model/view.ts';
+import {byCode, MODE_CODE, SPECIAL_CODE} from './codes.ts';
+import {CREDIT_BYTES_MAX} from './credits.ts';
+import {encodeBug} from './fault.ts';
+import {readDigest, writeDigest, type MessageCodec} from './fields.ts';
+import * as limits from './limits.ts';
+import type {Reader} from './reader.ts';
+import type {Writer} from './writer.ts';
+
+/** "TWLN": what is not Towline is told apart by its first message. */
+export const HELLO_MAGIC = 0x54574c4e;
+const MODE_OF_CODE = byCode(MODE_CODE);
+const SPECIAL_OF_CODE = byCode(SPECIAL_CODE);
+const DRY_RUN_BIT = 1;
+const DURABLE_BIT = 2;
+
+type SessionKind = 'hello' | 'ping' | 'pong' | 'credit' | 'fault' | 'bye';
+type LinkKind = 'open-link' | 'link-opened' | 'link-refused' | 'cut' | 'cut-result';
+
+export const SESSION_CODECS: {[K in SessionKind]: MessageCodec<K>} = {
+  hello: {
+    write(writer, message) {
+      writer.u32(HELLO_MAGIC);
+      writer.u16(message.versionMin);
+      writer.u16(message.versionMax);
+      writer.token(message.instance, limits.TOKEN_BYTES_MAX);
+      writer.text(message.name, limits.LABEL_BYTES_MAX);
+      writeStrings(writer, message.features, limits.FEATURES_MAX, limits.FEATURE_BYTES_MAX);
+    },
+    read(reader) {
+      const magic = reader.u32();
+      if (magic !== HELLO_MAGIC) throw reader.fault('magic number', magic, HELLO_MAGIC);
+      const versionMin = reader.u16();
+      const versionMax = reader.within('newest version', reader.u16(), Math.max(versionMin, 1), 0xffff);
+      const instance = reader.token('instance', limits.TOKEN_BYTES_MAX);
+      const name = reader.text('name', limits.LABEL_BYTES_MAX);
+      const features = readStrings(reader, 'features', limits.FEATURES_MAX, limits.FEATURE_BYTES_MAX);
+      return {kind: 'hello', versionMin, versionMax, features, name, instance};
+    },
+  },
+  ping: {
+    write: (writer, message) => writer.u64(message.nonce),
+    read: (reader) => ({kind: 'ping', nonce: reader.u64('nonce')}),
+  },
+  pong: {
+    write: (writer, message) => writer.u64(message.nonce),
+    read: (reader) => ({kind: 'pong', nonce: reader.u64('nonce')}),
+  },
+  credit: {
+    write: (writer, message) => writer.u32(message.bytes),
+    read: (reader) => ({kind: 'credit', bytes: reader.within('credit', reader.u32(), 1, CREDIT_BYTES_MAX)}),
+  },
+  fault: {
+    write(writer, message) {
+      writer.text(message.code, limits.LABEL_BYTES_MAX);
+      writer.text(message.message, limits.MESSAGE_TEXT_BYTES_MAX);
+    },
+    read: (reader) => ({
+      kind: 'fault',
+      code: reader.text('error code', limits.LABEL_BYTES_MAX),
+      message: reader.text('error text', limits.MESSAGE_TEXT_BYTES_MAX),
+    }),
+  },
+  bye: {
+    write: (writer, message) => writer.text(message.reason, limits.MESSAGE_TEXT_BYTES_MAX),
+    read: (reader) => ({kind: 'bye', reason: reader.text('reason', limits.MESSAGE_TEXT_BYTES_MAX)}),
+  },
+};
+
+export const LINK_CODECS: {[K in LinkKind]: MessageCodec<K>} = {
+  'open-link': {
+    write(writer, message) {
+      writer.text(message.volume, limits.LABEL_BYTES_MAX);
+      writer.u8(MODE_CODE[message.mode]);
+      writer.u8((message.isDryRun ? DRY_RUN_BIT : 0) | (message.isDurable ? DURABLE_BIT : 0));
+      writer.u64(message.epoch);
+      writer.u64(message.ackedSeq);
+      writer.u64(message.confirmedDeletes);
+      writeDigest(writer, message.viewDigest);
+      writeView(writer, message.view);
+    },
+    read(reader, link) {
+      const volume = reader.text('volume', limits.LABEL_BYTES_MAX);
+      const mode = reader.kind('mode', MODE_OF_CODE);
+      const bits = reader.within('flags of the link', reader.u8(), 0, DRY_RUN_BIT | DURABLE_BIT);
+      return {
+        kind: 'open-link',
+        link,
+        volume,
+        mode,
+        isDryRun: (bits & DRY_RUN_BIT) !== 0,
+        isDurable: (bits & DURABLE_BIT) !== 0,
+        epoch: reader.u64('epoch'),
+        ackedSeq: reader.u64('acked sequence'),
+        confirmedDeletes: reader.u64('confirmed deletes'),
+        viewDigest: readDigest(reader),
+        view: readView(reader),
+      };
+    },
+  },
+  'link-opened': {
+    write(writer, message) {
+      writer.u64(message.epoch);
+      writer.u32(message.timePrecisionNs);
+      writeDigest(writer, message.rootDigest);
+      writer.u64(message.entryCount);
+      writer.token(message.stateId, limits.TOKEN_BYTES_MAX);
+    },
+    read: (reader, link) => ({
+      kind: 'link-opened',
+      link,
+      epoch: reader.u64('epoch'),
+      timePrecisionNs: readPrecision(reader),
+      rootDigest: readDigest(reader),
+      entryCount: reader.u64('count of entries'),
+      stateId: reader.token('state id', limits.TOKEN_BYTES_MAX),
+    }),
+  },
+  'link-refused': {
+    write(writer, message) {
+      writer.text(message.code, limits.LABEL_BYTES_MAX);
+      writer.text(message.message, limits.MESSAGE_TEXT_BYTES_MAX);
+      writer.u64(message.count);
+      writer.u64(message.limit);
+    },
+    read: (reader, link) => ({
+      kind: 'link-refused',
+      link,
+      code: reader.text('error code', limits.LABEL_BYTES_MAX),
+      message: reader.text('error text', limits.MESSAGE_TEXT_BYTES_MAX),
+      count: reader.u64('count'),
+      limit: reader.u64('limit'),
+    }),
+  },
+  cut: {
+    write(writer, message) {
+      writer.u64(message.cut);
+      writer.u64(message.seq);
+      writeDigest(writer, message.rootDigest);
+      writeDigest(writer, message.groupsDigest);
+    },
+    read: (reader, link) => ({
+      kind: 'cut',
+      link,
+      cut: reader.u64('cut'),
+      seq: reader.u64('sequence'),
+      rootDigest: readDigest(reader),
+      groupsDigest: readDigest(reader),
+    }),
+  },
+  'cut-result': {
+    write(writer, message) {
+      writer.u64(message.cut);
+      writeDigest(writer, message.rootDigest);
+      writeDigest(writer, message.groupsDigest);
+      writer.u64(message.entryCount);
+      writer.flag(message.isDurable);
+    },
+    read: (reader, link) => ({
+      kind: 'cut-result',
+      link,
+      cut: reader.u64('cut'),
+      rootDigest: readDigest(reader),
+      groupsDigest: readDigest(reader),
+      entryCount: reader.u64('count of entries'),
+      isDurable: reader.flag('durability'),
+    }),
+  },
+};
+
+function writeView(writer: Writer, view: View): void {
+  writer.u32(view.timePrecisionNs);
+  writer.u8(SPECIAL_CODE[view.special]);
+  writer.flag(view.owners);
+  writeStrings(writer, view.ignore, limits.IGNORE_PATTERNS_MAX, limits.IGNORE_BYTES_MAX);
+  const ignoreBytes = view.ignore.reduce((bytes, pattern) => bytes + Buffer.byteLength(pattern), 0);
+  if (ignoreBytes > limits.IGNORE_BYTES_MAX) throw encodeBug(`ignore patterns of ${ignoreBytes} bytes`);
+  writeStrings(writer, view.xattrs, limits.VIEW_LIST_MAX, limits.VIEW_ITEM_BYTES_MAX);
+  writeStrings(writer, view.ids, limits.VIEW_LIST_MAX, limits.VIEW_ITEM_BYTES_MAX);
+}
+
+function readView(reader: Reader): View {
+  const timePrecisionNs = readPrecision(reader);
+  const special = reader.kind('policy for special files', SPECIAL_OF_CODE);
+  const owners = reader.flag('owners');
+  const leftBytes = reader.leftBytes;
+  const ignore = readStrings(reader, 'ignore patterns', limits.IGNORE_PATTERNS_MAX, limits.IGNORE_BYTES_MAX);
+  const ignoreBytes = leftBytes - reader.leftBytes - 2 - 2 * ignore.length;
+  reader.within('bytes of ignore patterns', ignoreBytes, 0, limits.IGNORE_BYTES_MAX);
+  const xattrs = readStrings(reader, 'xattr classes', limits.VIEW_LIST_MAX, limits.VIEW_ITEM_BYTES_MAX);
+  const ids = readStrings(reader, 'id ranges', limits.VIEW_LIST_MAX, limits.VIEW_ITEM_BYTES_MAX);
+  return {ignore, timePrecisionNs, xattrs, special, owners, ids};
+}
+
+function readPrecision(reader: Reader): number {
+  return reader.within('time precision', reader.u32(), 1, limits.TIME_PRECISION_NS_MAX);
+}
+
+/** u16 count of strings that must arrive exactly. */
+function writeStrings(writer: Writer, strings: readonly string[], countMax: number, bytesMax: number): void {
+  writer.count(strings.length, countMax);
+  for (const text of strings) writer.exact(text, bytesMax);
+}
+
+function readStrings(reader: Reader, rule: string, countMax: number, bytesMax: number): string[] {
+  const count = reader.count(rule, countMax, 2);
+  const strings: string[] = [];
+  for (let index = 0; index < count; index++) strings.push(reader.exact(rule, bytesMax));
+  return strings;
+}
