@@ -16,6 +16,7 @@ export interface Filesystem {
   /** Free for this process: without what is reserved for root. */
   freeBytes: number;
   totalBytes: number;
+  /** Infinity where the filesystem makes them as needed (btrfs). */
   freeInodes: number;
   isReadOnly: boolean;
 }
@@ -44,21 +45,23 @@ export function filesystemOf(fd: number): Filesystem {
     blockBytes,
     freeBytes: word(4) * blockBytes,
     totalBytes: word(2) * blockBytes,
-    freeInodes: word(6),
+    freeInodes: word(5) === 0 ? Infinity : word(6),
     isReadOnly: (bytes.readUInt32LE(80) & ST_RDONLY) !== 0,
   };
   return {...found, uuid: uuidOf(fd, found.type)};
 }
 
+/** The general call first; it tells zeros for an ext4 whose UUID was set while mounted, where ext4's own call knows. */
 function uuidOf(fd: number, type: number): string | undefined {
   out.bytes.fill(0, 0, 24);
-  if (ask(fd, FS_IOC_GETFSUUID)) return hexAt(1, out.bytes[0]!);
+  const general = ask(fd, FS_IOC_GETFSUUID) ? hexAt(1, out.bytes[0]!) : undefined;
+  if (general !== undefined) return general;
   if (type === EXT4_TYPE) {
     out.bytes.writeUInt32LE(16, 0);
-    if (ask(fd, EXT4_IOC_GETFSUUID)) return hexAt(8, 16);
+    return ask(fd, EXT4_IOC_GETFSUUID) ? hexAt(8, 16) : undefined;
   }
-  if (type === BTRFS_TYPE && ask(fd, BTRFS_IOC_FS_INFO)) return hexAt(16, 16);
-  if (type === XFS_TYPE && ask(fd, XFS_IOC_FSGEOMETRY_V4)) return hexAt(64, 16);
+  if (type === BTRFS_TYPE) return ask(fd, BTRFS_IOC_FS_INFO) ? hexAt(16, 16) : undefined;
+  if (type === XFS_TYPE) return ask(fd, XFS_IOC_FSGEOMETRY_V4) ? hexAt(64, 16) : undefined;
   return undefined;
 }
 

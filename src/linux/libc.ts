@@ -1,8 +1,8 @@
 /**
  * The functions of libc that Node lacks, and the memory their arguments pass through. The rest of this folder is their user.
  *
- * Pointers are passed as numbers: addresses of buffers that this module keeps forever, or that the caller keeps for the
- * length of the (synchronous) call. Variadic functions are declared with the arguments we pass, which is the same call
+ * Pointers are passed as numbers: addresses of buffers that this module keeps forever, or pins for the length of the
+ * (synchronous) call. Variadic functions are declared with the arguments we pass, which is the same call
  * on x86-64 and arm64. System call numbers only where an old glibc has no wrapper.
  *
  * Invariant: a name that reaches libc through `putName` is one component.
@@ -14,7 +14,7 @@ import {EINTR, ENAMETOOLONG, LinuxError} from './linux-error.ts';
 const lib = koffi.load(null);
 
 type Call = (...args: number[]) => number;
-const call = (name: string, result: string, args: string[]): Call => lib.func(name, result, args) as unknown as Call;
+const call = (name: string, result: string, args: string[]): Call => lib.func(name, result, args);
 
 const fd = 'int';
 const text = 'uintptr_t';
@@ -102,6 +102,7 @@ export function uninterrupted(name: string, attempt: () => number): number {
 }
 
 const kept: Buffer[] = [];
+const pin: {bytes: Uint8Array | undefined} = {bytes: undefined};
 
 /** Memory with a fixed address, kept as long as the module. */
 export interface Scratch {
@@ -115,8 +116,12 @@ export function scratch(sizeBytes: number): Scratch {
   return {bytes, address: addressOf(bytes)};
 }
 
-/** Where a buffer's first byte lies. Valid while the caller holds the buffer and nobody transfers it. */
+/**
+ * Where a buffer's first byte lies; good until the next call of this function, unless the buffer is transferred.
+ * An address keeps nothing alive and compiled code forgets a variable after its last use, so the buffer is pinned here.
+ */
 export function addressOf(bytes: Uint8Array): number {
+  pin.bytes = bytes;
   return Number(koffi.address(bytes));
 }
 

@@ -1,23 +1,14 @@
 import {execFileSync} from 'node:child_process';
-import {existsSync, mkdirSync, rmdirSync, statSync, symlinkSync, writeFileSync} from 'node:fs';
+import {chownSync, existsSync, mkdirSync, rmdirSync, statSync, symlinkSync, writeFileSync} from 'node:fs';
 import {access} from 'node:fs/promises';
 import {join} from 'node:path';
-import {Worker} from 'node:worker_threads';
 import {expect, onTestFinished, test} from 'vitest';
 import {Jail} from '../../../src/linux/jail.ts';
 import {openDirAt} from '../../../src/linux/directories.ts';
 import {closeFd, holdAt} from '../../../src/linux/open-fd.ts';
 import {codeOf} from './code-of.ts';
+import {jailed, type Seen} from './jailed.ts';
 import {held, isRoot, makeFolder, NOT_ROOT, type Folder} from './folder.ts';
-
-interface Seen {
-  isActive: boolean;
-  resting: object;
-  inside: object;
-  after: object;
-  failed: string;
-  refusals: object;
-}
 
 const NOTHING = {host: false, inside: 'ENOENT', absoluteLink: 'ENOENT', outwardLink: 'ENOENT', names: 0, proc: false};
 
@@ -35,31 +26,6 @@ function fill(path: string): void {
   writeFileSync(join(path, 'inside'), 'volume');
   symlinkSync('/etc/passwd', join(path, 'link'));
   symlinkSync('../../../../../../etc/passwd', join(path, 'outward'));
-}
-
-async function jailed(
-  rootFd: number,
-  restingFd: number,
-  whileInside: () => Promise<void>,
-): Promise<{seen: Seen; end: () => Promise<void>}> {
-  const gate = new Int32Array(new SharedArrayBuffer(8));
-  const worker = new Worker(new URL('./jail.worker.ts', import.meta.url), {workerData: {rootFd, restingFd, gate}});
-  const open = (index: number): void => {
-    Atomics.store(gate, index, 1);
-    Atomics.notify(gate, index);
-  };
-  const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
-  const seen = await new Promise<Seen>((resolve, reject) => {
-    worker.once('error', reject);
-    worker.on('message', (message: {kind: string} & Seen) => {
-      if (message.kind === 'done') resolve(message);
-      else
-        whileInside()
-          .finally(() => open(0))
-          .catch(reject);
-    });
-  });
-  return {seen, end: () => (open(1), ended)};
 }
 
 test.skipIf(!isRoot)(
@@ -104,4 +70,22 @@ test.skipIf(!isRoot)(`a resting thread does not keep its volume from being unmou
 test('the main thread is never jailed', () => {
   const {fd} = makeFolder();
   expect(codeOf(() => new Jail(fd))).toBe('BUG');
+});
+
+test('without the right to chroot jobs run behind the first wall alone, and other calls find their second ways', () => {
+  const folder = makeFolder();
+  writeFileSync(join(folder.path, 'inside'), 'volume');
+  writeFileSync(join(folder.path, 'foreign'), '', {mode: 0o644});
+  if (isRoot) chownSync(join(folder.path, 'foreign'), 5, 5);
+  const withoutRights = isRoot ? ['setpriv', '--bounding-set=-all', '--inh-caps=-all'] : [];
+  const script = join(import.meta.dirname, 'without-rights.ts');
+  const [command, ...args] = [...withoutRights, process.execPath, script, folder.path];
+  const told = JSON.parse(execFileSync(command, args, {encoding: 'utf8'})) as {seen: Seen};
+  expect(told).toMatchObject({
+    seen: {isActive: false, inside: {host: true}, failed: 'JOB', refusals: {nested: 'BUG', asynchronous: 'BUG'}},
+    linked: 'none',
+    chmod: 'none',
+    noatime: 'none',
+  });
+  expect(statSync(join(folder.path, 'linked')).mode & 0o777).toBe(0o640);
 });
