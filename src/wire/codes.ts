@@ -61,6 +61,7 @@ export const OP_CODE: Record<OpKind, number> = {
   'set-meta': 5,
   rename: 6,
   delete: 7,
+  exchange: 8,
 };
 
 export const SOURCE_CODE = {inline: 1, staged: 2, copy: 3} as const;

@@ -139,7 +139,7 @@ export const COMPARE_CODECS: {[K in CompareKind]: MessageCodec<K>} = {
       writer.path(message.path, '');
       fields.writeDigest(writer, message.content);
       writer.u32(message.blockBytes);
-      writer.token(message.seed, limits.TOKEN_BYTES_MAX);
+      writer.fixed(message.seed, limits.SEED_BYTES);
     },
     read: (reader, link) => ({
       kind: 'ask-signature',
@@ -148,7 +148,7 @@ export const COMPARE_CODECS: {[K in CompareKind]: MessageCodec<K>} = {
       path: new PathReader(reader, limits.REQUEST_PATH_BYTES_MAX).next(),
       content: fields.readDigest(reader),
       blockBytes: readBlockBytes(reader),
-      seed: reader.token('seed', limits.TOKEN_BYTES_MAX),
+      seed: reader.bytes(limits.SEED_BYTES),
     }),
   },
   signature: {
@@ -294,7 +294,9 @@ export function readTarget(reader: Reader): string {
 }
 
 function readBlockBytes(reader: Reader): number {
-  return reader.within('block size', reader.u32(), limits.BLOCK_BYTES_MIN, limits.BLOCK_BYTES_MAX);
+  const blockBytes = reader.within('block size', reader.u32(), limits.BLOCK_BYTES_MIN, limits.BLOCK_BYTES_MAX);
+  if ((blockBytes & (blockBytes - 1)) !== 0) throw reader.fault('block size', blockBytes, 'a power of two');
+  return blockBytes;
 }
 
 /** u32 block size, u64 size, u64 first block, u32 count, u8 has weak sums, u8 is last, weak sums, strong sums. */

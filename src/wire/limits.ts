@@ -21,7 +21,8 @@ export const OWNER_MAX = 0xffff_fffe; // the id 0xffffffff means "leave as it is
 export const NS_MAX = 999_999_999;
 export const TIME_PRECISION_NS_MAX = 1_000_000_000;
 export const LINK_TARGET_BYTES_MAX = 4_095; // Linux PATH_MAX without its NUL
-export const TOKEN_BYTES_MAX = 32; // instance, state id, seed
+export const TOKEN_BYTES_MAX = 32; // instance, state id
+export const SEED_BYTES = 8; // of the strong sums
 
 // Text
 export const LABEL_BYTES_MAX = 255; // names of agents and volumes, error codes
@@ -50,7 +51,7 @@ export const GROUP_PATHS_MAX = 16_384; // in one message, all groups together
 export const REQUEST_PATH_BYTES_MAX = 256 * 1024;
 
 // Signature
-export const BLOCK_BYTES_MIN = 256;
+export const BLOCK_BYTES_MIN = 512;
 export const BLOCK_BYTES_MAX = LEAF_BYTES;
 export const SIGNATURE_BLOCKS_MAX = 65_536;
 

@@ -41,6 +41,7 @@ export function writeOp(writer: Writer, op: Op, previous: RelPath): void {
       writeTarget(writer, op.target);
       return fields.writeExtensions(writer);
     case 'link':
+    case 'exchange':
       writePath(writer, DETAIL_NONE, op.path, previous);
       return writer.path(op.to, op.path);
     case 'set-meta':
@@ -101,6 +102,7 @@ export function readOp(reader: Reader, paths: PathReader): Op {
     case 'put-symlink':
       return readPutSymlink(reader, paths);
     case 'link':
+    case 'exchange':
       readNoDetail(reader);
       return {kind, path: paths.next(), to: paths.beside()};
     case 'set-meta':
@@ -173,6 +175,7 @@ export function opBytesMax(op: Op): number {
     case 'put-symlink':
       return fixed + op.target.length;
     case 'link':
+    case 'exchange':
     case 'rename':
       return fixed + op.to.length;
     default:
@@ -182,7 +185,7 @@ export function opBytesMax(op: Op): number {
 
 /** Bytes of the operation's paths, front coding undone: what the reader's budget counts. */
 export function opPathBytes(op: Op): number {
-  if (op.kind === 'link' || op.kind === 'rename') return op.path.length + op.to.length;
+  if ('to' in op) return op.path.length + op.to.length;
   if (op.kind === 'put-file' && op.source.from === 'copy') return op.path.length + op.source.path.length;
   return op.path.length;
 }

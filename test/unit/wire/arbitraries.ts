@@ -72,7 +72,7 @@ export const op: fc.Arbitrary<Op> = fc.oneof(
     .tuple(relPath, meta, digest, size, relPath)
     .map(([path, m, d, sizeBytes, from]): Op => ({...put(path, m, d), sizeBytes, source: {from: 'copy', path: from}})),
   fc.record({kind: fc.constant('put-symlink' as const), path: relPath, meta, target}),
-  fc.record({kind: fc.constant('link' as const), path: relPath, to: relPath}),
+  fc.record({kind: fc.constantFrom('link' as const, 'exchange' as const), path: relPath, to: relPath}),
   fc.record({kind: fc.constant('set-meta' as const), path: relPath, type, meta}),
   fc.record({kind: fc.constant('set-meta' as const), path: fc.constant(''), type: fc.constant('dir' as const), meta}),
   fc.record({
@@ -142,20 +142,21 @@ const leafOp: fc.Arbitrary<LeafOp> = fc.oneof(
 );
 export const leafDelta: fc.Arbitrary<LeafDelta> = fc.record({digest, ops: fc.array(leafOp, {maxLength: 8})});
 
+const blockBytes = fc.integer({min: 9, max: 18}).map((power) => 2 ** power);
 const rows: fc.Arbitrary<SignatureRows> = fc
   .record({
-    blockBytes: fc.integer({min: 256, max: LEAF_BYTES}),
+    blockBytes,
     blockIndexFirst: fc.nat(1000),
     count: fc.nat(20),
     hasWeak: fc.boolean(),
     isLast: fc.boolean(),
     fill: fc.nat(255),
   })
-  .map(({blockBytes, blockIndexFirst, count, hasWeak, isLast, fill}) => ({
-    blockBytes,
+  .map(({blockBytes: block, blockIndexFirst, count, hasWeak, isLast, fill}) => ({
+    blockBytes: block,
     blockIndexFirst,
     isLast,
-    sizeBytes: (blockIndexFirst + count) * blockBytes,
+    sizeBytes: (blockIndexFirst + count) * block,
     weak: Buffer.alloc(hasWeak ? 4 * count : 0, fill),
     strong: Buffer.alloc(8 * count, fill),
   }));
@@ -236,8 +237,8 @@ export const MESSAGE: {[K in MessageKind]: fc.Arbitrary<MessageOf<K>>} = {
     request,
     path: relPath,
     content: digest,
-    blockBytes: fc.integer({min: 256, max: LEAF_BYTES}),
-    seed: token,
+    blockBytes,
+    seed: bytesOf(8, 8),
   }),
   signature: fc.record({...kindOf('signature'), link, request, rows}),
   'no-signature': fc.record({
