@@ -8,23 +8,19 @@ import type {EntryType} from '../model/entry.ts';
 import type {Name} from '../model/path.ts';
 import {
   addressOf,
-  AT_FDCWD,
   AT_REMOVEDIR,
   checked,
   fail,
   lseek,
   mkdirat,
-  O_CLOEXEC,
-  openat,
   putName,
-  putText,
   syscall,
   SYS_GETDENTS64,
   unlinkat,
 } from './libc.ts';
 import {openAt} from './open-fd.ts';
 
-const LISTING_BYTES = 64 * 1024; // some 2,000 names a call; more measured no faster
+const LISTING_BYTES = 64 * 1024; // some 2,000 names of usual length a call
 const SPARE_LISTINGS_MAX = 4;
 const spareListings: Dirents[] = [];
 
@@ -161,13 +157,4 @@ export function rmdirAt(dirFd: number, name: Name): void {
 /** @throws LinuxError ENOTDIR for anything else, a symlink to a directory included */
 export function openDirAt(dirFd: number, name: Name): number {
   return openAt(dirFd, name, constants.O_RDONLY | constants.O_DIRECTORY);
-}
-
-/**
- * The directory at an operator's own address; symlinks are followed.
- * @param path absolute, as a byte string
- */
-export function openDirPath(path: string): number {
-  const flags = constants.O_RDONLY | constants.O_DIRECTORY | O_CLOEXEC;
-  return checked(openat(AT_FDCWD, putText(path), flags, 0), 'openat');
 }
