@@ -1,0 +1,127 @@
+/**
+ * The signature of a file: strong sums of its blocks, and weak ones where a shift is looked for.
+ *
+ * Not tied to a file's name or version: whoever stores one keys it by content digest and seed.
+ * Invariant: `strong` holds 8 bytes for each block, the short last one included; `weak` 4 bytes for each or nothing.
+ */
+import {invariant} from '../base/errors.ts';
+import {LEAF_BYTES} from '../model/digest.ts';
+import {BLOCK_BYTES_DEFAULT, BLOCK_COUNT_GOAL, blockCountOf} from './block.ts';
+import {STRONG_BYTES, StrongSum} from './strong.ts';
+import {WEAK_BYTES, weakSum} from './weak.ts';
+
+export interface Signature {
+  /** A power of two that divides LEAF_BYTES. */
+  blockBytes: number;
+  /** Of the whole file. */
+  sizeBytes: number;
+  /** One u64 per block, little-endian. */
+  strong: Buffer;
+  /** One u32 per block, little-endian; empty when not computed. */
+  weak: Buffer;
+}
+
+/** Bytes of a delta block for a base file of this size: 8 KiB up to 2 GiB, at most LEAF_BYTES. */
+export function blockBytesFor(sizeBytes: number): number {
+  let blockBytes = BLOCK_BYTES_DEFAULT;
+  while (blockBytes < LEAF_BYTES && sizeBytes > blockBytes * BLOCK_COUNT_GOAL) blockBytes *= 2;
+  return blockBytes;
+}
+
+export interface SignatureOptions {
+  blockBytes: number;
+  /** 8 bytes. */
+  seed: Buffer;
+  withWeak: boolean;
+}
+
+/** Makes a signature from a file's bytes in order, in pieces of any size. Needs `loadXxhash`. */
+export class SignatureBuilder {
+  readonly #options: SignatureOptions;
+  readonly #sum: StrongSum;
+  readonly #carry: Buffer;
+  #carryBytes = 0;
+  #sizeBytes = 0;
+  #blockCount = 0;
+  #strong: Buffer = Buffer.allocUnsafe(64 * STRONG_BYTES);
+  #weak: Buffer;
+
+  constructor(options: SignatureOptions) {
+    this.#options = options;
+    this.#sum = new StrongSum(options.seed);
+    this.#carry = Buffer.allocUnsafe(options.blockBytes);
+    this.#weak = Buffer.allocUnsafe(options.withWeak ? 64 * WEAK_BYTES : 0);
+  }
+
+  /** Takes the next bytes; they may be overwritten afterwards. */
+  update(bytes: Buffer): void {
+    const {blockBytes} = this.#options;
+    this.#sizeBytes += bytes.length;
+    let at = 0;
+    if (this.#carryBytes > 0) {
+      at = bytes.copy(this.#carry, this.#carryBytes);
+      this.#carryBytes += at;
+      if (this.#carryBytes < blockBytes) return;
+      this.#add(this.#carry);
+      this.#carryBytes = 0;
+    }
+    for (; at + blockBytes <= bytes.length; at += blockBytes) this.#add(bytes.subarray(at, at + blockBytes));
+    this.#carryBytes = bytes.copy(this.#carry, 0, at);
+  }
+
+  /** The signature of all bytes so far; the builder is used up. */
+  finish(): Signature {
+    if (this.#carryBytes > 0) this.#add(this.#carry.subarray(0, this.#carryBytes));
+    this.#carryBytes = 0;
+    return {
+      blockBytes: this.#options.blockBytes,
+      sizeBytes: this.#sizeBytes,
+      strong: this.#strong.subarray(0, this.#blockCount * STRONG_BYTES),
+      weak: this.#weak.subarray(0, this.#options.withWeak ? this.#blockCount * WEAK_BYTES : 0),
+    };
+  }
+
+  #add(block: Buffer): void {
+    const index = this.#blockCount++;
+    if ((index + 1) * STRONG_BYTES > this.#strong.length) this.#grow();
+    this.#sum.sum(block);
+    this.#strong.writeUInt32LE(this.#sum.low, index * STRONG_BYTES);
+    this.#strong.writeUInt32LE(this.#sum.high, index * STRONG_BYTES + 4);
+    if (this.#options.withWeak) this.#weak.writeInt32LE(weakSum(block), index * WEAK_BYTES);
+  }
+
+  #grow(): void {
+    this.#strong = doubled(this.#strong);
+    this.#weak = doubled(this.#weak);
+  }
+}
+
+function doubled(bytes: Buffer): Buffer {
+  const larger = Buffer.allocUnsafe(bytes.length * 2);
+  bytes.copy(larger);
+  return larger;
+}
+
+/** Signature of bytes that are in memory at once. */
+export function signatureOf(bytes: Buffer, options: SignatureOptions): Signature {
+  const builder = new SignatureBuilder(options);
+  builder.update(bytes);
+  return builder.finish();
+}
+
+/** Strong sums of the blocks of one leaf: a row to store. Shares memory with the signature. */
+export function leafRow(signature: Signature, leafIndex: number): Buffer {
+  const rowBytes = (LEAF_BYTES / signature.blockBytes) * STRONG_BYTES;
+  return signature.strong.subarray(leafIndex * rowBytes, (leafIndex + 1) * rowBytes);
+}
+
+/**
+ * A signature from its stored rows, in the order of leaves.
+ * @throws BUG when the rows do not cover the file: the store checks what it reads
+ */
+export function assembleSignature(blockBytes: number, sizeBytes: number, rows: Iterable<Buffer>): Signature {
+  const strong = Buffer.concat([...rows]);
+  const wanted = blockCountOf(sizeBytes, blockBytes) * STRONG_BYTES;
+  invariant(strong.length === wanted, `signature rows hold ${strong.length} bytes, not ${wanted}`);
+  return {blockBytes, sizeBytes, strong, weak: Buffer.alloc(0)};
+}
