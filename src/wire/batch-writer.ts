@@ -44,7 +44,8 @@ export class BatchWriter {
    * @param options.capacityBytes expected size of the frame; it grows by doubling
    */
   constructor(options: {capacityBytes?: number} = {}) {
-    this.#writer = new Writer(options.capacityBytes ?? CAPACITY_BYTES_DEFAULT);
+    const capacityBytes = options.capacityBytes ?? CAPACITY_BYTES_DEFAULT;
+    this.#writer = new Writer(capacityBytes, (sizeBytes) => Buffer.allocUnsafeSlow(sizeBytes));
     this.#writer.claim(HEAD_BYTES);
   }
 
@@ -115,7 +116,7 @@ export class BatchWriter {
     this.#open = undefined;
   }
 
-  /** The frame. The writer is used up. */
+  /** The frame: a slice from the start of memory of its own, which a worker can transfer. The writer is used up. */
   finish(link: number, batch: number, seq: number): Buffer {
     if (this.#open !== undefined) throw encodeBug('a batch with an open put-file');
     const writer = this.#writer;

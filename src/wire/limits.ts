@@ -73,6 +73,7 @@ export const LINKS_OPEN_MAX = 256; // per session
 export const REQUESTS_OPEN_MAX = 64; // per link
 export const BATCHES_OPEN_MAX = 64; // per link
 export const TRANSFERS_OPEN_MAX = 64; // per link
+export const CUTS_OPEN_MAX = 1; // per link
 export const PINGS_OPEN_MAX = 4; // per session
 
 // Times (PROTOCOL.md, "Heartbeats and deadlines")

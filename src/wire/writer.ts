@@ -13,12 +13,21 @@ const TWO_32 = 2 ** 32;
 const CAPACITY_BYTES_MIN = 64;
 
 export class Writer {
+  readonly #allocate: (sizeBytes: number) => Buffer;
   #bytes: Buffer;
   #at = 0;
 
-  /** @param capacityBytes what will probably be needed; large ones get memory of their own, which can be transferred */
-  constructor(capacityBytes: number) {
-    this.#bytes = Buffer.allocUnsafe(Math.min(Math.max(capacityBytes, CAPACITY_BYTES_MIN), FRAME_BYTES_MAX));
+  /**
+   * @param capacityBytes what will probably be needed
+   * @param allocate `Buffer.allocUnsafeSlow` gives memory of its own, which can be transferred to another thread; up to
+   * 32 KiB the default shares Node's pool (64 KiB, Node 24.21), which cannot
+   */
+  constructor(
+    capacityBytes: number,
+    allocate: (sizeBytes: number) => Buffer = (sizeBytes) => Buffer.allocUnsafe(sizeBytes),
+  ) {
+    this.#allocate = allocate;
+    this.#bytes = allocate(Math.min(Math.max(capacityBytes, CAPACITY_BYTES_MIN), FRAME_BYTES_MAX));
   }
 
   /** Bytes written so far. */
@@ -163,7 +172,7 @@ export class Writer {
 
   #grow(sizeBytes: number): void {
     if (sizeBytes > FRAME_BYTES_MAX) throw encodeBug(`a frame above ${FRAME_BYTES_MAX} bytes`);
-    const larger = Buffer.allocUnsafe(Math.max(sizeBytes, Math.min(2 * this.#bytes.length, FRAME_BYTES_MAX)));
+    const larger = this.#allocate(Math.max(sizeBytes, Math.min(2 * this.#bytes.length, FRAME_BYTES_MAX)));
     this.#bytes.copy(larger, 0, 0, this.#at);
     this.#bytes = larger;
   }

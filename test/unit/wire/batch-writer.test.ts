@@ -53,6 +53,15 @@ describe('bytes read straight into the frame', () => {
     expect(opsOf(writer.finish(1, 1, 1))).toEqual([put('a', Buffer.from('abc')), remove('ab')]);
   });
 
+  test('the frame of one small file can be transferred to another thread', () => {
+    const writer = new BatchWriter({capacityBytes: 100});
+    writer.append(put('a', Buffer.from('abc')));
+    const frame = writer.finish(1, 1, 1);
+    const moved = structuredClone(frame, {transfer: [frame.buffer as ArrayBuffer]});
+    expect(frame.length).toBe(0);
+    expect(opsOf(Buffer.from(moved.buffer, moved.byteOffset, moved.length))).toEqual([put('a', Buffer.from('abc'))]);
+  });
+
   test('anything else between begin and end, or an end above the slice, is a bug', () => {
     const bug = expect.objectContaining({code: 'BUG'}) as Error;
     const writer = new BatchWriter();

@@ -11,7 +11,7 @@ import {anyMessage, KINDS, LAB_FACTOR, LAB_SEED} from './arbitraries.ts';
 import {GOLDEN} from './golden.ts';
 
 const FRAMES = 20_000 * LAB_FACTOR;
-const HEAP_BYTES_MAX = 128 * 1024 * 1024;
+const RSS_BYTES_MAX = 128 * 1024 * 1024;
 /** Values at which fields break. */
 const EXTREMES = [0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0xffff, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
 const META_HEX = '01a4 000003e8 000003e8 0000000000000001 00000000';
@@ -74,19 +74,19 @@ describe('random and mutated frames (M3, B10)', () => {
   test(`${FRAMES} mutated frames give a message that can be sent again, or a PROTOCOL error, in bounded memory`, () => {
     const random = randomOf(LAB_SEED);
     const pick = (): Buffer => corpus[random(corpus.length)] ?? Buffer.alloc(8);
-    const heapBefore = process.memoryUsage();
+    const before = process.memoryUsage();
     let refused = 0;
-    let heapMax = 0;
+    let growthMax = 0;
     for (let index = 0; index < FRAMES; index++) {
       let frame = mutated(pick(), pick(), random);
       if (random(3) === 0 && frame.length > 4) frame = mutated(frame, pick(), random);
       if (ruleOf(frame) === undefined) expect(decode(encode(decode(frame)))).toEqual(decode(frame));
       else refused++;
-      if (index % 500 === 0) heapMax = Math.max(heapMax, process.memoryUsage().rss - heapBefore.rss);
+      if (index % 500 === 0) growthMax = Math.max(growthMax, process.memoryUsage().rss - before.rss);
     }
     expect(refused).toBeGreaterThan(FRAMES / 4);
     expect(refused).toBeLessThan(FRAMES);
-    expect(heapMax).toBeLessThan(HEAP_BYTES_MAX);
+    expect(growthMax).toBeLessThan(RSS_BYTES_MAX);
   });
 
   test(`${FRAMES} frames of random bytes behind a good header give a PROTOCOL error or a message`, () => {

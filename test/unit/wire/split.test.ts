@@ -48,7 +48,7 @@ describe('node listings', () => {
 
   test('256 full inner nodes (2.7 MB) take two messages, three worst leaves three, and order is kept', () => {
     for (const [nodes, count] of [
-      [Array<TreeNode>(256).fill(fullInner), 2],
+      [Array.from({length: 256}, () => fullInner), 2],
       [[worstLeaf, worstLeaf, worstLeaf], 3],
       [[], 1],
     ] as const) {
@@ -106,7 +106,7 @@ describe('lists of paths', () => {
 
 test('leaves are cut at 2 MiB: ten literal leaves of 256 KiB take two messages', () => {
   const literal: LeafDelta = {digest, ops: [{kind: 'literal', bytes: Buffer.alloc(LEAF_BYTES)}]};
-  const parts = split.splitLeaves(Array<LeafDelta>(10).fill(literal));
+  const parts = split.splitLeaves(Array.from({length: 10}, () => literal));
   expect(parts.map((part) => part.length)).toEqual([7, 3]);
   for (const leaves of parts) decode(encode({kind: 'file-leaves', link: 1, transfer: 1, leafIndexFirst: 0, leaves}));
 });
