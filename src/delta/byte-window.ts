@@ -18,6 +18,11 @@ export class ByteWindow {
   // Reads move forward in small steps: the piece of the last read is nearly always the right one.
   #hint = 0;
 
+  /** Bytes of the pieces that are kept. */
+  get heldBytes(): number {
+    return this.end - (this.#pieces[0]?.from ?? this.end);
+  }
+
   push(bytes: Buffer): void {
     if (bytes.length === 0) return;
     this.#pieces.push({bytes, from: this.end});

@@ -86,6 +86,11 @@ export class Differ {
     return this.#isDone;
   }
 
+  /** Pushed bytes that are not yet in a leaf's ops, and the rest of the pieces they came in. */
+  get heldBytes(): number {
+    return this.#window.heldBytes;
+  }
+
   /** The next bytes of the new file; they must not change until the leaves that hold them were used. */
   push(bytes: Buffer): void {
     invariant(!this.#isEnded, 'nothing is pushed after the end of a file');
@@ -127,7 +132,12 @@ export class Differ {
   #advance(): void {
     if (this.#mode === 'rolling') this.#scanRolling();
     else if (this.#mode !== 'held') this.#scanAligned();
-    if (this.#needsToWait()) return;
+    if (!this.#needsToWait()) this.#settle();
+    this.#window.release(this.#emitted);
+  }
+
+  /** Emits what was compared in vain; at the end of the file, all that is left. */
+  #settle(): void {
     if (this.#isEnded) {
       this.#compareTail();
       this.#at = this.#window.end;
@@ -135,7 +145,6 @@ export class Differ {
     this.#emitLiteral();
     if (this.#isEnded) this.#leaves.finish();
     this.#isDone = this.#isEnded;
-    this.#window.release(this.#emitted);
   }
 
   /** Whether the literal run before `#at` is still undecided. */

@@ -12,6 +12,7 @@ const FILTER_BITS_PER_BLOCK = 32; // with two bits a block in one word about one
 const FILTER_BITS_MIN = 1 << 13;
 const FILTER_BITS_MAX = 1 << 23; // 1 MiB: beyond it the filter falls out of the second-level cache
 const GROUP = 4; // steps between two tests of the filter
+const MULTIPLIER = WEAK_MULTIPLIER; // of this module: V8 folds it into the loop below
 const SCATTER = 0x9e3779b1 | 0; // Knuth's multiplicative hashing: neighbours fall into different buckets
 
 export interface WeakIndexOptions {
@@ -126,7 +127,7 @@ function clamp(log2: number, min: number, max: number): number {
 }
 
 function rolled(weak: number, leaving: number, entering: number, power: number): number {
-  return (Math.imul(weak, WEAK_MULTIPLIER) + ((Math.imul(leaving, power) + entering) | 0)) | 0;
+  return (Math.imul(weak, MULTIPLIER) + ((Math.imul(leaving, power) + entering) | 0)) | 0;
 }
 
 /**
@@ -152,30 +153,30 @@ function rollPassed(
   let bits = 0;
   for (const end = count - 2 * GROUP + 1; at < end; at += 2 * GROUP) {
     before = sum;
-    sum = (Math.imul(sum, WEAK_MULTIPLIER) + ((Math.imul(leaving[at]!, power) + entering[at]!) | 0)) | 0;
+    sum = (Math.imul(sum, MULTIPLIER) + ((Math.imul(leaving[at]!, power) + entering[at]!) | 0)) | 0;
     word = words[sum >>> wordShift]!;
     bits = (word >>> sum) & (word >>> (sum >>> bitShift));
-    sum = (Math.imul(sum, WEAK_MULTIPLIER) + ((Math.imul(leaving[at + 1]!, power) + entering[at + 1]!) | 0)) | 0;
+    sum = (Math.imul(sum, MULTIPLIER) + ((Math.imul(leaving[at + 1]!, power) + entering[at + 1]!) | 0)) | 0;
     word = words[sum >>> wordShift]!;
     bits |= (word >>> sum) & (word >>> (sum >>> bitShift));
-    sum = (Math.imul(sum, WEAK_MULTIPLIER) + ((Math.imul(leaving[at + 2]!, power) + entering[at + 2]!) | 0)) | 0;
+    sum = (Math.imul(sum, MULTIPLIER) + ((Math.imul(leaving[at + 2]!, power) + entering[at + 2]!) | 0)) | 0;
     word = words[sum >>> wordShift]!;
     bits |= (word >>> sum) & (word >>> (sum >>> bitShift));
-    sum = (Math.imul(sum, WEAK_MULTIPLIER) + ((Math.imul(leaving[at + 3]!, power) + entering[at + 3]!) | 0)) | 0;
+    sum = (Math.imul(sum, MULTIPLIER) + ((Math.imul(leaving[at + 3]!, power) + entering[at + 3]!) | 0)) | 0;
     word = words[sum >>> wordShift]!;
     bits |= (word >>> sum) & (word >>> (sum >>> bitShift));
     if ((bits & 1) !== 0) break;
     before = sum;
-    sum = (Math.imul(sum, WEAK_MULTIPLIER) + ((Math.imul(leaving[at + 4]!, power) + entering[at + 4]!) | 0)) | 0;
+    sum = (Math.imul(sum, MULTIPLIER) + ((Math.imul(leaving[at + 4]!, power) + entering[at + 4]!) | 0)) | 0;
     word = words[sum >>> wordShift]!;
     bits = (word >>> sum) & (word >>> (sum >>> bitShift));
-    sum = (Math.imul(sum, WEAK_MULTIPLIER) + ((Math.imul(leaving[at + 5]!, power) + entering[at + 5]!) | 0)) | 0;
+    sum = (Math.imul(sum, MULTIPLIER) + ((Math.imul(leaving[at + 5]!, power) + entering[at + 5]!) | 0)) | 0;
     word = words[sum >>> wordShift]!;
     bits |= (word >>> sum) & (word >>> (sum >>> bitShift));
-    sum = (Math.imul(sum, WEAK_MULTIPLIER) + ((Math.imul(leaving[at + 6]!, power) + entering[at + 6]!) | 0)) | 0;
+    sum = (Math.imul(sum, MULTIPLIER) + ((Math.imul(leaving[at + 6]!, power) + entering[at + 6]!) | 0)) | 0;
     word = words[sum >>> wordShift]!;
     bits |= (word >>> sum) & (word >>> (sum >>> bitShift));
-    sum = (Math.imul(sum, WEAK_MULTIPLIER) + ((Math.imul(leaving[at + 7]!, power) + entering[at + 7]!) | 0)) | 0;
+    sum = (Math.imul(sum, MULTIPLIER) + ((Math.imul(leaving[at + 7]!, power) + entering[at + 7]!) | 0)) | 0;
     word = words[sum >>> wordShift]!;
     bits |= (word >>> sum) & (word >>> (sum >>> bitShift));
     if ((bits & 1) !== 0) {
