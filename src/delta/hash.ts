@@ -6,15 +6,15 @@
 import xxhash, {type XXHashAPI} from 'xxhash-wasm';
 import {invariant} from '../base/errors.ts';
 
-let h64Raw: XXHashAPI['h64Raw'] | undefined;
+let hashes: XXHashAPI | undefined;
 
 /** Compiles the hash once per thread (about 1 ms); afterwards hashing is synchronous. May be called again. */
 export async function loadXxhash(): Promise<void> {
-  h64Raw ??= (await xxhash()).h64Raw;
+  hashes ??= await xxhash();
 }
 
 /** xxh64 of bytes under a seed, as an unsigned 64-bit number. Needs `loadXxhash`. */
 export function xxh64(bytes: Uint8Array, seed: bigint): bigint {
-  invariant(h64Raw !== undefined, 'loadXxhash() was not awaited');
-  return h64Raw(bytes, seed);
+  invariant(hashes !== undefined, 'loadXxhash() was not awaited');
+  return hashes.h64Raw(bytes, seed);
 }

@@ -74,15 +74,19 @@ export class WeakIndex {
    * @returns steps made, with the sum after them in `weak`; below `count` only when that sum is listed
    */
   roll(leaving: Buffer, entering: Buffer, count: number, weak: number): number {
-    this.weak = weak;
+    const filter = this.#filter;
     let at = 0;
+    this.weak = weak;
     while (at < count) {
-      at = rollPassed(this, this.#filter, leaving, entering, at, count);
-      const end = Math.min(count, at + GROUP);
-      for (; at < end; at++) {
-        this.weak = rolled(this.weak, leaving[at]!, entering[at]!, this.#filter.power);
-        if (this.first(this.weak) >= 0) return at + 1;
+      at = rollPassed(this, filter, leaving, entering, at, count);
+      let sum = this.weak;
+      for (const end = Math.min(count, at + GROUP); at < end; at++) {
+        sum = rolled(sum, leaving[at]!, entering[at]!, filter.power);
+        if (!mayHold(filter, sum) || this.first(sum) < 0) continue;
+        this.weak = sum;
+        return at + 1;
       }
+      this.weak = sum;
     }
     return count;
   }
@@ -128,6 +132,11 @@ function clamp(log2: number, min: number, max: number): number {
 
 function rolled(weak: number, leaving: number, entering: number, power: number): number {
   return (Math.imul(weak, MULTIPLIER) + ((Math.imul(leaving, power) + entering) | 0)) | 0;
+}
+
+function mayHold({words, bitShift}: Filter, sum: number): boolean {
+  const word = words[sum >>> (bitShift + 5)]!;
+  return ((word >>> sum) & (word >>> (sum >>> bitShift)) & 1) === 1;
 }
 
 /**
