@@ -1,0 +1,309 @@
+/**
+ * One SQLite file of the state: opened with checks, written in transactions that begin by themselves, closed cleanly.
+ *
+ * Not a query builder: the stores write their SQL. Source: https://www.sqlite.org/wal.html, pragma.html.
+ *
+ * Invariant: after an error of the database nothing that was not committed remains, neither in the file nor (through
+ * `onRollback`) in a store's memory.
+ */
+import {DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync} from 'node:sqlite';
+import {invariant, messageOf, TowlineError} from '../base/errors.ts';
+import {prepareFile, prepareFolder} from './state-files.ts';
+
+export type SqlValue = SQLInputValue;
+/** A row as an array, in the order of the selected columns. */
+export type SqlRow = readonly SQLOutputValue[];
+
+/** Where a store lives: a folder, or memory for short runs and tests. */
+export type Place = {folder: string} | ':memory:';
+
+export interface DatabaseOptions {
+  place: Place;
+  /** File name inside the folder. */
+  file: string;
+  /** Version that this code writes, from 1. */
+  schemaVersion: number;
+  /** SQL that makes an empty file one of that version. */
+  schema: string;
+  cacheKiB: number;
+  /** Size of the write-ahead log from which it is copied into the file, in pages of 4 KiB. */
+  checkpointPages: number;
+  /** Names this boot of the machine; '' where it is not known. */
+  bootId: string;
+}
+
+/** What a store keeps in memory beside its file. */
+export interface TransactionHooks {
+  /** Writes what is only in memory; called before a commit. */
+  onCommit(): void;
+  /** Forgets what is in memory and reads it again; called after any rollback. */
+  onRollback(): void;
+}
+
+const ROWS_PER_COMMIT = 20_000; // bounds what a crash forgets, at 50 ms or so of work
+const SQLITE_ERRNO: Record<number, string> = {8: 'EROFS', 10: 'EIO', 13: 'ENOSPC', 14: 'ENOENT', 23: 'EACCES'};
+const META_SCHEMA = 'CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) WITHOUT ROWID, STRICT;';
+
+/** A prepared statement that gives rows as arrays and errors as TowlineErrors. */
+export class Statement {
+  readonly #statement: StatementSync;
+  readonly #failed: (error: unknown) => Error;
+
+  constructor(statement: StatementSync, failed: (error: unknown) => Error) {
+    statement.setReturnArrays(true);
+    this.#statement = statement;
+    this.#failed = failed;
+  }
+
+  get(...values: SqlValue[]): SqlRow | undefined {
+    try {
+      return this.#statement.get(...values) as unknown as SqlRow | undefined;
+    } catch (error) {
+      throw this.#failed(error);
+    }
+  }
+
+  all(...values: SqlValue[]): SqlRow[] {
+    try {
+      return this.#statement.all(...values) as unknown as SqlRow[];
+    } catch (error) {
+      throw this.#failed(error);
+    }
+  }
+
+  /** Rows one by one; the statement must not be used again before the end. */
+  *each(...values: SqlValue[]): Generator<SqlRow> {
+    try {
+      for (const row of this.#statement.iterate(...values)) yield row as unknown as SqlRow;
+    } catch (error) {
+      throw this.#failed(error);
+    }
+  }
+
+  /** @returns count of changed rows */
+  run(...values: SqlValue[]): number {
+    try {
+      return this.#statement.run(...values).changes as number;
+    } catch (error) {
+      throw this.#failed(error);
+    }
+  }
+}
+
+export class Database {
+  /** Path of the file, or ':memory:'. */
+  readonly path: string;
+  /** The last run did not close this file. */
+  readonly openedUnclean: boolean;
+  /** The machine went down since, without the last run having closed: what it wrote last may be gone from its disks. */
+  readonly openedAfterCrash: boolean;
+  readonly #db: DatabaseSync;
+  #hooks: TransactionHooks | undefined;
+  #isOpen = false;
+  #batchDepth = 0;
+  #rows = 0;
+  #isClosed = false;
+
+  /** @throws STATE_NEWER, STATE_DAMAGED, REFUSED (others may write there), SYSTEM, LOCKED */
+  constructor(options: DatabaseOptions) {
+    this.path = pathOf(options);
+    this.#db = this.#guard(() => new DatabaseSync(this.path));
+    try {
+      this.#guard(() => this.#prepare(options));
+      const wasOpen = this.meta('open');
+      this.openedUnclean = wasOpen === 1;
+      this.openedAfterCrash = this.openedUnclean && (options.bootId === '' || this.meta('boot') !== options.bootId);
+      if (this.openedUnclean) this.#guard(() => this.#check());
+      this.setMeta('open', 1);
+      this.setMeta('boot', options.bootId);
+      this.flush();
+    } catch (error) {
+      this.#db.close();
+      throw error;
+    }
+  }
+
+  /** Whether anything is not committed yet. */
+  get isDirty(): boolean {
+    return this.#isOpen;
+  }
+
+  /** Whether a batch is running: nothing can be committed now. */
+  get isInBatch(): boolean {
+    return this.#batchDepth > 0;
+  }
+
+  useHooks(hooks: TransactionHooks): void {
+    this.#hooks = hooks;
+  }
+
+  prepare(sql: string): Statement {
+    return this.#guard(() => new Statement(this.#db.prepare(sql), (error) => this.#failed(error)));
+  }
+
+  exec(sql: string): void {
+    this.#guard(() => this.#db.exec(sql));
+  }
+
+  /** Opens a transaction unless one is open; to be called before anything is written. */
+  begin(): void {
+    if (this.#isOpen) return;
+    this.exec('BEGIN IMMEDIATE');
+    this.#isOpen = true;
+  }
+
+  /** Notes changed rows; commits when enough came together. To be called when what belongs together is written. */
+  wrote(rows: number): void {
+    this.#rows += rows;
+    if (this.#rows >= ROWS_PER_COMMIT && this.#batchDepth === 0) this.flush();
+  }
+
+  /** Commits; durable at return. */
+  flush(): void {
+    invariant(this.#batchDepth === 0, 'state flushed inside a batch');
+    if (!this.#isOpen) return;
+    this.#hooks?.onCommit();
+    this.exec('COMMIT');
+    this.#isOpen = false;
+    this.#rows = 0;
+  }
+
+  /** Runs `work` so that all it writes is kept or, when it throws, nothing of it. */
+  batch<T>(work: () => T): T {
+    this.begin();
+    // What is in memory must be in the file before the savepoint, or a rollback would read what is too old.
+    this.#hooks?.onCommit();
+    this.exec('SAVEPOINT batch');
+    this.#batchDepth++;
+    try {
+      const result = work();
+      this.exec('RELEASE batch');
+      this.#batchDepth--;
+      this.wrote(0);
+      return result;
+    } catch (error) {
+      this.#abandonBatch();
+      throw error;
+    }
+  }
+
+  meta(name: string): SQLOutputValue | undefined {
+    return this.prepare('SELECT value FROM meta WHERE name = ?').get(name)?.[0];
+  }
+
+  setMeta(name: string, value: SqlValue): void {
+    this.begin();
+    this.prepare('INSERT OR REPLACE INTO meta VALUES (?, ?)').run(name, value);
+    this.wrote(1);
+  }
+
+  /** An error that names this file as damaged. */
+  damaged(what: string, cause?: unknown): TowlineError {
+    const message = `the state file ${this.path} is damaged: ${what}; it can be set aside and made anew`;
+    return new TowlineError('STATE_DAMAGED', message, {path: this.path, what}, {cause});
+  }
+
+  /** Commits, marks the stop as clean and closes. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    try {
+      this.setMeta('open', 0);
+      this.flush();
+    } finally {
+      this.#db.close();
+    }
+  }
+
+  /** Closes as a kill would: what was not committed is lost, and the next open is unclean. */
+  abandon(): void {
+    this.#isClosed = true;
+    this.#db.close();
+  }
+
+  #prepare(options: DatabaseOptions): void {
+    const found = this.#pragma('user_version') as number;
+    if (found > options.schemaVersion) {
+      const message = `the state file ${this.path} was written by a newer version of Towline (format ${found}, this one knows ${options.schemaVersion}); use that version`;
+      throw new TowlineError('STATE_NEWER', message, {found, known: options.schemaVersion});
+    }
+    const isEmpty = this.#db.prepare('SELECT 1 FROM sqlite_schema LIMIT 1').get() === undefined;
+    if (found === 0 && !isEmpty) throw this.damaged('it is another program’s database');
+    if (found !== 0 && isEmpty) throw this.damaged('its tables are missing');
+    this.#db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -${options.cacheKiB};
+      PRAGMA wal_autocheckpoint = ${options.checkpointPages}; PRAGMA journal_size_limit = ${64 << 20};
+      PRAGMA trusted_schema = OFF`);
+    if (!isEmpty) return;
+    this.#db.exec(`BEGIN; ${META_SCHEMA} ${options.schema} PRAGMA user_version = ${options.schemaVersion}; COMMIT`);
+  }
+
+  #check(): void {
+    const found = this.#pragma('quick_check(1)');
+    if (found !== 'ok') throw this.damaged(String(found));
+  }
+
+  #pragma(name: string): SQLOutputValue | undefined {
+    return Object.values(this.#db.prepare(`PRAGMA ${name}`).get() ?? {})[0];
+  }
+
+  #abandonBatch(): void {
+    if (this.#batchDepth === 0) return; // an error of the database has rolled everything back
+    this.#batchDepth--;
+    this.exec('ROLLBACK TO batch; RELEASE batch');
+    this.#hooks?.onRollback();
+  }
+
+  #guard<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      throw this.#failed(error);
+    }
+  }
+
+  /** Rolls back after an error of the database and says what it means. */
+  #failed(error: unknown): Error {
+    if ((error as {code?: string}).code !== 'ERR_SQLITE_ERROR') return error as Error;
+    if (this.#isOpen) {
+      this.#isOpen = false;
+      this.#batchDepth = 0;
+      this.#rows = 0;
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
+      try {
+        this.#hooks?.onRollback();
+      } catch {
+        // The first error says more than that reading fails as well.
+      }
+    }
+    return this.#meaningOf(error as Error & {errcode: number});
+  }
+
+  #meaningOf(error: Error & {errcode: number}): TowlineError {
+    const code = error.errcode & 0xff;
+    const options = {cause: error};
+    if (code === 11 || code === 26) return this.damaged(error.message, error);
+    if (code === 5 || code === 6) {
+      const message = `the state file ${this.path} is used by another process`;
+      return new TowlineError('LOCKED', message, {path: this.path, holder: 'unknown'}, options);
+    }
+    const errno = SQLITE_ERRNO[code];
+    if (errno === undefined) {
+      const what = `${messageOf(error)} (${this.path})`;
+      return new TowlineError('BUG', `internal error in the state: ${what}`, {what}, options);
+    }
+    const message = `the state file ${this.path} cannot be written or read: ${messageOf(error)}`;
+    return new TowlineError('SYSTEM', message, {syscall: 'sqlite', errno, path: this.path}, options);
+  }
+}
+
+function pathOf(options: DatabaseOptions): string {
+  if (options.place === ':memory:') return ':memory:';
+  prepareFolder(options.place.folder);
+  return prepareFile(options.place.folder, options.file);
+}
+
+/** A BLOB of a row as a Buffer over the same bytes. */
+export function bufferOf(value: SQLOutputValue | undefined): Buffer {
+  const bytes = value as Uint8Array;
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

@@ -1,0 +1,138 @@
+/**
+ * An entry as a row of `volume.db` and back. Pure.
+ *
+ * Invariant: what goes in comes out, byte for byte; `content_key` follows from the content alone.
+ */
+import type {SQLOutputValue} from 'node:sqlite';
+import {ENTRY_TYPES, sameMeta, type Entry, type EntryType} from '../model/entry.ts';
+import type {Digest} from '../model/digest.ts';
+import type {Name} from '../model/path.ts';
+import type {VersionVector} from '../model/version.ts';
+import {bufferOf, type SqlRow, type SqlValue} from './database.ts';
+import {ENTRY_COLUMN_NAMES} from './volume-schema.ts';
+
+/** An entry with its place. */
+export interface StoredEntry extends Entry {
+  /** Id of the directory it is in; 0 for the root. */
+  parentId: number;
+  /** Own id of a directory; 0 for other types. */
+  dirId: number;
+}
+
+export const TYPE_FILE = ENTRY_TYPES.indexOf('file');
+export const TYPE_DIR = ENTRY_TYPES.indexOf('dir');
+/** What `entryOf` reads, in its order. */
+export const SELECTED = ['parent', 'key', 'name', ...ENTRY_COLUMN_NAMES].join(', ');
+const KEY_BYTES = 6;
+const VERSION_ELEMENT_BYTES = 16; // 8 of the agent, 8 of the counter
+
+/** The values of a new row in the table's order, without the reserved last column. */
+export function rowOf(place: {parentId: number; key: number; dirId: number}, entry: Entry): SqlValue[] {
+  return [
+    place.parentId,
+    place.key,
+    entry.name,
+    ENTRY_TYPES.indexOf(entry.type),
+    place.dirId,
+    entry.mode,
+    entry.uid,
+    entry.gid,
+    entry.sizeBytes,
+    entry.allocatedBytes,
+    entry.mtime.s,
+    entry.mtime.ns,
+    entry.ctime.s,
+    entry.ctime.ns,
+    entry.btime.s,
+    entry.btime.ns,
+    entry.ino,
+    entry.nlink,
+    entry.rdev,
+    entry.mountId,
+    entry.content ?? null,
+    contentKeyOf(entry.content, entry.sizeBytes),
+    entry.linkTarget === '' ? null : entry.linkTarget,
+    entry.isIncomplete ? 1 : 0,
+    entry.seq,
+    versionBytes(entry.version),
+  ];
+}
+
+/** The entry of a row of `SELECTED` columns. */
+export function entryOf(row: SqlRow): StoredEntry {
+  return {
+    parentId: row[0] as number,
+    name: row[2] as Name,
+    type: ENTRY_TYPES[row[3] as number] as EntryType,
+    dirId: row[4] as number,
+    mode: row[5] as number,
+    uid: row[6] as number,
+    gid: row[7] as number,
+    sizeBytes: row[8] as number,
+    allocatedBytes: row[9] as number,
+    mtime: {s: row[10] as number, ns: row[11] as number},
+    ctime: {s: row[12] as number, ns: row[13] as number},
+    btime: {s: row[14] as number, ns: row[15] as number},
+    ino: row[16] as number,
+    nlink: row[17] as number,
+    rdev: row[18] as number,
+    mountId: row[19] as number,
+    content: row[20] === null ? undefined : bufferOf(row[20]),
+    linkTarget: (row[22] as string | null) ?? '',
+    isIncomplete: row[23] === 1,
+    seq: row[24] as number,
+    version: versionOf(row[25]),
+  };
+}
+
+/** The trie key of a row of `SELECTED` columns. */
+export function keyOfRow(row: SqlRow): number {
+  return row[1] as number;
+}
+
+/** Under which number a file is found by its content; null for what is not looked for. */
+export function contentKeyOf(content: Digest | undefined, sizeBytes: number): number | null {
+  return content === undefined || sizeBytes === 0 ? null : content.readUIntBE(0, KEY_BYTES);
+}
+
+/** Whether both count the same in every tree digest. */
+export function sameInTree(a: Entry, b: Entry): boolean {
+  return (
+    a.type === b.type &&
+    sameMeta(a, b) &&
+    a.sizeBytes === b.sizeBytes &&
+    (a.content === undefined ? b.content === undefined : b.content !== undefined && a.content.equals(b.content)) &&
+    a.linkTarget === b.linkTarget &&
+    a.isIncomplete === b.isIncomplete &&
+    a.rdev === b.rdev
+  );
+}
+
+/** A file whose bytes were not read. */
+export function isUnread(entry: Entry): boolean {
+  return entry.type === 'file' && entry.content === undefined;
+}
+
+/** May be one of several names of its inode. */
+export function isLinked(entry: Entry): boolean {
+  return entry.nlink > 1 && entry.type !== 'dir';
+}
+
+function versionBytes(version: VersionVector): Buffer | null {
+  if (version.length === 0) return null;
+  const bytes = Buffer.alloc(version.length * VERSION_ELEMENT_BYTES);
+  version.forEach(({agent, counter}, index) => {
+    bytes.write(agent, index * VERSION_ELEMENT_BYTES, 8, 'hex');
+    bytes.writeUIntBE(counter, index * VERSION_ELEMENT_BYTES + 10, 6);
+  });
+  return bytes;
+}
+
+function versionOf(value: SQLOutputValue | undefined): VersionVector {
+  if (value === null || value === undefined) return [];
+  const bytes = bufferOf(value);
+  return Array.from({length: bytes.length / VERSION_ELEMENT_BYTES}, (_, index) => ({
+    agent: bytes.toString('hex', index * VERSION_ELEMENT_BYTES, index * VERSION_ELEMENT_BYTES + 8),
+    counter: bytes.readUIntBE(index * VERSION_ELEMENT_BYTES + 10, 6),
+  }));
+}

@@ -1,0 +1,102 @@
+/**
+ * The journal of batches in `journal.db`: what is in it is rolled forward after a crash. One fsync a batch.
+ *
+ * Not a queue: the caller knows what it appended. Invariant: a row is whole and as it was written, or it is an error.
+ */
+import {sha256} from '../model/digest.ts';
+import {bufferOf, Database, type Place, type Statement} from './database.ts';
+
+export interface JournalBatch {
+  id: number;
+  body: Buffer;
+}
+
+const SCHEMA_VERSION = 1;
+const SCHEMA = 'CREATE TABLE batches (id INTEGER PRIMARY KEY, body BLOB NOT NULL, sum BLOB NOT NULL);';
+const CACHE_KIB = 2_048;
+const CHECKPOINT_PAGES = 4_096; // 16 MB: copying the log costs two fsyncs more, so it is done seldom
+
+/**
+ * Opens `journal.db`, or makes it.
+ * @throws STATE_NEWER, STATE_DAMAGED, REFUSED (others may write there), SYSTEM, LOCKED
+ */
+export function openJournalStore(options: {place: Place; bootId: string}): JournalStore {
+  return new JournalStore(
+    new Database({
+      ...options,
+      file: 'journal.db',
+      schemaVersion: SCHEMA_VERSION,
+      schema: SCHEMA,
+      cacheKiB: CACHE_KIB,
+      checkpointPages: CHECKPOINT_PAGES,
+    }),
+  );
+}
+
+export class JournalStore {
+  readonly #db: Database;
+  readonly #insert: Statement;
+  readonly #all: Statement;
+  readonly #delete: Statement;
+  /** Dropped, but not yet in the file: they ride with the next commit. */
+  readonly #dropped = new Set<number>();
+
+  constructor(db: Database) {
+    this.#db = db;
+    this.#insert = db.prepare('INSERT INTO batches VALUES (?, ?, ?)');
+    this.#all = db.prepare('SELECT id, body, sum FROM batches ORDER BY id');
+    this.#delete = db.prepare('DELETE FROM batches WHERE id = ?');
+  }
+
+  get openedUnclean(): boolean {
+    return this.#db.openedUnclean;
+  }
+
+  /**
+   * Stores a batch under an id that is not in the journal; durable at return.
+   * @throws SYSTEM when the disk is full or read-only: the batch is not in the journal
+   */
+  append(batch: JournalBatch): void {
+    this.#db.begin();
+    for (const id of this.#dropped) this.#delete.run(id);
+    this.#insert.run(batch.id, batch.body, sumOf(batch));
+    this.#db.flush();
+    this.#dropped.clear();
+  }
+
+  /** What was appended and not dropped, in the order of ids. @throws STATE_DAMAGED on a bad checksum */
+  pending(): JournalBatch[] {
+    const batches: JournalBatch[] = [];
+    for (const row of this.#all.all()) {
+      const batch = {id: row[0] as number, body: bufferOf(row[1])};
+      if (this.#dropped.has(batch.id)) continue;
+      if (!sumOf(batch).equals(bufferOf(row[2]))) throw this.#db.damaged(`batch ${batch.id} is not as it was written`);
+      batches.push(batch);
+    }
+    return batches;
+  }
+
+  /** Takes a batch out. After a crash it may be there once more, unless something was appended since. */
+  drop(id: number): void {
+    this.#dropped.add(id);
+  }
+
+  /** Takes the dropped ones out of the file, marks the stop as clean, closes. */
+  close(): void {
+    if (this.#dropped.size > 0) this.#db.begin();
+    for (const id of this.#dropped) this.#delete.run(id);
+    this.#dropped.clear();
+    this.#db.close();
+  }
+
+  /** Closes as a kill would. */
+  abandon(): void {
+    this.#db.abandon();
+  }
+}
+
+function sumOf(batch: JournalBatch): Buffer {
+  const id = Buffer.alloc(8);
+  id.writeBigInt64BE(BigInt(batch.id));
+  return sha256(Buffer.concat([id, batch.body]));
+}

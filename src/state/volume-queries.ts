@@ -1,0 +1,135 @@
+/**
+ * Questions about a volume's entries that look past one directory: by inode, by content, what is unread, what is gone.
+ *
+ * Invariant: every answer is bounded by a count, and the next page starts after the last entry given.
+ */
+import type {Digest} from '../model/digest.ts';
+import {joinPath, type Name, type RelPath} from '../model/path.ts';
+import {nameKey} from '../model/tree.ts';
+import {contentKeyOf, entryOf, SELECTED, TYPE_FILE, type StoredEntry} from './entry-row.ts';
+import type {Database, Statement} from './database.ts';
+import type {Directories} from './directories.ts';
+
+/** Where a page ended: an entry by its place. */
+export interface Place {
+  parentId: number;
+  name: Name;
+}
+
+export interface FoundEntry {
+  parentId: number;
+  path: RelPath;
+  entry: StoredEntry;
+}
+
+const START: Place = {parentId: -1, name: ''};
+const PAGE_ROWS = 512;
+
+export class VolumeQueries {
+  readonly #directories: Directories;
+  readonly #byInode: Statement;
+  readonly #byContent: Statement;
+  readonly #unread: Statement;
+  readonly #since: Statement;
+  readonly #page: Statement;
+  readonly #markGone: Statement;
+  readonly #clearGone: Statement;
+  readonly #clearAllGone: Statement;
+  readonly #gone: Statement;
+  readonly #countGone: Statement;
+  #goneCount = 0;
+
+  constructor(db: Database, directories: Directories) {
+    this.#directories = directories;
+    const after = '(parent, key, name) > (?, ?, ?) ORDER BY parent, key, name LIMIT ?';
+    const select = `SELECT ${SELECTED} FROM entries`;
+    this.#byInode = db.prepare(`${select} WHERE ino = ? AND ino <> 0 AND ${after}`);
+    this.#byContent = db.prepare(`${select} WHERE content_key = ? AND content = ? AND size = ? LIMIT ?`);
+    this.#unread = db.prepare(`${select} WHERE type = ${TYPE_FILE} AND content IS NULL AND ${after}`);
+    this.#since = db.prepare(`${select} WHERE content IS NOT NULL AND ctime_s >= ? AND ${after}`);
+    this.#page = db.prepare(
+      `${select} WHERE parent = ? AND (key, name) > (?, ?) ORDER BY key, name LIMIT ${PAGE_ROWS}`,
+    );
+    this.#markGone = db.prepare('INSERT OR IGNORE INTO temp.gone VALUES (?, ?, ?)');
+    this.#clearGone = db.prepare('DELETE FROM temp.gone WHERE parent = ? AND key = ? AND name = ?');
+    this.#clearAllGone = db.prepare('DELETE FROM temp.gone');
+    const columns = SELECTED.split(', ').map((column) => `e.${column}`);
+    this.#gone = db.prepare(`SELECT ${columns.join(', ')} FROM temp.gone g CROSS JOIN entries e
+      ON e.parent = g.parent AND e.key = g.key AND e.name = g.name
+      WHERE (g.parent, g.key, g.name) > (?, ?, ?) ORDER BY g.parent, g.key, g.name LIMIT ?`);
+    this.#countGone = db.prepare('SELECT count(*) FROM temp.gone');
+  }
+
+  /** Entries of a directory in the order of their keys, read in pages: what is asked may change meanwhile. */
+  *children(parentId: number): Generator<StoredEntry> {
+    let key = -1;
+    let name = '';
+    for (;;) {
+      const rows = this.#page.all(parentId, key, name);
+      for (const row of rows) yield entryOf(row);
+      if (rows.length < PAGE_ROWS) return;
+      [, key, name] = rows.at(-1) as unknown as [number, number, string];
+    }
+  }
+
+  byInode(ino: number, countMax: number, after: Place = START): FoundEntry[] {
+    return this.#byInode.all(ino, ...cursorOf(after), countMax).map((row) => this.#foundOf(entryOf(row)));
+  }
+
+  byContent(content: Digest, sizeBytes: number, countMax: number): FoundEntry[] {
+    const key = contentKeyOf(content, sizeBytes);
+    if (key === null) return [];
+    return this.#byContent.all(key, content, sizeBytes, countMax).map((row) => this.#foundOf(entryOf(row)));
+  }
+
+  unread(countMax: number, after: Place = START): FoundEntry[] {
+    return this.#unread.all(...cursorOf(after), countMax).map((row) => this.#foundOf(entryOf(row)));
+  }
+
+  /** Files that were read, with a ctime from `ctimeS` on. */
+  *readSince(ctimeS: number): Generator<StoredEntry> {
+    for (let after = START; ;) {
+      const entries = this.#since.all(ctimeS, ...cursorOf(after), PAGE_ROWS).map(entryOf);
+      yield* entries;
+      if (entries.length < PAGE_ROWS) return;
+      after = entries.at(-1) as StoredEntry;
+    }
+  }
+
+  markGone(place: Place): void {
+    this.#goneCount += this.#markGone.run(...cursorOf(place));
+  }
+
+  /** Takes a mark back; all of them without a place. */
+  clearGone(place?: Place): void {
+    if (this.#goneCount === 0) return;
+    if (place === undefined) {
+      this.#clearAllGone.run();
+      this.#goneCount = 0;
+    } else this.#goneCount -= this.#clearGone.run(...cursorOf(place));
+  }
+
+  /** Marked entries that are still there; more may be marked or changed meanwhile. */
+  *goneEntries(): Generator<StoredEntry> {
+    for (let after = START; ;) {
+      const entries = this.#gone.all(...cursorOf(after), PAGE_ROWS).map(entryOf);
+      yield* entries;
+      if (entries.length < PAGE_ROWS) return;
+      after = entries.at(-1) as StoredEntry;
+    }
+  }
+
+  /** Counts the marks again: a rollback takes them back too. */
+  reload(): void {
+    this.#goneCount = this.#countGone.get()?.[0] as number;
+  }
+
+  #foundOf(entry: StoredEntry): FoundEntry {
+    const {parentId} = entry;
+    return {parentId, path: parentId === 0 ? '' : joinPath(this.#directories.pathOf(parentId), entry.name), entry};
+  }
+}
+
+function cursorOf(place: Place): [number, number, string] {
+  return [place.parentId, place === START ? -1 : nameKey(place.name), place.name];
+}

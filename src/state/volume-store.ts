@@ -1,0 +1,366 @@
+/**
+ * What is known of a volume: its entries, directories and digests, in `volume.db`. Synchronous; one owner.
+ *
+ * A hint, not the truth: an entry is compared with the disk before anything is deleted or renamed because of it.
+ * Writes gather in one transaction until `flush`, or until 20,000 rows changed.
+ *
+ * Invariant: every change leaves the digests above it stale, in the same transaction.
+ */
+import {randomBytes} from 'node:crypto';
+import {invariant} from '../base/errors.ts';
+import {TREE_DIGEST_VERSION, type Digest} from '../model/digest.ts';
+import {metaOf, type Entry, type Meta} from '../model/entry.ts';
+import {nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
+import {leafNodeDigest, type Side, type TreeNode} from '../model/tree.ts';
+import {viewDigest, type View} from '../model/view.ts';
+import {Counters} from './counters.ts';
+import {bufferOf, Database, type Place as DatabasePlace} from './database.ts';
+import {Directories, ROOT_ID} from './directories.ts';
+import type {StoredEntry} from './entry-row.ts';
+import {EntryTable} from './entry-table.ts';
+import {LinkGroups} from './link-groups.ts';
+import {SignatureCache, type SignatureHeader, type StoredSignature} from './signature-cache.ts';
+import {TreeDigests} from './tree-digests.ts';
+import {VolumeQueries, type FoundEntry, type Place} from './volume-queries.ts';
+import {VOLUME_SCHEMA, VOLUME_SCHEMA_VERSION, VOLUME_TEMP_SCHEMA} from './volume-schema.ts';
+
+export interface VolumeStoreOptions {
+  place: DatabasePlace;
+  side: Side;
+  view: View;
+  /** Names this boot of the machine (/proc/sys/kernel/random/boot_id); '' where it is not known. */
+  bootId: string;
+  /** For all signatures together. */
+  signatureBytesMax?: number;
+}
+
+const CACHE_KIB = 16 * 1024;
+const CHECKPOINT_PAGES = 4_000; // 16 MB of log: a bulk of writes is copied into the file a few times only
+const SIGNATURE_BYTES_MAX = 1 << 30;
+const NO_META: Meta = {mode: 0, uid: 0, gid: 0, mtime: {s: 0, ns: 0}};
+
+/**
+ * Opens `volume.db`, or makes it.
+ * @throws STATE_NEWER, STATE_DAMAGED, REFUSED (others may write there), SYSTEM, LOCKED
+ */
+export function openVolumeStore(options: VolumeStoreOptions): VolumeStore {
+  const db = new Database({
+    place: options.place,
+    file: 'volume.db',
+    schemaVersion: VOLUME_SCHEMA_VERSION,
+    schema: VOLUME_SCHEMA,
+    cacheKiB: CACHE_KIB,
+    checkpointPages: CHECKPOINT_PAGES,
+    bootId: options.bootId,
+  });
+  try {
+    return new VolumeStore(db, options);
+  } catch (error) {
+    db.abandon();
+    throw error;
+  }
+}
+
+export class VolumeStore {
+  /** 16 random bytes made with the file: another number means that the state was lost or replaced. */
+  readonly stateId: Buffer;
+  /** 8 random bytes made with the file, for hashes that a container must not be able to foresee. */
+  readonly hashSeed: Buffer;
+  readonly #db: Database;
+  readonly #side: Side;
+  readonly #counters: Counters;
+  readonly #directories: Directories;
+  readonly #queries: VolumeQueries;
+  readonly #digests: TreeDigests;
+  readonly #groups: LinkGroups;
+  readonly #entries: EntryTable;
+  readonly #signatures: SignatureCache;
+
+  constructor(db: Database, options: VolumeStoreOptions) {
+    const {side, view} = options;
+    this.#db = db;
+    this.#side = side;
+    db.exec(VOLUME_TEMP_SCHEMA);
+    const counters = new Counters(db);
+    const directories = new Directories(db);
+    const queries = new VolumeQueries(db, directories);
+    const digests = new TreeDigests(db, {directories, side, view});
+    const groups = new LinkGroups(db, {directories, typeEnd: () => digests.typeEnd});
+    this.#counters = counters;
+    this.#directories = directories;
+    this.#queries = queries;
+    this.#digests = digests;
+    this.#groups = groups;
+    this.#entries = new EntryTable(db, {directories, queries, groups, counters});
+    this.#signatures = new SignatureCache(db, {limitBytes: options.signatureBytesMax ?? SIGNATURE_BYTES_MAX});
+    db.useHooks({onCommit: () => counters.save(), onRollback: () => this.#forget()});
+    this.stateId = this.#randomOf('state-id', 16);
+    this.hashSeed = this.#randomOf('hash-seed', 8);
+    this.setView(view);
+    db.flush();
+  }
+
+  /** The last run did not close this store. */
+  get openedUnclean(): boolean {
+    return this.#db.openedUnclean;
+  }
+
+  /** The machine went down without this store having been closed: contents read shortly before cannot be trusted. */
+  get openedAfterCrash(): boolean {
+    return this.#db.openedAfterCrash;
+  }
+
+  /** Whether anything is not committed yet. */
+  get isDirty(): boolean {
+    return this.#db.isDirty;
+  }
+
+  // Entries
+
+  /** Id of the root directory. */
+  root(): number {
+    return ROOT_ID;
+  }
+
+  get(parentId: number, name: Name): StoredEntry | undefined {
+    return this.#entries.get(parentId, name);
+  }
+
+  /** Entries of a directory in the order of their keys. Changes made while it is read are allowed. */
+  children(parentId: number): Iterable<StoredEntry> {
+    return this.#queries.children(parentId);
+  }
+
+  /**
+   * Adds an entry or replaces the one of that name; a directory that stays one keeps what is below it.
+   * @returns own id of a directory, 0 for other types
+   * @throws BUG when the parent is not a directory of this volume
+   */
+  put(parentId: number, entry: Entry): number {
+    return this.#entries.put(parentId, entry);
+  }
+
+  /** Removes an entry with all that is below it. @returns count of removed entries, 0 when there was none */
+  remove(parentId: number, name: Name): number {
+    return this.#entries.remove(parentId, name);
+  }
+
+  /**
+   * Renames an entry, with all that is below it, over whatever stood there.
+   * @param changes what of it changed with that (its ctime, for one)
+   * @returns whether there was such an entry
+   * @throws BUG when a directory would come to lie below itself
+   */
+  move(fromParentId: number, fromName: Name, toParentId: number, toName: Name, changes: Partial<Entry> = {}): boolean {
+    const from = {parentId: fromParentId, name: fromName};
+    return this.#entries.move(from, {parentId: toParentId, name: toName}, changes);
+  }
+
+  /** Notes what a file holds; undefined when that is not known any more. Nothing happens to a missing entry. */
+  setContent(parentId: number, name: Name, content: Digest | undefined): void {
+    this.#entries.setContent({parentId, name}, content);
+  }
+
+  /** The root directory's own metadata, once it was put. */
+  getRoot(): StoredEntry | undefined {
+    return this.get(0, ROOT);
+  }
+
+  /** @param entry of type dir; its name is taken as '' */
+  putRoot(entry: Entry): void {
+    invariant(entry.type === 'dir', 'the root is a directory');
+    this.#entries.putRoot(entry);
+  }
+
+  /** The entry at a path; the root's once it was put. */
+  resolve(path: RelPath): {parentId: number; entry: StoredEntry} | undefined {
+    const parentId = path === ROOT ? 0 : this.#directories.idOf(parentOf(path));
+    const entry = parentId === undefined ? undefined : this.get(parentId, nameOf(path));
+    return entry === undefined ? undefined : {parentId: entry.parentId, entry};
+  }
+
+  /** Id of the directory at a path. */
+  dirIdOf(path: RelPath): number | undefined {
+    return this.#directories.idOf(path);
+  }
+
+  /** Path of a directory. @throws BUG when there is none */
+  pathOf(dirId: number): RelPath {
+    return this.#directories.pathOf(dirId);
+  }
+
+  // Looking for entries
+
+  /** Entries with an inode number, to find renames and hard links; the next page starts `after` the last one. */
+  findByInode(ino: number, countMax = 16, after?: Place): FoundEntry[] {
+    return this.#queries.byInode(ino, countMax, after);
+  }
+
+  /** Files that hold this content, of any that are not empty. */
+  findByContent(content: Digest, sizeBytes: number, countMax: number): FoundEntry[] {
+    return this.#queries.byContent(content, sizeBytes, countMax);
+  }
+
+  /** Files whose content is not known; the next page starts `after` the last one. */
+  unreadFiles(countMax: number, after?: Place): FoundEntry[] {
+    return this.#queries.unread(countMax, after);
+  }
+
+  unreadCount(): number {
+    return this.#counters.unread;
+  }
+
+  hasUnread(): boolean {
+    return this.#counters.unread > 0;
+  }
+
+  /** Forgets the content of files with a ctime from `ctimeS` (seconds) on. @returns their count */
+  distrustSince(ctimeS: number): number {
+    let count = 0;
+    for (const entry of this.#queries.readSince(ctimeS)) {
+      this.setContent(entry.parentId, entry.name, undefined);
+      count++;
+    }
+    return count;
+  }
+
+  /** What the scanner noted of a directory's whole listing; dropped by any change among its children. */
+  fingerprint(dirId: number): Buffer | undefined {
+    return this.#directories.fingerprint(dirId);
+  }
+
+  setFingerprint(dirId: number, fingerprint: Buffer | undefined): void {
+    if (this.#directories.find(dirId) === undefined) return;
+    this.#db.begin();
+    this.#directories.setFingerprint(dirId, fingerprint);
+    this.#db.wrote(1);
+  }
+
+  /** Notes that a scan did not find an entry, which may turn up elsewhere. Forgotten when it is put, or at a restart. */
+  markGone(parentId: number, name: Name): void {
+    this.#db.begin();
+    this.#queries.markGone({parentId, name});
+  }
+
+  /** The marked entries that are still in the state. */
+  goneEntries(): Iterable<StoredEntry> {
+    return this.#queries.goneEntries();
+  }
+
+  /** Takes one mark back, or all of them. */
+  clearGone(place?: Place): void {
+    this.#db.begin();
+    this.#queries.clearGone(place);
+  }
+
+  // Digests
+
+  /** Digest of the root's own metadata and all below it. Without a root entry it equals nothing. */
+  rootDigest(): Digest {
+    const {digest, count} = this.#digests.digestOf(ROOT_ID);
+    const root = this.getRoot();
+    const tree = {name: ROOT, type: 'dir', sizeBytes: 0, content: undefined, linkTarget: '', count} as const;
+    const bytes =
+      root === undefined
+        ? {...tree, meta: NO_META, subtree: undefined, isIncomplete: true}
+        : {...tree, meta: metaOf(root), subtree: digest, isIncomplete: root.isIncomplete};
+    return leafNodeDigest([this.#digests.bytesOf(bytes)]);
+  }
+
+  /** One node of a directory's trie; a prefix below a leaf gives the part of it. */
+  node(dirId: number, prefix: Buffer): TreeNode {
+    return this.#digests.node(dirId, prefix);
+  }
+
+  /** All entries of the volume, also those outside the view; without the root. */
+  entryCount(): number {
+    return this.#counters.entries;
+  }
+
+  /** Entries below a directory, in the view. */
+  countBelow(dirId: number): number {
+    return this.#digests.digestOf(dirId).count;
+  }
+
+  /** Digest over all groups of two paths or more that are one inode. */
+  groupsDigest(): Digest {
+    return this.#groups.digest();
+  }
+
+  /** A page of those groups; begin with `after` 0, go on with `next` until it is 0. */
+  groups(after: number, countMax: number): {groups: RelPath[][]; next: number} {
+    return this.#groups.page(after, countMax);
+  }
+
+  /** Sets what takes part in digests; when it differs from before, all are made again. */
+  setView(view: View): void {
+    const known = this.#db.meta('view');
+    const wanted = Buffer.concat([Buffer.from([TREE_DIGEST_VERSION]), Buffer.from(this.#side), viewDigest(view)]);
+    if (known instanceof Uint8Array && wanted.equals(known)) return;
+    this.#digests.setView(view);
+    this.#groups.markStale();
+    this.#db.setMeta('view', wanted);
+  }
+
+  // Signatures
+
+  /** Stores a signature: `rows` are its pieces, one per leaf. */
+  putSignature(content: Digest, header: SignatureHeader, rows: Iterable<Buffer>): void {
+    this.#signatures.put(content, header, rows);
+  }
+
+  getSignature(content: Digest): StoredSignature | undefined {
+    return this.#signatures.get(content);
+  }
+
+  // Transactions
+
+  /** A number that no change had before, also not before a crash. */
+  nextSeq(): number {
+    return this.#counters.takeSeq();
+  }
+
+  /** The last number given. */
+  seq(): number {
+    return this.#counters.seq;
+  }
+
+  /** Runs `work` so that all it writes is kept or, when it throws, nothing of it; it cannot flush. */
+  batch<T>(work: () => T): T {
+    return this.#db.batch(work);
+  }
+
+  /**
+   * Commits; durable at return.
+   * @throws SYSTEM (disk full, read-only): everything since the last commit is forgotten, the volume must be rescanned
+   */
+  flush(): void {
+    this.#db.flush();
+  }
+
+  /** Commits, marks the stop as clean, closes. */
+  close(): void {
+    this.#db.close();
+  }
+
+  /** Closes as a kill would: what was not committed is lost, and the next open is unclean. */
+  abandon(): void {
+    this.#db.abandon();
+  }
+
+  #forget(): void {
+    this.#counters.load();
+    this.#directories.forget();
+    this.#groups.markStale();
+    this.#queries.reload();
+    this.#signatures.reload();
+  }
+
+  #randomOf(name: string, sizeBytes: number): Buffer {
+    const known = this.#db.meta(name);
+    if (known instanceof Uint8Array) return bufferOf(known);
+    const made = randomBytes(sizeBytes);
+    this.#db.setMeta(name, made);
+    return made;
+  }
+}
