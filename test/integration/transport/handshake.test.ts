@@ -67,6 +67,14 @@ test('a TLS client without a certificate gets the fixed refusal and its request 
   expect(at.channels).toEqual([]);
 });
 
+test('a stranger that keeps talking still hears the refusal, and 4 MiB of it are thrown away', async () => {
+  const at = await host();
+  const socket = await rawTls(at.port, {}, stranger);
+  const said = saidBy(socket);
+  for (let index = 0; index < 64; index++) socket.write(Buffer.alloc(64 * 1024));
+  expect(await said).toMatch(/^HTTP\/1.1 403 Forbidden\r\n/);
+});
+
 test('a certificate without its private key does not get through the handshake', async () => {
   const at = await host();
   await expect(rawTls(at.port, {cert: client.certificatePem, key: stranger.keyPem})).rejects.toMatchObject({
