@@ -4,8 +4,8 @@
  */
 import {type ChildProcess, spawn, type SpawnOptions} from 'node:child_process';
 import {once} from 'node:events';
-import {copyFileSync, mkdirSync, realpathSync, symlinkSync, writeFileSync} from 'node:fs';
-import {join} from 'node:path';
+import {copyFileSync, mkdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync} from 'node:fs';
+import {dirname, join} from 'node:path';
 import {text} from 'node:stream/consumers';
 import {expect, test} from 'vitest';
 import {needsCommands} from '../needs.ts';
@@ -13,6 +13,7 @@ import {makeTmpDir} from '../tmp.ts';
 
 const ROOT = realpathSync(join(import.meta.dirname, '../..'));
 const BUNDLED = `node_modules/node-linux-${process.arch}`;
+const SCRIPTS = (JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {scripts: {start: string}}).scripts;
 const OLD_NODE = "Object.defineProperty(process, 'versions', {value: {...process.versions, node: '20.19.0'}})";
 const DARWIN = "Object.defineProperty(process, 'platform', {value: 'darwin'})";
 const OLD_KERNEL =
@@ -44,9 +45,9 @@ interface Project {
 /** A folder with the launcher and a stand-in for the build; returns the launcher's path. */
 function makeProject({main = ECHO, without}: Project = {}): string {
   const folder = makeTmpDir();
-  for (const name of ['bin', 'dist', 'node_modules']) mkdirSync(join(folder, name));
-  copyFileSync(join(ROOT, 'bin/towline.js'), join(folder, 'bin/towline.js'));
-  writeFileSync(join(folder, 'package.json'), '{"type": "module"}');
+  for (const name of ['bin', 'demo', 'dist', 'node_modules']) mkdirSync(join(folder, name));
+  for (const path of ['bin/towline.js', 'demo/start.js']) copyFileSync(join(ROOT, path), join(folder, path));
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({type: 'module', scripts: {start: SCRIPTS.start}}));
   if (without !== 'build') writeFileSync(join(folder, 'dist/main.js'), main);
   if (without !== 'bundled node') symlinkSync(realpathSync(join(ROOT, BUNDLED)), join(folder, BUNDLED));
   return join(folder, 'bin/towline.js');
@@ -121,16 +122,29 @@ test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
   },
 );
 
-needsCommands('script')(test)(
-  'does not repeat the SIGINT that Ctrl-C in a terminal sends to both processes',
+/** Runs words in a terminal of their own, presses Ctrl-C when the program is ready, and waits for the end. */
+function pressCtrlC(words: readonly string[], options: SpawnOptions = {}): Promise<Ended> {
+  const command = words.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ');
+  const child = spawn('script', ['-qec', `exec ${command}`, '/dev/null'], {...options, stdio: 'pipe'});
+  child.stdout?.on('data', (data: Buffer) => {
+    if (data.includes('ready')) child.stdin?.write('\u0003');
+  });
+  return ended(child);
+}
+
+needsCommands('script')(test)('does not repeat the SIGINT that Ctrl-C sends to both processes', async () => {
+  const launcher = makeProject({main: COUNT});
+  const {code, stdout} = await pressCtrlC([process.execPath, ...nodeArgs(launcher, OLD_NODE)]);
+  expect(stdout).toContain('SIGINT 1');
+  expect(code).toBe(41);
+});
+
+needsCommands('script', 'npm')(test)(
+  'Ctrl-C in `npm start` is one SIGINT, and npm ends as the program does',
   async () => {
-    const words = [process.execPath, ...nodeArgs(makeProject({main: COUNT}), OLD_NODE)];
-    const command = words.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ');
-    const child = spawn('script', ['-qec', `exec ${command}`, '/dev/null'], {stdio: 'pipe'});
-    child.stdout.on('data', (data: Buffer) => {
-      if (data.includes('ready')) child.stdin.write('\u0003');
-    });
-    const {code, stdout} = await ended(child);
+    const cwd = dirname(dirname(makeProject({main: COUNT})));
+    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('npm_')));
+    const {code, stdout} = await pressCtrlC(['npm', 'start', '--', 'agent'], {cwd, env});
     expect(stdout).toContain('SIGINT 1');
     expect(code).toBe(41);
   },
