@@ -82,7 +82,7 @@ export class InotifyWatcher implements Watcher {
       rootPath,
       skipDirs: [...skipDirs],
       wakerFd: this.#wakerFd,
-      shared: this.#shared.buffer as SharedArrayBuffer,
+      shared: this.#shared.buffer,
     };
     this.#worker = new Worker(workerUrl(new URL('./inotify.worker.ts', import.meta.url)), {
       workerData: data,

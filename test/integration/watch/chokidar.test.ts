@@ -1,0 +1,44 @@
+/** The chokidar back end, asking the kernel and polling: the shared suite, and its limits. */
+import {mkdirSync, writeFileSync} from 'node:fs';
+import {join} from 'node:path';
+import {describe, expect, test} from 'vitest';
+import {ChokidarWatcher} from '../../../src/watch/chokidar-watcher.ts';
+import {describeWatcherContract, expectCovered, expectSoon, watchFolder} from './watcher-contract.ts';
+
+describeWatcherContract('chokidar', (options) => new ChokidarWatcher(options, {usePolling: false}), {seesModes: true});
+describeWatcherContract('polling chokidar', (options) => new ChokidarWatcher(options, {usePolling: true, pollMs: 20}), {
+  seesModes: false,
+});
+
+describe('chokidar alone', () => {
+  test('has the directory listed when a name in it is not UTF-8', async () => {
+    const watched = await watchFolder(
+      (options) => new ChokidarWatcher(options, {usePolling: false}),
+      (root) => mkdirSync(join(root, 'dir')),
+    );
+    writeFileSync(Buffer.concat([Buffer.from(`${watched.root}/dir/`), Buffer.from([0xff, 0xfe])]), '');
+    await expectCovered(watched, 'dir/\xff\xfe');
+    expect(watched.events).toContainEqual({kind: 'listing', dir: 'dir'});
+  });
+
+  test('refuses a tree of 11 entries where 10 are allowed', async () => {
+    const started = watchFolder(
+      (options) => new ChokidarWatcher(options, {usePolling: false, entriesMax: 10}),
+      (root) => {
+        for (let index = 0; index < 11; index++) writeFileSync(join(root, String(index)), '');
+      },
+    );
+    await expect(started).rejects.toMatchObject({code: 'REFUSED'});
+  });
+
+  test('gives up and says so when a tree grows from 9 to 11 entries where 10 are allowed', async () => {
+    const watched = await watchFolder(
+      (options) => new ChokidarWatcher(options, {usePolling: false, entriesMax: 10}),
+      (root) => {
+        for (let index = 0; index < 9; index++) writeFileSync(join(root, String(index)), '');
+      },
+    );
+    for (const name of ['x', 'y']) writeFileSync(join(watched.root, name), '');
+    await expectSoon(() => expect(watched.events.at(-1)).toMatchObject({kind: 'degraded', unwatchedDirs: 1}));
+  });
+});
