@@ -12,6 +12,7 @@ import {invariant} from '../base/errors.ts';
 import {ownFdsDir} from './open-fd.ts';
 import {checked, chroot, errno, fail, fchdir, putText, umask, unshare} from './libc.ts';
 import {EPERM} from './linux-error.ts';
+import {openDirPath} from './open-fd.ts';
 
 const CLONE_FS = 0x200;
 
@@ -19,6 +20,7 @@ export class Jail {
   /** False without the right to chroot: jobs then run behind the first wall alone. */
   readonly isActive: boolean;
   readonly #restingFd: number;
+  readonly #hostRootFd: number;
   #isInside = false;
 
   /**
@@ -30,6 +32,7 @@ export class Jail {
     invariant(!isMainThread, 'the main thread was to be jailed');
     invariant(ownFdsDir() >= 0, 'no way to reopen descriptors inside a jail');
     this.#restingFd = restingFd;
+    this.#hostRootFd = openDirPath('/');
     checked(unshare(CLONE_FS), 'unshare');
     umask(0);
     this.isActive = this.#mayRest();
@@ -65,6 +68,18 @@ export class Jail {
       return result;
     } finally {
       this.leave();
+    }
+  }
+
+  /** Runs a synchronous job that resolves the operator's own paths on the host: the address of a root, say. */
+  outside<T>(job: () => T): T {
+    invariant(!this.#isInside, 'a host path was resolved inside a jail');
+    if (!this.isActive) return job();
+    moveTo(this.#hostRootFd);
+    try {
+      return job();
+    } finally {
+      moveTo(this.#restingFd);
     }
   }
 

@@ -90,3 +90,9 @@ export function isUntouched(before: Stat, now: Stat): boolean {
 export function sameInode(a: Stat, b: Stat): boolean {
   return a.ino === b.ino && a.type === b.type && sameTime(a.btime, b.btime);
 }
+
+/** An entry's stat alone, for crossing threads. */
+export function statOf(entry: Stat): Stat {
+  const {type, mode, uid, gid, sizeBytes, allocatedBytes, mtime, ctime, btime, ino, nlink, rdev, mountId} = entry;
+  return {type, mode, uid, gid, sizeBytes, allocatedBytes, mtime, ctime, btime, ino, nlink, rdev, mountId};
+}

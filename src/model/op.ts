@@ -25,6 +25,8 @@ export type Op =
   | {kind: 'set-meta'; path: RelPath; type: EntryType; meta: Meta}
   /** `content` is what the file at `path` must hold for the rename to be right; undefined for other types. */
   | {kind: 'rename'; path: RelPath; to: RelPath; type: EntryType; content: Digest | undefined}
+  /** Both names are there and change places at one instant. */
+  | {kind: 'exchange'; path: RelPath; to: RelPath}
   | {kind: 'delete'; path: RelPath; type: EntryType};
 
 export type OpKind = Op['kind'];

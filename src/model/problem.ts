@@ -19,6 +19,7 @@ export const PROBLEM_CODES = [
   'too-deep',
   'owner-refused', // not root: the owner cannot be set
   'links-refused', // the filesystem's limit of hard links, or none at all
+  'attributes', // extended attributes, ACLs or holes that this version does not carry
   'refused', // by the receiver's policy
   'internal',
 ] as const;
@@ -41,6 +42,7 @@ export const IS_TRANSIENT: Record<ProblemCode, boolean> = {
   'too-deep': false,
   'owner-refused': false,
   'links-refused': false,
+  attributes: false,
   refused: false,
   internal: true,
 };

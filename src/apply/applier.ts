@@ -1,0 +1,259 @@
+/**
+ * Applies batches on the target, in order: create what is new, stage the rest, journal it, switch it, record it.
+ *
+ * Invariants: an answer says `done` only for what is durable; the journal's record is durable before the first switch;
+ * the state never says more than what the disk holds.
+ */
+import type {Clock} from '../base/clock.ts';
+import type {JobRunner} from '../base/jobs.ts';
+import type {Digest} from '../model/digest.ts';
+import type {Entry, Stat} from '../model/entry.ts';
+import type {Op, OpResult} from '../model/op.ts';
+import {nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
+import {bumped} from '../model/version.ts';
+import type {MessageOf} from '../wire/messages.ts';
+import type {ApplyJobs, SeenDir} from './apply-jobs.ts';
+import type {ApplyOptions} from './context.ts';
+import {decodeJournal, encodeJournal, type JournalRecord, type Known} from './journal-record.ts';
+
+/** What the applier needs of the state. */
+export interface TargetStore {
+  getRoot(): Entry | undefined;
+  putRoot(entry: Entry): void;
+  get(parentId: number, name: Name): Entry | undefined;
+  put(parentId: number, entry: Entry): number;
+  remove(parentId: number, name: Name): number;
+  move(fromParentId: number, fromName: Name, toParentId: number, toName: Name): void;
+  dirIdOf(path: RelPath): number | undefined;
+  nextSeq(): number;
+}
+
+export interface Journal {
+  append(batch: {id: number; body: Buffer}): void;
+  pending(): Iterable<{id: number; body: Uint8Array}>;
+  drop(id: number): void;
+}
+
+export interface ApplierParts {
+  jobs: JobRunner<ApplyJobs>;
+  store: TargetStore;
+  journal: Journal;
+  clock: Clock;
+}
+
+/** A file staged outside batches. */
+export interface StagedFile {
+  stage: string;
+  content: Uint8Array;
+}
+
+export class Applier {
+  readonly #options: ApplyOptions & {agent: string};
+  readonly #parts: ApplierParts;
+  #nextBatch: number;
+
+  /** @param options `agent` is the source's short ID, for version vectors */
+  constructor(options: ApplyOptions & {agent: string}, parts: ApplierParts) {
+    this.#options = options;
+    this.#parts = parts;
+    this.#nextBatch = Math.floor(parts.clock.nowMs()) * 1_000; // above every name that an earlier run may have left
+  }
+
+  /**
+   * @param frame the encoded batch, as it came
+   * @param staged transfers that are whole, by number
+   * @returns a result per operation, in order
+   */
+  async apply(frame: Uint8Array, message: MessageOf<'batch'>, staged: Map<number, StagedFile>): Promise<OpResult[]> {
+    const {ops} = message;
+    const results: OpResult[] = [];
+    const input = {frame, options: this.#applyOptions(), batch: this.#nextBatch++, atMs: this.#parts.clock.nowMs()};
+    let from = 0;
+    if (isCreation(ops[0])) {
+      const {created, dirs} = await this.#parts.jobs.run('create-batch', input);
+      for (const [index, {result, stat}] of created.entries()) {
+        results[index] = result;
+        if (stat !== undefined) this.#record(ops[index] as Op, stat);
+      }
+      this.#recordDirs(dirs);
+      from = created.length;
+    }
+    while (from < ops.length) from = await this.#applyRest(input, ops, from, staged, results);
+    if (results.some((result) => result.status === 'failed' && result.code === 'no-space')) await this.#makeRoom();
+    return results;
+  }
+
+  /** Rolls batches forward that were journalled but not recorded as done. @returns how many */
+  async recover(): Promise<number> {
+    let count = 0;
+    for (const {id, body} of [...this.#parts.journal.pending()]) {
+      const {records, batch, atMs} = decodeJournal(body);
+      const {dirs} = await this.#parts.jobs.run('switch-batch', {records, options: this.#applyOptions(), batch, atMs});
+      void dirs; // the scan that follows sees what is there
+      this.#parts.journal.drop(id);
+      count++;
+    }
+    await this.#parts.jobs.run('sweep-staging', {});
+    return count;
+  }
+
+  async #applyRest(
+    input: {frame: Uint8Array; options: ApplyOptions; batch: number; atMs: number},
+    ops: readonly Op[],
+    from: number,
+    staged: Map<number, StagedFile>,
+    results: OpResult[],
+  ): Promise<number> {
+    const {jobs, journal} = this.#parts;
+    const known = ops.map((op) => this.#knownAt(op.path));
+    const {records, failed, next} = await jobs.run('stage-batch', {...input, from, known, staged});
+    for (const {index, result} of failed) results[index] = result;
+    for (const {index} of failed) this.#doubt((ops[index] as Op).path, results[index] as OpResult);
+    if (records.length === 0) return next;
+    const id = this.#nextBatch++;
+    journal.append({id, body: encodeJournal({version: 1, batch: input.batch, atMs: input.atMs, records})});
+    const {switched, dirs} = await jobs.run('switch-batch', {
+      records,
+      options: input.options,
+      batch: input.batch,
+      atMs: input.atMs,
+    });
+    for (const {index, result, stat} of switched) {
+      results[index] = result;
+      const op = ops[index] as Op;
+      if (result.status === 'done')
+        this.#recordSwitched(op, records.find((record) => record.index === index) as JournalRecord, stat);
+      else this.#doubt(op.path, result);
+    }
+    this.#recordDirs(dirs);
+    journal.drop(id);
+    return next;
+  }
+
+  #applyOptions(): ApplyOptions {
+    const {isDurable, setsOwners, reserved, ignore} = this.#options;
+    return {isDurable, setsOwners, reserved, ignore};
+  }
+
+  /** A full disk: the oldest hour of the trash goes; the operation that failed is sent again. */
+  async #makeRoom(): Promise<void> {
+    await this.#parts.jobs.run('prune-trash', {nowMs: this.#parts.clock.nowMs(), keepMs: 0});
+  }
+
+  #knownAt(path: RelPath): Known | undefined {
+    const entry = this.#entryAt(path);
+    if (entry === undefined) return undefined;
+    const {type, ino, sizeBytes, mtime, ctime} = entry;
+    return {type, ino, sizeBytes, mtime, ctime};
+  }
+
+  #entryAt(path: RelPath): Entry | undefined {
+    const {store} = this.#parts;
+    if (path === ROOT) return store.getRoot();
+    const parentId = store.dirIdOf(parentOf(path));
+    return parentId === undefined ? undefined : store.get(parentId, nameOf(path));
+  }
+
+  #recordSwitched(op: Op, record: JournalRecord, stat: Stat | undefined): void {
+    const {store} = this.#parts;
+    if (op.kind === 'delete') {
+      const parentId = store.dirIdOf(parentOf(op.path));
+      if (parentId !== undefined) store.remove(parentId, nameOf(op.path));
+      return;
+    }
+    if (op.kind === 'rename') this.#moveRow(op.path, op.to);
+    if (op.kind === 'exchange') this.#exchangeRows(op.path, op.to);
+    void record;
+    if (stat !== undefined) this.#record(op, stat);
+  }
+
+  #moveRow(from: RelPath, to: RelPath): void {
+    const {store} = this.#parts;
+    const fromId = store.dirIdOf(parentOf(from));
+    const toId = store.dirIdOf(parentOf(to));
+    if (fromId === undefined || toId === undefined || store.get(fromId, nameOf(from)) === undefined) return;
+    if (store.get(toId, nameOf(to)) !== undefined) store.remove(toId, nameOf(to));
+    store.move(fromId, nameOf(from), toId, nameOf(to));
+  }
+
+  #exchangeRows(a: RelPath, b: RelPath): void {
+    const {store} = this.#parts;
+    const aId = store.dirIdOf(parentOf(a));
+    const bId = store.dirIdOf(parentOf(b));
+    if (aId === undefined || bId === undefined) return;
+    const between = '\u0001exchange'; // within one transaction; no path can hold it from the wire and stay
+    store.move(aId, nameOf(a), aId, between);
+    store.move(bId, nameOf(b), aId, nameOf(a));
+    store.move(aId, between, bId, nameOf(b));
+  }
+
+  #record(op: Op, stat: Stat): void {
+    const {store} = this.#parts;
+    const path = op.kind === 'rename' || op.kind === 'exchange' ? op.to : op.path;
+    const before = this.#entryAt(path);
+    const entry: Entry = {
+      ...stat,
+      name: path === ROOT ? '' : nameOf(path),
+      linkTarget:
+        op.kind === 'put-symlink'
+          ? op.target
+          : before?.type === 'symlink' && stat.type === 'symlink'
+            ? before.linkTarget
+            : '',
+      content: this.#contentAfter(op, stat, before),
+      isIncomplete: false,
+      seq: store.nextSeq(),
+      version: bumped(before?.version ?? [], this.#options.agent),
+    };
+    if (path === ROOT) return store.putRoot(entry);
+    const parentId = store.dirIdOf(parentOf(path));
+    if (parentId !== undefined) store.put(parentId, entry);
+    // Another name changed the inode's ctime and link count: the other names' rows follow.
+    if (op.kind === 'link') this.#refreshNames(op.to, stat);
+  }
+
+  #refreshNames(path: RelPath, stat: Stat): void {
+    const entry = this.#entryAt(path);
+    const parentId = this.#parts.store.dirIdOf(parentOf(path));
+    if (entry === undefined || parentId === undefined || entry.ino !== stat.ino) return;
+    this.#parts.store.put(parentId, {...entry, ctime: stat.ctime, nlink: stat.nlink});
+  }
+
+  #contentAfter(op: Op, stat: Stat, before: Entry | undefined): Digest | undefined {
+    if (stat.type !== 'file') return undefined;
+    if (op.kind === 'put-file') return Buffer.from(op.content);
+    if (op.kind === 'link') return this.#entryAt(op.to)?.content;
+    // The bytes are those that were known, as long as it is the same file: only its name or metadata changed.
+    return before?.ino === stat.ino && before.sizeBytes === stat.sizeBytes ? before.content : undefined;
+  }
+
+  #recordDirs(dirs: readonly SeenDir[]): void {
+    const {store} = this.#parts;
+    for (const {path, stat} of dirs) {
+      const entry = this.#entryAt(path);
+      if (entry === undefined || entry.type !== 'dir' || stat.type !== 'dir') continue;
+      const after = {...entry, ...stat};
+      if (path === ROOT) store.putRoot(after);
+      else store.put(store.dirIdOf(parentOf(path)) as number, after);
+    }
+  }
+
+  /** Something else was found than what is recorded: its content counts as unread, so that the digests differ. */
+  #doubt(path: RelPath, result: OpResult): void {
+    if (result.status === 'done' || result.code !== 'base-changed' || path === ROOT) return;
+    const entry = this.#entryAt(path);
+    const parentId = this.#parts.store.dirIdOf(parentOf(path));
+    if (entry?.type !== 'file' || entry.content === undefined || parentId === undefined) return;
+    this.#parts.store.put(parentId, {...entry, content: undefined});
+  }
+}
+
+function isCreation(op: Op | undefined): boolean {
+  if (op === undefined) return false;
+  return (
+    op.kind === 'make-dir' ||
+    op.kind === 'put-symlink' ||
+    op.kind === 'link' ||
+    (op.kind === 'put-file' && op.source.from !== 'staged')
+  );
+}

@@ -1,0 +1,180 @@
+/**
+ * The jobs of applying a batch in a worker: create, stage, switch, recover, sweep. Wiring of the steps; the order in
+ * which they are called, and the journal between them, is the applier's.
+ */
+import type {JobHandlers} from '../base/jobs.ts';
+import {listNames} from '../linux/directories.ts';
+import {openRegular} from '../linux/files.ts';
+import {isLinuxError} from '../linux/linux-error.ts';
+import {closeFd} from '../linux/open-fd.ts';
+import {statAt, statFd} from '../linux/stat.ts';
+import {syncFd, syncFilesystem} from '../linux/sync.ts';
+import type {Stat} from '../model/entry.ts';
+import type {Op} from '../model/op.ts';
+import {nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
+import {decode} from '../wire/codec.ts';
+import {ApplyContext, type ApplyOptions, type WithPlaces} from './context.ts';
+import {applyCreations, type Created} from './create.ts';
+import type {Failed} from './failure.ts';
+import type {JournalRecord, Known} from './journal-record.ts';
+import {stage} from './stage.ts';
+import {stagedHandlers, type StagedJobs, type StagedTransfers} from './staged-transfers.ts';
+import {switchAll, type Switched} from './switch.ts';
+import {pruneTrash, removeTree} from './trash.ts';
+
+/** A directory whose times were put back, as it is now. */
+export interface SeenDir {
+  path: RelPath;
+  stat: Stat;
+}
+
+interface BatchInput {
+  frame: Uint8Array;
+  options: ApplyOptions;
+  /** Number for names in the staging folder, unique within this state. */
+  batch: number;
+  atMs: number;
+}
+
+export type ApplyJobs = StagedJobs & {
+  'create-batch': {in: BatchInput; out: {created: Created[]; dirs: SeenDir[]}; part: never};
+  /** Stages operations from `from` on, as far as they do not build on one that is only staged. */
+  'stage-batch': {
+    in: BatchInput & {
+      from: number;
+      known: (Known | undefined)[];
+      staged: Map<number, {stage: string; content: Uint8Array}>;
+    };
+    out: {records: JournalRecord[]; failed: {index: number; result: Failed}[]; next: number};
+    part: never;
+  };
+  'switch-batch': {
+    in: {records: JournalRecord[]; options: ApplyOptions; batch: number; atMs: number};
+    out: {switched: Switched[]; dirs: SeenDir[]};
+    part: never;
+  };
+  /** Removes what an earlier run left in the staging folder. */
+  'sweep-staging': {in: Record<string, never>; out: {removed: number}; part: never};
+  'prune-trash': {in: {nowMs: number; keepMs: number}; out: {removed: number}; part: never};
+};
+
+const SYNC_EACH_COUNT_MAX = 8; // as in create.ts
+
+export function applyHandlers(withPlaces: WithPlaces): JobHandlers<ApplyJobs> {
+  const inContext = <T>(
+    input: {options: ApplyOptions; batch: number; atMs: number},
+    job: (context: ApplyContext) => T,
+  ): T =>
+    withPlaces((root, places) => {
+      using context = new ApplyContext(input.options, {root, places, batch: input.batch, atMs: input.atMs});
+      return job(context);
+    });
+  return {
+    ...stagedHandlers(withPlaces),
+    'create-batch': (input) =>
+      inContext(input, (context) => {
+        const created = applyCreations(context, opsOf(input.frame));
+        return {created, dirs: settleDirs(context)};
+      }),
+    'stage-batch': (input) => inContext(input, (context) => stageBatch(context, input)),
+    'switch-batch': (input) =>
+      inContext(input, (context) => {
+        const switched = switchAll(context, input.records);
+        return {switched, dirs: settleDirs(context)};
+      }),
+    'sweep-staging': () => withPlaces((_root, {stagingFd}) => sweep(stagingFd)),
+    'prune-trash': ({nowMs, keepMs}) =>
+      withPlaces((_root, {trashFd}) => ({removed: pruneTrash(trashFd, nowMs, keepMs)})),
+  };
+}
+
+function opsOf(frame: Uint8Array): Op[] {
+  const message = decode(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength));
+  if (message.kind !== 'batch') throw new Error('a frame that is no batch was handed over');
+  return message.ops;
+}
+
+function stageBatch(context: ApplyContext, input: ApplyJobs['stage-batch']['in']): ApplyJobs['stage-batch']['out'] {
+  const ops = opsOf(input.frame);
+  const records: JournalRecord[] = [];
+  const failed: {index: number; result: Failed}[] = [];
+  const moving = new Set<RelPath>();
+  const transfers: StagedTransfers = {
+    claim: (transfer, content) => {
+      const known = input.staged.get(transfer);
+      return known !== undefined && content.equals(known.content) ? known.stage : undefined;
+    },
+  };
+  let next = input.from;
+  for (; next < ops.length; next++) {
+    const op = ops[next] as Op;
+    if (buildsOn(op, moving)) break;
+    const result = stage(context, transfers, op, next, input.known[next]);
+    if ('failed' in result) failed.push({index: next, result: result.failed});
+    else {
+      records.push(result.record);
+      for (const path of movedBy(result.record)) moving.add(path);
+    }
+  }
+  if (context.options.isDurable && records.some((record) => record.kind === 'install'))
+    makeStagedDurable(context, records);
+  return {records, failed, next};
+}
+
+/** Directories that will be elsewhere, or there at all, only once these records are done. */
+function movedBy(record: JournalRecord): RelPath[] {
+  if (record.kind === 'rename' || record.kind === 'exchange') return [record.path, record.to];
+  if (record.kind === 'install' && record.type === 'dir') return [record.path];
+  return record.kind === 'delete' ? [record.path] : [];
+}
+
+function buildsOn(op: Op, moving: ReadonlySet<RelPath>): boolean {
+  if (moving.size === 0) return false;
+  const paths = op.kind === 'link' || op.kind === 'rename' || op.kind === 'exchange' ? [op.path, op.to] : [op.path];
+  if (op.kind === 'put-file' && op.source.from === 'copy') paths.push(op.source.path);
+  for (const path of paths) {
+    for (let above = path; above !== ROOT; above = parentOf(above)) if (moving.has(above)) return true;
+  }
+  return false;
+}
+
+function makeStagedDurable(context: ApplyContext, records: readonly JournalRecord[]): void {
+  const staged = records.filter((record) => record.kind === 'install');
+  if (staged.length > SYNC_EACH_COUNT_MAX) return syncFilesystem(context.stagingFd);
+  for (const record of staged) if (record.type === 'file') syncStagedFile(context, record.stage);
+  syncFd(context.stagingFd);
+}
+
+function syncStagedFile(context: ApplyContext, name: Name): void {
+  const {fd} = openRegular(context.stagingFd, name);
+  try {
+    syncFd(fd);
+  } finally {
+    closeFd(fd);
+  }
+}
+
+/** Puts directory times back and says how the directories look now, so that the state need not be surprised later. */
+function settleDirs(context: ApplyContext): SeenDir[] {
+  const isMany = context.touched.count > SYNC_EACH_COUNT_MAX;
+  context.touched.restore(context.dirs, context.options.isDurable && !isMany);
+  if (context.options.isDurable && isMany) syncFilesystem(context.root.fd);
+  const dirs: SeenDir[] = [];
+  for (const path of context.touched.paths) {
+    try {
+      dirs.push({
+        path,
+        stat: path === ROOT ? statFd(context.root.fd) : statAt(context.dirs.open(parentOf(path)), nameOf(path)),
+      });
+    } catch (error) {
+      if (!isLinuxError(error)) throw error; // gone again; the next scan sees it
+    }
+  }
+  return dirs;
+}
+
+function sweep(stagingFd: number): {removed: number} {
+  const names = listNames(stagingFd).filter((name) => /^[bt]\d+-/.test(name));
+  for (const name of names) removeTree(stagingFd, name);
+  return {removed: names.length};
+}

@@ -1,0 +1,61 @@
+/**
+ * What the steps of one batch share while it runs in a worker: the held root, open directories, staging, trash.
+ */
+import {DirCache} from '../linux/beneath.ts';
+import {nameOf, parentOf, type Name, type RelPath} from '../model/path.ts';
+import type {OpenRoot} from '../model/root.ts';
+import {TouchedDirs} from './touched-dirs.ts';
+import {Trash} from './trash.ts';
+
+/** Descriptors of Towline's own folders on the volume's filesystem, valid inside one job. */
+export interface OpenPlaces {
+  stagingFd: number;
+  trashFd: number;
+}
+
+export type WithPlaces = <T>(job: (root: OpenRoot, places: OpenPlaces) => T) => T;
+
+export interface ApplyOptions {
+  isDurable: boolean;
+  /** Not where the process may not set owners. */
+  setsOwners: boolean;
+  /** Names in the root that are no part of the volume. */
+  reserved: readonly Name[];
+  ignore: readonly string[];
+}
+
+export class ApplyContext implements Disposable {
+  readonly options: ApplyOptions;
+  readonly root: OpenRoot;
+  readonly stagingFd: number;
+  readonly dirs: DirCache;
+  readonly touched = new TouchedDirs();
+  readonly trash: Trash;
+  readonly batch: number;
+
+  constructor(options: ApplyOptions, parts: {root: OpenRoot; places: OpenPlaces; batch: number; atMs: number}) {
+    this.options = options;
+    this.root = parts.root;
+    this.stagingFd = parts.places.stagingFd;
+    this.dirs = new DirCache({rootFd: parts.root.fd, countMax: 64});
+    this.trash = new Trash(parts.places.trashFd, parts.atMs);
+    this.batch = parts.batch;
+  }
+
+  /** The parent directory of a path, opened below the root, and the name in it. */
+  place(path: RelPath): {dirFd: number; name: Name} {
+    return {dirFd: this.dirs.open(parentOf(path)), name: nameOf(path)};
+  }
+
+  /** As `place`, for a change of what the directory holds: its time will be put back. */
+  changedPlace(path: RelPath): {dirFd: number; name: Name} {
+    const place = this.place(path);
+    this.touched.touch(parentOf(path), place.dirFd);
+    return place;
+  }
+
+  [Symbol.dispose](): void {
+    this.dirs.dropAll();
+    this.trash.close();
+  }
+}

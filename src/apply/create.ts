@@ -1,0 +1,178 @@
+/**
+ * The quick way for operations that only create: nothing is replaced, so nothing needs the journal. A file is written
+ * without a name, made durable, and linked under its final name; a crash leaves whole files or none.
+ *
+ * Invariant: an existing name is never touched here; from the first operation that is no pure creation on, the batch
+ * takes the way through the journal.
+ */
+import {mkdirAt, openDirAt} from '../linux/directories.ts';
+import {linkAt, linkFdAt, openTmp, renameAt, symlinkAt, unlinkAt} from '../linux/files.ts';
+import {isLinuxError} from '../linux/linux-error.ts';
+import {closeFd} from '../linux/open-fd.ts';
+import {chmodFd, chownFd} from '../linux/metadata.ts';
+import {statAt, statAtIfAny, statFd} from '../linux/stat.ts';
+import {syncFd, syncFilesystem} from '../linux/sync.ts';
+import type {Stat} from '../model/entry.ts';
+import type {Op, OpKind, OpResult} from '../model/op.ts';
+import {parentOf, showPath} from '../model/path.ts';
+import type {ApplyContext} from './context.ts';
+import {DONE, failure, failureFrom} from './failure.ts';
+import {setFreshLinkMeta, setFreshMeta} from './metadata.ts';
+import {fillFile, stageName} from './stage.ts';
+
+type OpOf<K extends OpKind> = Extract<Op, {kind: K}>;
+
+export interface Created {
+  result: OpResult;
+  /** What is there now; undefined where it failed. */
+  stat: Stat | undefined;
+}
+
+const UNNAMED_FILES_MAX = 256; // each holds a descriptor until its batch is durable
+const SYNC_EACH_COUNT_MAX = 8; // up to here single fsyncs are cheaper than a syncfs, which flushes the neighbours too
+
+interface Unnamed {
+  op: OpOf<'put-file'>;
+  index: number;
+  fd: number;
+}
+
+/**
+ * Applies creations from the front of a batch.
+ * @returns one result per operation applied; the rest, from the first that is no creation, is left
+ */
+export function applyCreations(context: ApplyContext, ops: readonly Op[]): Created[] {
+  const done: Created[] = [];
+  let unnamed: Unnamed[] = [];
+  const settle = (): void => {
+    const files = unnamed;
+    unnamed = [];
+    nameFiles(context, files, done);
+  };
+  try {
+    for (const [index, op] of ops.entries()) {
+      if (!isCreation(op)) break;
+      try {
+        if (op.kind === 'put-file') {
+          const {dirFd, name} = context.changedPlace(op.path);
+          if (statAtIfAny(dirFd, name) !== undefined) break;
+          const fd = openTmp(dirFd, 0o600);
+          unnamed.push({op, index, fd});
+          const fault = fillFile(context, fd, op);
+          if (fault !== undefined) {
+            closeFd(fd);
+            unnamed.pop();
+            done[index] = {result: fault, stat: undefined};
+            continue;
+          }
+          setFreshMeta(fd, op.meta, context.options.setsOwners);
+          if (unnamed.length >= UNNAMED_FILES_MAX) settle();
+          continue;
+        }
+        // A later name may belong to a file that has none yet.
+        if (op.kind === 'link') settle();
+        const stat = create(context, op, index);
+        if (stat === undefined) break;
+        done[index] = {result: DONE, stat};
+      } catch (error) {
+        dropLast(unnamed, index);
+        done[index] = {result: createFailure(error, op), stat: undefined};
+      }
+    }
+    settle();
+  } finally {
+    for (const {fd} of unnamed) closeFd(fd);
+  }
+  return done;
+}
+
+function isCreation(op: Op): boolean {
+  if (op.kind === 'put-file') return op.source.from !== 'staged';
+  return op.kind === 'make-dir' || op.kind === 'put-symlink' || op.kind === 'link';
+}
+
+function dropLast(unnamed: Unnamed[], index: number): void {
+  if (unnamed.at(-1)?.index === index) closeFd((unnamed.pop() as Unnamed).fd);
+}
+
+function createFailure(error: unknown, op: Op): OpResult {
+  if (isLinuxError(error, 'ENOENT', 'ENOTDIR')) {
+    if (op.kind === 'link') return failure('base-changed', op.path, error.message);
+    return failure('parent-missing', op.path, `its folder ${showPath(parentOf(op.path))} is not there`);
+  }
+  return failureFrom(error, op.path);
+}
+
+/** @returns what was made, or undefined when the name is taken */
+function create(context: ApplyContext, op: Op, index: number): Stat | undefined {
+  const {dirFd, name} = context.changedPlace(op.path);
+  try {
+    switch (op.kind) {
+      case 'make-dir':
+        return makeDir(context, op);
+      case 'put-symlink': {
+        const stage = stageName(context, index);
+        symlinkAt(op.target, context.stagingFd, stage);
+        setFreshLinkMeta(context.stagingFd, stage, op.meta, context.options.setsOwners);
+        try {
+          renameAt(context.stagingFd, stage, dirFd, name, 'no-replace');
+        } catch (error) {
+          unlinkAt(context.stagingFd, stage);
+          throw error;
+        }
+        return statAt(dirFd, name);
+      }
+      case 'link': {
+        const from = context.place(op.to);
+        if (statAt(from.dirFd, from.name).type !== 'file') return undefined;
+        linkAt(from.dirFd, from.name, dirFd, name);
+        return statAt(dirFd, name);
+      }
+      default:
+        return undefined;
+    }
+  } catch (error) {
+    if (isLinuxError(error, 'EEXIST')) return undefined;
+    throw error;
+  }
+}
+
+function makeDir(context: ApplyContext, op: OpOf<'make-dir'>): Stat {
+  const {dirFd, name} = context.place(op.path);
+  mkdirAt(dirFd, name, 0o700);
+  const fd = openDirAt(dirFd, name);
+  try {
+    if (context.options.setsOwners) chownFd(fd, op.meta.uid, op.meta.gid);
+    chmodFd(fd, op.meta.mode);
+    context.touched.set(op.path, op.meta.mtime);
+    return {...statFd(fd), mtime: op.meta.mtime};
+  } finally {
+    closeFd(fd);
+  }
+}
+
+/** Makes the written files durable, then gives them their names. */
+function nameFiles(context: ApplyContext, files: Unnamed[], done: Created[]): void {
+  try {
+    if (context.options.isDurable && files.length > 0) {
+      if (files.length <= SYNC_EACH_COUNT_MAX) for (const {fd} of files) syncFd(fd);
+      else syncFilesystem((files[0] as Unnamed).fd);
+    }
+    for (const {op, index, fd} of files) {
+      try {
+        const {dirFd, name} = context.changedPlace(op.path);
+        linkFdAt(fd, dirFd, name);
+        done[index] = {result: DONE, stat: statFd(fd)};
+      } catch (error) {
+        // Somebody else made this name meanwhile: planned again, then as a replacement.
+        const isTaken = isLinuxError(error, 'EEXIST');
+        const result = isTaken
+          ? failure('base-changed', op.path, 'the name was taken meanwhile')
+          : createFailure(error, op);
+        done[index] = {result, stat: undefined};
+      }
+    }
+  } finally {
+    for (const {fd} of files) closeFd(fd);
+  }
+}

@@ -1,0 +1,48 @@
+/**
+ * What a failed system call on one path means for that path. Pure.
+ */
+import type {LinuxError} from '../linux/linux-error.ts';
+import {isLinuxError} from '../linux/linux-error.ts';
+import type {OpResult} from '../model/op.ts';
+import {showPath, type RelPath} from '../model/path.ts';
+import type {ProblemCode} from '../model/problem.ts';
+
+const CODE_OF: Record<string, ProblemCode> = {
+  ENOSPC: 'no-space',
+  EDQUOT: 'no-space',
+  ENAMETOOLONG: 'too-long',
+  ENOTEMPTY: 'not-empty',
+  EMLINK: 'links-refused',
+  EXDEV: 'mount',
+  EBUSY: 'mount',
+};
+
+const ADVICE: Partial<Record<ProblemCode, string>> = {
+  'no-space': 'free space on the target; it is tried again',
+  'too-long': 'shorten the name on the source',
+  'not-empty': 'it still holds entries that are ignored; remove them by hand or drop the ignore rule',
+  'links-refused': 'the filesystem allows no more hard links to this file',
+  mount: 'a mount point is in the way; give it a link of its own',
+  unwritable: 'check the target filesystem and its mount options; it is tried again',
+};
+
+export type Failed = Extract<OpResult, {status: 'failed'}>;
+
+/** @param error any error; what is no system call's is thrown on */
+export function failureFrom(error: unknown, path: RelPath): Failed {
+  if (isLinuxError(error)) return failureOf(error, path);
+  const {code} = error as {code?: string};
+  if (typeof code === 'string' && /^E[A-Z0-9]+$/.test(code)) return failure(CODE_OF[code] ?? 'unwritable', path, code);
+  throw error;
+}
+
+function failureOf(error: LinuxError, path: RelPath): Failed {
+  return failure(CODE_OF[error.code] ?? 'unwritable', path, error.message);
+}
+
+export function failure(code: ProblemCode, path: RelPath, what: string): Failed {
+  const advice = ADVICE[code];
+  return {status: 'failed', code, message: `${showPath(path)}: ${what}${advice === undefined ? '' : `; ${advice}`}`};
+}
+
+export const DONE: OpResult = {status: 'done'};

@@ -1,0 +1,46 @@
+/**
+ * What the journal holds of one batch: every switch with all it needs to be done, or done again, after a crash.
+ *
+ * Invariant: a record names inodes, so that doing it twice changes nothing and doing it on something else is noticed.
+ */
+import type {EntryType, FileTime, Meta, Stat} from '../model/entry.ts';
+import type {RelPath} from '../model/path.ts';
+
+/** What the state knows to be at a path: only that may be dropped without a place in the trash. */
+export type Known = Pick<Stat, 'type' | 'ino' | 'sizeBytes' | 'mtime' | 'ctime'>;
+
+export type JournalRecord =
+  /** The staged entry takes the path's place; what was there goes out by exchange. */
+  | {
+      kind: 'install';
+      index: number;
+      path: RelPath;
+      stage: string;
+      ino: number;
+      type: EntryType;
+      /** Time of a staged directory, which changes when it is moved. */
+      mtime: FileTime;
+      known: Known | undefined;
+    }
+  | {kind: 'meta'; index: number; path: RelPath; type: EntryType; meta: Meta}
+  | {kind: 'rename'; index: number; path: RelPath; to: RelPath; ino: number; type: EntryType}
+  | {kind: 'exchange'; index: number; path: RelPath; to: RelPath; ino: number; toIno: number}
+  | {kind: 'delete'; index: number; path: RelPath; ino: number; type: EntryType};
+
+export interface JournalBatch {
+  version: 1;
+  batch: number;
+  /** Wall clock of the batch, for places in the trash. */
+  atMs: number;
+  records: JournalRecord[];
+}
+
+/** Byte strings survive JSON: every char is below 256. */
+export function encodeJournal(batch: JournalBatch): Buffer {
+  return Buffer.from(JSON.stringify(batch), 'utf8');
+}
+
+/** @throws SyntaxError never in practice: the row's checksum was verified before */
+export function decodeJournal(body: Uint8Array): JournalBatch {
+  return JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8')) as JournalBatch;
+}

@@ -1,0 +1,224 @@
+/**
+ * Stages one operation's new entry by name, out of sight, whole and verified, ready to be switched into place.
+ *
+ * Invariant: a staged file has the digest that was announced; one that has not is removed again.
+ */
+import {constants} from 'node:fs';
+import {LEAF_BYTES, contentDigest, sha256, smallContentDigest} from '../model/digest.ts';
+import type {Op, OpKind} from '../model/op.ts';
+import {nameOf, parentOf, ROOT, showPath} from '../model/path.ts';
+import {mkdirAt, openDirAt, rmdirAt} from '../linux/directories.ts';
+import {linkAt, openRegular, readInto, symlinkAt, unlinkAt, writeFrom} from '../linux/files.ts';
+import {isLinuxError} from '../linux/linux-error.ts';
+import {closeFd, openAt} from '../linux/open-fd.ts';
+import {statAt, statAtIfAny, statFd} from '../linux/stat.ts';
+import {syncFd} from '../linux/sync.ts';
+import type {ApplyContext} from './context.ts';
+import {failure, failureFrom, type Failed} from './failure.ts';
+import type {JournalRecord, Known} from './journal-record.ts';
+import {setFreshLinkMeta, setFreshMeta} from './metadata.ts';
+import type {StagedTransfers} from './staged-transfers.ts';
+
+type OpOf<K extends OpKind> = Extract<Op, {kind: K}>;
+export type Staged = {record: JournalRecord} | {failed: Failed};
+
+const CREATE = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
+
+/** @param known what the state knows to be at the path */
+export function stage(
+  context: ApplyContext,
+  transfers: StagedTransfers,
+  op: Op,
+  index: number,
+  known: Known | undefined,
+): Staged {
+  try {
+    switch (op.kind) {
+      case 'make-dir':
+        return stageDir(context, op, index, known);
+      case 'put-file':
+        return stageFile(context, transfers, op, index, known);
+      case 'put-symlink':
+        return stageSymlink(context, op, index, known);
+      case 'link':
+        return stageLink(context, op, index, known);
+      case 'set-meta':
+        return {record: {kind: 'meta', index, path: op.path, type: op.type, meta: op.meta}};
+      case 'rename':
+        return planRename(context, op, index);
+      case 'exchange':
+        return planExchange(context, op, index);
+      case 'delete':
+        return planDelete(context, op, index);
+    }
+  } catch (error) {
+    return {failed: parentFailure(error, op) ?? failureFrom(error, op.path)};
+  }
+}
+
+function parentFailure(error: unknown, op: Op): Failed | undefined {
+  if (!isLinuxError(error, 'ENOENT', 'ENOTDIR')) return undefined;
+  if (op.kind === 'rename' || op.kind === 'exchange' || op.kind === 'link')
+    return failure('base-changed', op.path, error.message);
+  return failure('parent-missing', op.path, `its folder ${showPath(parentOf(op.path))} is not there`);
+}
+
+export function stageName(context: ApplyContext, index: number): string {
+  return `b${context.batch}-${index}`;
+}
+
+function stageDir(context: ApplyContext, op: OpOf<'make-dir'>, index: number, known: Known | undefined): Staged {
+  const {dirFd, name} = context.place(op.path);
+  const stage = stageName(context, index);
+  mkdirAt(context.stagingFd, stage, 0o700);
+  const fd = openDirAt(context.stagingFd, stage);
+  try {
+    setFreshMeta(fd, op.meta, context.options.setsOwners);
+    if (context.options.isDurable) syncFd(fd);
+    if (statAtIfAny(dirFd, name)?.type === 'dir') {
+      // The same directory again: its metadata is all that is left to do.
+      rmdirAt(context.stagingFd, stage);
+      return {record: {kind: 'meta', index, path: op.path, type: 'dir', meta: op.meta}};
+    }
+    const {ino} = statFd(fd);
+    return {record: {kind: 'install', index, path: op.path, stage, ino, type: 'dir', mtime: op.meta.mtime, known}};
+  } finally {
+    closeFd(fd);
+  }
+}
+
+function stageFile(
+  context: ApplyContext,
+  transfers: StagedTransfers,
+  op: OpOf<'put-file'>,
+  index: number,
+  known: Known | undefined,
+): Staged {
+  context.place(op.path); // the parent must be there
+  const installed = (stage: string, ino: number): Staged => ({
+    record: {kind: 'install', index, path: op.path, stage, ino, type: 'file', mtime: op.meta.mtime, known},
+  });
+  if (op.source.from === 'staged') {
+    const staged = transfers.claim(op.source.transfer, op.content);
+    if (staged === undefined) return {failed: failure('base-changed', op.path, 'its staged content is not there')};
+    const fd = openAt(context.stagingFd, staged, constants.O_RDWR);
+    try {
+      setFreshMeta(fd, op.meta, context.options.setsOwners);
+      if (context.options.isDurable) syncFd(fd);
+      return installed(staged, statFd(fd).ino);
+    } finally {
+      closeFd(fd);
+    }
+  }
+  const stage = stageName(context, index);
+  const fd = openAt(context.stagingFd, stage, CREATE, 0o600);
+  try {
+    const fault = fillFile(context, fd, op);
+    if (fault !== undefined) {
+      unlinkAt(context.stagingFd, stage);
+      return {failed: fault};
+    }
+    setFreshMeta(fd, op.meta, context.options.setsOwners);
+    return installed(stage, statFd(fd).ino);
+  } catch (error) {
+    unlinkAt(context.stagingFd, stage);
+    throw error;
+  } finally {
+    closeFd(fd);
+  }
+}
+
+/** Writes a file's content and verifies it. @returns why it is not the announced content */
+export function fillFile(context: ApplyContext, fd: number, op: OpOf<'put-file'>): Failed | undefined {
+  const {source} = op;
+  if (source.from === 'copy') return copyFile(context, fd, op, source.path);
+  if (source.from === 'staged') return failure('internal', op.path, 'staged content cannot be filled in');
+  if (source.bytes.length !== op.sizeBytes || op.sizeBytes > LEAF_BYTES)
+    return failure('corrupt', op.path, 'its content is not as long as announced');
+  if (!smallContentDigest(source.bytes).equals(op.content))
+    return failure('corrupt', op.path, 'its content does not have the announced digest');
+  writeFrom(fd, source.bytes, 0, source.bytes.length, 0);
+  return undefined;
+}
+
+let leaf: Buffer | undefined;
+
+/** A file that the volume already holds: copied and hashed on the way, because only the digest is trusted. */
+function copyFile(context: ApplyContext, fd: number, op: OpOf<'put-file'>, from: string): Failed | undefined {
+  leaf ??= Buffer.allocUnsafeSlow(LEAF_BYTES);
+  const {dirFd, name} = context.place(from);
+  const base = openRegular(dirFd, name);
+  try {
+    if (base.stat.sizeBytes !== op.sizeBytes)
+      return failure('base-changed', op.path, `${showPath(from)} has another size by now`);
+    const digests: Buffer[] = [];
+    for (let offset = 0; offset < op.sizeBytes; offset += LEAF_BYTES) {
+      const size = readInto(base.fd, leaf, 0, Math.min(LEAF_BYTES, op.sizeBytes - offset), offset);
+      digests.push(sha256(leaf.subarray(0, size)));
+      writeFrom(fd, leaf, 0, size, offset);
+    }
+    if (contentDigest(Buffer.concat(digests)).equals(op.content)) return undefined;
+    return failure('base-changed', op.path, `${showPath(from)} has another content by now`);
+  } finally {
+    closeFd(base.fd);
+  }
+}
+
+function stageSymlink(context: ApplyContext, op: OpOf<'put-symlink'>, index: number, known: Known | undefined): Staged {
+  context.place(op.path);
+  const stage = stageName(context, index);
+  symlinkAt(op.target, context.stagingFd, stage);
+  setFreshLinkMeta(context.stagingFd, stage, op.meta, context.options.setsOwners);
+  const {ino} = statAt(context.stagingFd, stage);
+  return {record: {kind: 'install', index, path: op.path, stage, ino, type: 'symlink', mtime: op.meta.mtime, known}};
+}
+
+function stageLink(context: ApplyContext, op: OpOf<'link'>, index: number, known: Known | undefined): Staged {
+  context.place(op.path);
+  const from = context.place(op.to);
+  const stage = stageName(context, index);
+  linkAt(from.dirFd, from.name, context.stagingFd, stage);
+  const stat = statAt(context.stagingFd, stage);
+  if (stat.type !== 'file') {
+    unlinkAt(context.stagingFd, stage);
+    return {failed: failure('base-changed', op.path, `${showPath(op.to)} is no file`)};
+  }
+  return {
+    record: {kind: 'install', index, path: op.path, stage, ino: stat.ino, type: 'file', mtime: stat.mtime, known},
+  };
+}
+
+function planRename(context: ApplyContext, op: OpOf<'rename'>, index: number): Staged {
+  const from = context.place(op.path);
+  const stat = statAtIfAny(from.dirFd, from.name);
+  if (stat === undefined || stat.type !== op.type)
+    return {failed: failure('base-changed', op.path, `no ${op.type} is there to be renamed`)};
+  context.place(op.to);
+  return {record: {kind: 'rename', index, path: op.path, to: op.to, ino: stat.ino, type: op.type}};
+}
+
+function planExchange(context: ApplyContext, op: OpOf<'exchange'>, index: number): Staged {
+  const from = context.place(op.path);
+  const to = context.place(op.to);
+  const stat = statAtIfAny(from.dirFd, from.name);
+  const toStat = statAtIfAny(to.dirFd, to.name);
+  if (stat === undefined || toStat === undefined)
+    return {failed: failure('base-changed', op.path, 'one of both is not there to be exchanged')};
+  return {record: {kind: 'exchange', index, path: op.path, to: op.to, ino: stat.ino, toIno: toStat.ino}};
+}
+
+function planDelete(context: ApplyContext, op: OpOf<'delete'>, index: number): Staged {
+  if (op.path === ROOT) return {failed: failure('refused', op.path, 'the root is never deleted')};
+  if (parentOf(op.path) === ROOT && context.options.reserved.includes(nameOf(op.path))) {
+    return {failed: failure('refused', op.path, "it is Towline's own folder")};
+  }
+  let stat;
+  try {
+    const {dirFd, name} = context.place(op.path);
+    stat = statAtIfAny(dirFd, name);
+  } catch (error) {
+    if (!isLinuxError(error, 'ENOENT', 'ENOTDIR')) throw error;
+  }
+  // Gone already: done, and recorded as such by the switch, which looks again.
+  return {record: {kind: 'delete', index, path: op.path, ino: stat?.ino ?? 0, type: stat?.type ?? op.type}};
+}

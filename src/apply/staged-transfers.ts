@@ -1,0 +1,215 @@
+/**
+ * Receives large files leaf by leaf into the staging folder, outside any batch. Runs in a worker, always the same one.
+ *
+ * Invariant: a leaf is written only when it has its digest, wherever its bytes came from; a file is staged only when
+ * all its leaves are there and make the announced content.
+ */
+import {constants} from 'node:fs';
+import type {JobHandlers} from '../base/jobs.ts';
+import {buildLeaf, NO_BASE, type BaseReader} from '../delta/patch.ts';
+import {openBeneath} from '../linux/beneath.ts';
+import {openRegular, readInto, unlinkAt, writeFrom} from '../linux/files.ts';
+import {filesystemOf} from '../linux/filesystem.ts';
+import {isLinuxError, LinuxError} from '../linux/linux-error.ts';
+import {closeFd, openAt} from '../linux/open-fd.ts';
+import {startWriteback, syncFd} from '../linux/sync.ts';
+import {contentDigest, LEAF_BYTES, leafCountOf, sha256, type Digest} from '../model/digest.ts';
+import {isUntouched, type Stat} from '../model/entry.ts';
+import type {OpResult} from '../model/op.ts';
+import {nameOf, parentOf, type RelPath} from '../model/path.ts';
+import {decode} from '../wire/codec.ts';
+import type {LeafDelta} from '../wire/messages.ts';
+import type {WithPlaces} from './context.ts';
+import {DONE, failure, failureFrom} from './failure.ts';
+
+export type StagedJobs = {
+  'open-staged': {
+    in: {
+      transfer: number;
+      stage: string;
+      path: RelPath;
+      sizeBytes: number;
+      base: {path: RelPath; expected: Stat} | undefined;
+      isDurable: boolean;
+    };
+    out: OpResult;
+    part: never;
+  };
+  /** @returns leaves that do not have their digest, and whether the base is to blame */
+  'write-leaves': {
+    in: {frame: Uint8Array};
+    out: {rejected: number[]; isBaseChanged: boolean; result: OpResult};
+    part: never;
+  };
+  'finish-staged': {in: {transfer: number; content: Uint8Array}; out: OpResult; part: never};
+  'drop-staged': {in: {transfer: number}; out: undefined; part: never};
+};
+
+/** What a batch needs to know of staged files. */
+export interface StagedTransfers {
+  /** The staging name of a finished transfer with that content, once. */
+  claim(transfer: number, content: Digest): string | undefined;
+}
+
+interface Receiving {
+  stage: string;
+  path: RelPath;
+  fd: number;
+  sizeBytes: number;
+  baseFd: number;
+  base: BaseReader;
+  leafDigests: Buffer;
+  isWritten: Uint8Array;
+  isDurable: boolean;
+}
+
+const CREATE = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
+
+export function stagedHandlers(withPlaces: WithPlaces): JobHandlers<StagedJobs> {
+  const open = new Map<number, Receiving>();
+  const leaf = Buffer.allocUnsafeSlow(LEAF_BYTES);
+  const drop = (transfer: number): Receiving | undefined => {
+    const receiving = open.get(transfer);
+    open.delete(transfer);
+    if (receiving !== undefined) {
+      closeFd(receiving.fd);
+      if (receiving.baseFd >= 0) closeFd(receiving.baseFd);
+    }
+    return receiving;
+  };
+  return {
+    'open-staged': (input) => {
+      try {
+        return withPlaces((root, {stagingFd}) => {
+          const space = filesystemOf(stagingFd);
+          if (input.sizeBytes > space.freeBytes)
+            return failure(
+              'no-space',
+              input.path,
+              `${input.sizeBytes} bytes are needed and ${space.freeBytes} are free`,
+            );
+          open.set(input.transfer, openStaged(root.fd, stagingFd, input));
+          return DONE;
+        });
+      } catch (error) {
+        return failureFrom(error, input.path);
+      }
+    },
+    'write-leaves': ({frame}) => {
+      const message = decode(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength));
+      if (message.kind !== 'file-leaves') throw new Error('a frame that is no file-leaves was handed over');
+      const receiving = open.get(message.transfer);
+      if (receiving === undefined) return {rejected: [], isBaseChanged: false, result: DONE}; // aborted meanwhile
+      return writeLeaves(receiving, message.leafIndexFirst, message.leaves, leaf);
+    },
+    'finish-staged': ({transfer, content}) => {
+      const receiving = open.get(transfer);
+      if (receiving === undefined) return failure('internal', '', 'the transfer is not open');
+      try {
+        const missing = receiving.isWritten.indexOf(0);
+        if (missing >= 0) return failure('corrupt', receiving.path, `its leaf ${missing} is missing`);
+        if (!contentDigest(receiving.leafDigests).equals(content))
+          return failure('corrupt', receiving.path, 'its leaves do not make the announced content');
+        if (receiving.isDurable) syncFd(receiving.fd);
+        return DONE;
+      } catch (error) {
+        return failureFrom(error, receiving.path);
+      } finally {
+        drop(transfer);
+      }
+    },
+    'drop-staged': ({transfer}) => {
+      const receiving = drop(transfer);
+      if (receiving !== undefined) {
+        withPlaces((_root, {stagingFd}) => {
+          try {
+            unlinkAt(stagingFd, receiving.stage);
+          } catch (error) {
+            if (!isLinuxError(error, 'ENOENT')) throw error;
+          }
+        });
+      }
+      return undefined;
+    },
+  };
+}
+
+function openStaged(rootFd: number, stagingFd: number, input: StagedJobs['open-staged']['in']): Receiving {
+  const {baseFd, base} = input.base === undefined ? {baseFd: -1, base: NO_BASE} : openBase(rootFd, input.base);
+  const fd = openAt(stagingFd, input.stage, CREATE, 0o600);
+  const leafCount = leafCountOf(input.sizeBytes);
+  return {
+    stage: input.stage,
+    path: input.path,
+    fd,
+    sizeBytes: input.sizeBytes,
+    baseFd,
+    base,
+    leafDigests: Buffer.alloc(leafCount * 32),
+    isWritten: new Uint8Array(leafCount),
+    isDurable: input.isDurable,
+  };
+}
+
+/** The base as it is now: when it is not what the state knows, its leaves will not have their digests. */
+function openBase(rootFd: number, base: {path: RelPath; expected: Stat}): {baseFd: number; base: BaseReader} {
+  const dirFd = openBeneath(rootFd, parentOf(base.path));
+  try {
+    const {fd, stat} = openRegular(dirFd, nameOf(base.path));
+    if (!isUntouched(base.expected, stat)) {
+      closeFd(fd);
+      throw new LinuxError('open', 116); // ESTALE: not the file that the delta was made against
+    }
+    const read = (offset: number, size: number, into: Buffer, at: number): void => {
+      if (readInto(fd, into, at, size, offset) !== size) into.fill(0, at, at + size); // shorter by now: its digest will not fit
+    };
+    return {baseFd: fd, base: {sizeBytes: stat.sizeBytes, read}};
+  } finally {
+    closeFd(dirFd);
+  }
+}
+
+function writeLeaves(
+  receiving: Receiving,
+  leafIndexFirst: number,
+  leaves: readonly LeafDelta[],
+  into: Buffer,
+): StagedJobs['write-leaves']['out'] {
+  const rejected: number[] = [];
+  let isBaseChanged = false;
+  try {
+    for (const [count, {digest, ops}] of leaves.entries()) {
+      const leafIndex = leafIndexFirst + count;
+      const offset = leafIndex * LEAF_BYTES;
+      const sizeBytes = Math.min(LEAF_BYTES, receiving.sizeBytes - offset);
+      if (sizeBytes <= 0)
+        return {
+          rejected,
+          isBaseChanged,
+          result: failure('corrupt', receiving.path, `leaf ${leafIndex} lies behind its end`),
+        };
+      const only = ops.length === 1 ? ops[0] : undefined;
+      const bytes =
+        only?.kind === 'literal' && only.bytes.length === sizeBytes
+          ? only.bytes
+          : built(ops, sizeBytes, into, receiving.base);
+      if (!sha256(bytes).equals(digest)) {
+        rejected.push(leafIndex);
+        isBaseChanged ||= ops.some((op) => op.kind === 'copy');
+        continue;
+      }
+      writeFrom(receiving.fd, bytes, 0, sizeBytes, offset);
+      if (receiving.isDurable) startWriteback(receiving.fd, offset, sizeBytes); // so that the fsync at the end is short
+      digest.copy(receiving.leafDigests, leafIndex * 32);
+      receiving.isWritten[leafIndex] = 1;
+    }
+    return {rejected, isBaseChanged, result: DONE};
+  } catch (error) {
+    return {rejected, isBaseChanged, result: failureFrom(error, receiving.path)};
+  }
+}
+
+function built(ops: LeafDelta['ops'], sizeBytes: number, into: Buffer, base: BaseReader): Buffer {
+  buildLeaf(ops, sizeBytes, into, base);
+  return into.subarray(0, sizeBytes);
+}

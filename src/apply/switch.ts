@@ -1,0 +1,262 @@
+/**
+ * Switches what was staged into place, and takes away what is to go. Done from the journal's records, so that it can
+ * be done again after a crash: each step first looks whether it was done already.
+ *
+ * Invariant: a path shows its old or its new entry at every moment; what is replaced or removed goes to the trash.
+ */
+import {listNames, openDirAt, rmdirAt} from '../linux/directories.ts';
+import {linkAt, renameAt, unlinkAt} from '../linux/files.ts';
+import {isLinuxError} from '../linux/linux-error.ts';
+import {closeFd} from '../linux/open-fd.ts';
+import {statAt, statAtIfAny} from '../linux/stat.ts';
+import {sameTime, type Stat} from '../model/entry.ts';
+import type {OpResult} from '../model/op.ts';
+import {joinPath, ROOT, type Name, type RelPath} from '../model/path.ts';
+import {compileIgnore} from '../reconcile/ignore.ts';
+import type {ApplyContext} from './context.ts';
+import {DONE, failure, failureFrom} from './failure.ts';
+import type {JournalRecord, Known} from './journal-record.ts';
+import {setMeta} from './metadata.ts';
+import {removeTree, type TrashReason} from './trash.ts';
+
+type RecordOf<K extends JournalRecord['kind']> = Extract<JournalRecord, {kind: K}>;
+
+export interface Switched {
+  index: number;
+  result: OpResult;
+  /** What is at the path now (for a rename: at its new path); undefined where nothing is or it failed. */
+  stat: Stat | undefined;
+  /** Places in the trash of what was replaced or removed. */
+  trashed: string[];
+}
+
+/** Does every record in order. A record that fails leaves its path as it was and does not stop the others. */
+export function switchAll(context: ApplyContext, records: readonly JournalRecord[]): Switched[] {
+  return records.map((record) => {
+    const trashed: string[] = [];
+    try {
+      const {result, stat} = switchOne(context, record, trashed);
+      return {index: record.index, result, stat, trashed};
+    } catch (error) {
+      if (record.kind === 'install') dropStaged(context, record.stage);
+      const isPathGone = isLinuxError(error, 'ENOENT', 'ENOTDIR');
+      const result = isPathGone ? failure('base-changed', record.path, error.message) : failureFrom(error, record.path);
+      return {index: record.index, result, stat: undefined, trashed};
+    }
+  });
+}
+
+interface Outcome {
+  result: OpResult;
+  stat: Stat | undefined;
+}
+
+function switchOne(context: ApplyContext, record: JournalRecord, trashed: string[]): Outcome {
+  switch (record.kind) {
+    case 'install':
+      return install(context, record, trashed);
+    case 'meta': {
+      const place = record.path === ROOT ? {dirFd: context.root.fd, name: '.'} : context.place(record.path);
+      const found = statAt(place.dirFd, place.name);
+      if (found.type !== record.type)
+        return {result: failure('base-changed', record.path, `it is a ${found.type} by now`), stat: undefined};
+      setMeta(place, record.type, record.meta, context.options);
+      if (record.type === 'dir') context.touched.set(record.path, record.meta.mtime);
+      return {result: DONE, stat: statAt(place.dirFd, place.name)};
+    }
+    case 'rename':
+      return rename(context, record, trashed);
+    case 'exchange': {
+      const from = context.changedPlace(record.path);
+      const to = context.changedPlace(record.to);
+      if (statAt(from.dirFd, from.name).ino === record.ino)
+        renameAt(from.dirFd, from.name, to.dirFd, to.name, 'exchange');
+      context.dirs.drop(record.path);
+      context.dirs.drop(record.to);
+      return {result: DONE, stat: statAt(context.place(record.to).dirFd, to.name)};
+    }
+    case 'delete':
+      return remove(context, record, trashed);
+  }
+}
+
+function install(context: ApplyContext, record: RecordOf<'install'>, trashed: string[]): Outcome {
+  const {dirFd, name} = context.changedPlace(record.path);
+  const {stagingFd} = context;
+  for (let attempt = 0; attempt < 8; attempt++) {
+    const current = statAtIfAny(dirFd, name);
+    if (current?.ino === record.ino) {
+      dispose(context, record, trashed); // switched before a crash: what it replaced may still be staged
+      return {result: DONE, stat: current};
+    }
+    const staged = statAtIfAny(stagingFd, record.stage);
+    if (staged?.ino !== record.ino)
+      return {result: failure('base-changed', record.path, 'its staged entry is gone'), stat: undefined};
+    try {
+      renameAt(stagingFd, record.stage, dirFd, name, current === undefined ? 'no-replace' : 'exchange');
+    } catch (error) {
+      if (isLinuxError(error, 'EEXIST', 'ENOENT')) continue; // it came or went between look and switch
+      throw error;
+    }
+    if (record.type === 'dir') context.dirs.drop(record.path);
+    if (current !== undefined) {
+      context.touched.drop(record.path);
+      dispose(context, record, trashed);
+    }
+    if (record.type === 'dir') context.touched.set(record.path, record.mtime);
+    const stat = statAt(dirFd, name);
+    if (stat.ino === record.ino) return {result: DONE, stat};
+  }
+  return {result: failure('base-changed', record.path, 'it is being changed on the target'), stat: undefined};
+}
+
+/** Sends what the exchange brought out to the trash, or drops it where nothing would be lost. */
+function dispose(context: ApplyContext, record: RecordOf<'install'>, trashed: string[]): void {
+  const old = statAtIfAny(context.stagingFd, record.stage);
+  if (old === undefined) return;
+  // Another name of what was just installed, or of a file that lives on elsewhere in the volume.
+  if (old.ino === record.ino || (old.type === 'file' && old.nlink > 1))
+    return unlinkAt(context.stagingFd, record.stage);
+  if (old.type === 'dir' && listNamesAt(context.stagingFd, record.stage).length === 0)
+    return rmdirAt(context.stagingFd, record.stage);
+  const reason: TrashReason = isOwn(record.known, old) ? 'overwritten' : 'foreign';
+  const place = context.trash.take(context.stagingFd, record.stage, {path: record.path, type: old.type, reason});
+  if (place !== undefined) trashed.push(place);
+}
+
+function listNamesAt(dirFd: number, name: Name): Name[] {
+  const fd = openDirAt(dirFd, name);
+  try {
+    return listNames(fd);
+  } finally {
+    closeFd(fd);
+  }
+}
+
+/** Whether this link wrote that version. The rename changed its ctime, so the other marks must do. */
+function isOwn(known: Known | undefined, old: Stat): boolean {
+  return (
+    known !== undefined &&
+    known.type === old.type &&
+    known.ino === old.ino &&
+    known.sizeBytes === old.sizeBytes &&
+    sameTime(known.mtime, old.mtime) &&
+    old.type !== 'dir'
+  );
+}
+
+function rename(context: ApplyContext, record: RecordOf<'rename'>, trashed: string[]): Outcome {
+  const from = context.changedPlace(record.path);
+  const to = context.changedPlace(record.to);
+  const current = statAtIfAny(to.dirFd, to.name);
+  if (current?.ino === record.ino && statAtIfAny(from.dirFd, from.name)?.ino !== record.ino)
+    return {result: DONE, stat: current};
+  if (statAt(from.dirFd, from.name).ino !== record.ino) {
+    return {result: failure('base-changed', record.path, 'something else is there by now'), stat: undefined};
+  }
+  if (current === undefined) renameAt(from.dirFd, from.name, to.dirFd, to.name, 'no-replace');
+  else if (current.ino !== record.ino) replaceByRename(context, record, {from, to, current}, trashed);
+  else unlinkAt(from.dirFd, from.name); // two names of one file
+  if (record.type === 'dir') {
+    context.dirs.drop(record.path);
+    context.dirs.drop(record.to);
+    context.touched.move(record.path, record.to);
+  }
+  return {result: DONE, stat: statAt(to.dirFd, to.name)};
+}
+
+interface Place {
+  dirFd: number;
+  name: Name;
+}
+
+/** A rename over something: the old entry is kept in the trash by a second name, or taken out first where it has to be. */
+function replaceByRename(
+  context: ApplyContext,
+  record: RecordOf<'rename'>,
+  places: {from: Place; to: Place; current: Stat},
+  trashed: string[],
+): void {
+  const {from, to, current} = places;
+  const item = {path: record.to, type: current.type, reason: 'foreign' as TrashReason};
+  const keep = `b${context.batch}-${record.index}-old`;
+  if (current.type !== 'dir' && record.type !== 'dir') {
+    linkAt(to.dirFd, to.name, context.stagingFd, keep);
+    renameAt(from.dirFd, from.name, to.dirFd, to.name, 'replace');
+  } else {
+    renameAt(from.dirFd, from.name, to.dirFd, to.name, 'exchange');
+    renameAt(from.dirFd, from.name, context.stagingFd, keep, 'no-replace');
+    context.touched.drop(record.to);
+  }
+  const place = context.trash.take(context.stagingFd, keep, item);
+  if (place !== undefined) trashed.push(place);
+}
+
+function remove(context: ApplyContext, record: RecordOf<'delete'>, trashed: string[]): Outcome {
+  let place: Place;
+  try {
+    place = context.changedPlace(record.path);
+  } catch (error) {
+    if (isLinuxError(error, 'ENOENT', 'ENOTDIR')) return {result: DONE, stat: undefined};
+    throw error;
+  }
+  const stat = statAtIfAny(place.dirFd, place.name);
+  if (stat === undefined) return {result: DONE, stat: undefined};
+  if (stat.ino !== record.ino)
+    return {result: failure('base-changed', record.path, 'something else is there by now'), stat: undefined};
+  const {ignore} = context.options;
+  if (stat.type === 'dir' && ignore.length > 0 && holdsIgnored(context, record.path))
+    return removeAround(context, record, trashed);
+  context.dirs.drop(record.path);
+  const where = context.trash.take(place.dirFd, place.name, {path: record.path, type: stat.type, reason: 'deleted'});
+  context.touched.drop(record.path);
+  if (where !== undefined) trashed.push(where);
+  return {result: DONE, stat: undefined};
+}
+
+function holdsIgnored(context: ApplyContext, path: RelPath): boolean {
+  const matcher = compileIgnore(context.options.ignore);
+  const look = (dir: RelPath): boolean => {
+    const fd = context.dirs.open(dir);
+    return listNames(fd).some((name) => {
+      const child = joinPath(dir, name);
+      const stat = statAtIfAny(context.dirs.open(dir), name);
+      if (stat === undefined) return false;
+      return matcher.isIgnored(child, stat.type === 'dir') || (stat.type === 'dir' && look(child));
+    });
+  };
+  return look(path);
+}
+
+/** Ignored entries stay, and so do the directories that hold them; all else below goes. */
+function removeAround(context: ApplyContext, record: RecordOf<'delete'>, trashed: string[]): Outcome {
+  const matcher = compileIgnore(context.options.ignore);
+  const clear = (dir: RelPath): boolean => {
+    let isEmpty = true;
+    for (const name of listNames(context.dirs.open(dir))) {
+      const path = joinPath(dir, name);
+      const stat = statAtIfAny(context.dirs.open(dir), name);
+      if (stat === undefined) continue;
+      if (matcher.isIgnored(path, stat.type === 'dir') || (stat.type === 'dir' && !clear(path))) {
+        isEmpty = false;
+      } else if (stat.type !== 'dir') {
+        const place = context.trash.take(context.dirs.open(dir), name, {path, type: stat.type, reason: 'deleted'});
+        if (place !== undefined) trashed.push(place);
+      } else {
+        context.dirs.drop(path);
+        rmdirAt(context.dirs.open(dir), name);
+      }
+    }
+    return isEmpty;
+  };
+  clear(record.path);
+  return {result: failure('not-empty', record.path, 'the folder was deleted on the source'), stat: undefined};
+}
+
+function dropStaged(context: ApplyContext, stage: string): void {
+  try {
+    removeTree(context.stagingFd, stage);
+  } catch (error) {
+    if (!isLinuxError(error)) throw error; // swept at the next start
+  }
+}

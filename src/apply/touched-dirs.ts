@@ -1,0 +1,61 @@
+/**
+ * Directories whose times a batch must put back: creating and removing names in a directory changes its mtime, but the
+ * source's is what counts. Applied last, because everything else changes it again.
+ */
+import type {DirCache} from '../linux/beneath.ts';
+import {isLinuxError} from '../linux/linux-error.ts';
+import {setTimeFd} from '../linux/metadata.ts';
+import {statFd} from '../linux/stat.ts';
+import {syncFd} from '../linux/sync.ts';
+import type {FileTime} from '../model/entry.ts';
+import {isWithin, type RelPath} from '../model/path.ts';
+
+export class TouchedDirs {
+  readonly #times = new Map<RelPath, FileTime>();
+
+  /** Remembers the directory's time before it is first changed. */
+  touch(path: RelPath, fd: number): void {
+    if (!this.#times.has(path)) this.#times.set(path, statFd(fd).mtime);
+  }
+
+  /** The time that the directory shall have in the end. */
+  set(path: RelPath, mtime: FileTime): void {
+    this.#times.set(path, mtime);
+  }
+
+  /** A directory was renamed: its remembered time goes with it. */
+  move(from: RelPath, to: RelPath): void {
+    for (const [path, mtime] of [...this.#times]) {
+      if (!isWithin(path, from)) continue;
+      this.#times.delete(path);
+      this.#times.set(to + path.slice(from.length), mtime);
+    }
+  }
+
+  /** A directory was removed. */
+  drop(path: RelPath): void {
+    for (const touched of [...this.#times.keys()]) if (isWithin(touched, path)) this.#times.delete(touched);
+  }
+
+  get paths(): Iterable<RelPath> {
+    return this.#times.keys();
+  }
+
+  get count(): number {
+    return this.#times.size;
+  }
+
+  /** Puts the times back, and makes each directory durable where asked. */
+  restore(dirs: DirCache, isDurable: boolean): void {
+    for (const [path, mtime] of this.#times) {
+      try {
+        const fd = dirs.open(path);
+        setTimeFd(fd, mtime);
+        if (isDurable) syncFd(fd);
+      } catch (error) {
+        // It was swapped or removed by somebody else meanwhile: the next scan sees what is there.
+        if (!isLinuxError(error, 'ENOENT', 'ENOTDIR', 'EXDEV')) throw error;
+      }
+    }
+  }
+}

@@ -1,0 +1,72 @@
+/**
+ * Plans what one path needs: what the source wants there and what the target has, steps out. Pure.
+ *
+ * Invariant: what destroys more than the path itself, or empties a file, is marked so that the guard can judge it.
+ */
+import {sameDigest} from '../model/digest.ts';
+import {type EntryType, type Meta} from '../model/entry.ts';
+import type {Op} from '../model/op.ts';
+import type {RelPath} from '../model/path.ts';
+import {inPrecision, type TreeEntry} from '../model/tree.ts';
+import type {View} from '../model/view.ts';
+
+/** The file that the target has at a path, as far as it is known. */
+export type Have = Pick<TreeEntry, 'type' | 'meta' | 'sizeBytes' | 'content' | 'count' | 'linkTarget'>;
+
+export type Step =
+  /** Needs no content. `destroys` counts entries that go with it. */
+  | {kind: 'op'; path: RelPath; op: Op; destroys: number}
+  /** A file whose content has to be read, compared, or sent. */
+  | {kind: 'file'; path: RelPath; have: Have | undefined; destroys: number};
+
+/**
+ * @param want undefined: nothing shall be there
+ * @param have undefined: nothing is there
+ */
+export function planPath(
+  path: RelPath,
+  want: TreeEntry | undefined,
+  have: Have | undefined,
+  view: View,
+): Step | undefined {
+  if (want === undefined) {
+    if (have === undefined) return undefined;
+    return {kind: 'op', path, op: {kind: 'delete', path, type: have.type}, destroys: 1 + have.count};
+  }
+  const destroys = have !== undefined && have.type === 'dir' && want.type !== 'dir' ? 1 + have.count : 0;
+  const isSameType = have?.type === want.type;
+  switch (want.type) {
+    case 'dir':
+      if (!isSameType) return {kind: 'op', path, op: {kind: 'make-dir', path, meta: want.meta}, destroys};
+      return planMeta(path, 'dir', want.meta, have.meta, view);
+    case 'symlink':
+      if (isSameType && want.linkTarget === have.linkTarget)
+        return planMeta(path, 'symlink', want.meta, have.meta, view);
+      return {kind: 'op', path, op: {kind: 'put-symlink', path, meta: want.meta, target: want.linkTarget}, destroys};
+    case 'file': {
+      if (!isSameType) return {kind: 'file', path, have, destroys};
+      if (sameDigest(want.content, have.content)) return planMeta(path, 'file', want.meta, have.meta, view);
+      const isEmptied = want.sizeBytes === 0 && have.sizeBytes > 0;
+      return {kind: 'file', path, have, destroys: isEmptied ? 1 : 0};
+    }
+    default:
+      return undefined; // not carried; the scanner has said so
+  }
+}
+
+/** @returns the change of metadata that is left when the content is equal */
+export function planMeta(path: RelPath, type: EntryType, want: Meta, have: Meta, view: View): Step | undefined {
+  if (equalMeta(want, have, view, type)) return undefined;
+  return {kind: 'op', path, op: {kind: 'set-meta', path, type, meta: want}, destroys: 0};
+}
+
+/** Whether metadata is equal as far as the view compares it; a symlink has no permissions. */
+function equalMeta(a: Meta, b: Meta, view: View, type: EntryType): boolean {
+  const precision = view.timePrecisionNs;
+  return (
+    (type === 'symlink' || a.mode === b.mode) &&
+    (!view.owners || (a.uid === b.uid && a.gid === b.gid)) &&
+    a.mtime.s === b.mtime.s &&
+    inPrecision(a.mtime.ns, precision) === inPrecision(b.mtime.ns, precision)
+  );
+}

@@ -1,0 +1,180 @@
+/**
+ * The packed form in which a scanning worker hands over what it saw in a directory: raw statx records and names,
+ * decoded only where something changed.
+ *
+ * Layout of a record (little-endian): u32 record bytes, u8 status, u8 0, u16 path bytes, i32 errno, 16 bytes
+ * fingerprint, u32 entry count, STAT_BYTES of the directory's own statx, path; then per entry u8 state, u8 0, u16 name bytes, u16 link bytes, u16 errno,
+ * STAT_BYTES of struct statx, name, link target.
+ *
+ * Invariant: a record is whole; a directory that could not be read whole has the status `unreadable`.
+ */
+import type {Stat} from '../model/entry.ts';
+import type {Name, RelPath} from '../model/path.ts';
+import {readStat} from '../linux/stat.ts';
+
+export const STAT_BYTES = 160; // struct statx up to and with stx_mnt_id
+export const FINGERPRINT_BYTES = 16;
+const OWN_STAT_AT = 32;
+const HEADER_BYTES = OWN_STAT_AT + STAT_BYTES;
+const ENTRY_HEADER_BYTES = 8;
+const STATUS = ['whole', 'names', 'unreadable'] as const;
+const STATE = ['present', 'absent', 'error'] as const;
+const PIECE_BYTES = 1 << 20;
+
+/** `names`: only the asked names were looked at, and the others are not in doubt. */
+export type ListingStatus = (typeof STATUS)[number];
+
+export interface ListedEntry {
+  name: Name;
+  state: (typeof STATE)[number];
+  /** errno of a failed statx or readlink; 0 else. */
+  errno: number;
+  linkTarget: string;
+  /** Decodes the stat of a present entry. */
+  stat(): Stat;
+}
+
+export interface Listing {
+  path: RelPath;
+  status: ListingStatus;
+  /** errno of what made it unreadable; 0 else. */
+  errno: number;
+  /** Equal to that of an earlier whole listing: nothing in this directory changed. */
+  fingerprint: Buffer;
+  count: number;
+  /** The directory's own stat, taken when it was opened; not for an unreadable one. */
+  ownStat(): Stat;
+  entries(): Generator<ListedEntry>;
+}
+
+/** Writes records one after the other into a growing buffer. */
+export class ListingWriter {
+  #bytes = Buffer.allocUnsafeSlow(PIECE_BYTES);
+  #at = 0;
+  #recordAt = 0;
+  #entriesAt = 0;
+  #count = 0;
+
+  /** Bytes written so far. */
+  get sizeBytes(): number {
+    return this.#at;
+  }
+
+  /** Begins a record; `stat` of the opened directory follows. */
+  begin(path: RelPath): void {
+    this.#recordAt = this.#at;
+    this.#reserve(HEADER_BYTES + path.length);
+    this.#bytes.fill(0, this.#at, this.#at + HEADER_BYTES);
+    this.#bytes.writeUInt16LE(path.length, this.#at + 6);
+    this.#at += HEADER_BYTES;
+    this.#at += this.#bytes.write(path, this.#at, 'latin1');
+    this.#entriesAt = this.#at;
+    this.#count = 0;
+  }
+
+  /** The directory's own stat; `fill` as for `add`. */
+  own(fill: (into: Buffer, at: number) => number): void {
+    this.#reserve(256);
+    const at = this.#recordAt + OWN_STAT_AT;
+    const scratch = Buffer.alloc(256);
+    if (fill(scratch, 0) === 0) scratch.copy(this.#bytes, at, 0, STAT_BYTES);
+  }
+
+  /**
+   * Appends an entry whose stat `fill` writes. `fill(into, at)` gets room for 256 bytes at `at` and returns 0 or a
+   * negative errno; -ENOENT makes an absent entry.
+   * @param name bytes of the name without NUL
+   * @param readLink called for a symlink; gives its target as a byte string
+   */
+  add(name: Uint8Array, fill: (into: Buffer, at: number) => number, readLink: () => string): void {
+    const entryAt = this.#at;
+    this.#reserve(ENTRY_HEADER_BYTES + 256 + name.length);
+    const statAt = entryAt + ENTRY_HEADER_BYTES;
+    const failed = -fill(this.#bytes, statAt);
+    const bytes = this.#bytes;
+    let at = statAt;
+    let state = 0;
+    let link = '';
+    if (failed === 0) {
+      // Access time and allocated blocks change without the file: they would spoil the fingerprint.
+      bytes.fill(0, statAt + 0x40, statAt + 0x50);
+      bytes.fill(0, statAt + 0x30, statAt + 0x38);
+      at += STAT_BYTES;
+      if ((bytes.readUInt16LE(statAt + 0x1c) & 0o170000) === 0o120000) link = readLink();
+    } else state = failed === 2 ? 1 : 2;
+    this.#at = at;
+    this.#reserve(name.length + link.length);
+    this.#bytes.set(name, this.#at);
+    this.#at += name.length;
+    if (link !== '') this.#at += this.#bytes.write(link, this.#at, 'latin1');
+    this.#bytes.writeUInt16LE(state, entryAt);
+    this.#bytes.writeUInt16LE(name.length, entryAt + 2);
+    this.#bytes.writeUInt16LE(link.length, entryAt + 4);
+    this.#bytes.writeUInt16LE(failed, entryAt + 6);
+    this.#count++;
+  }
+
+  /** Ends the record; `fingerprintOf` gets the bytes of its entries. */
+  end(status: ListingStatus, errno: number, fingerprintOf: (bytes: Buffer, into: Buffer, at: number) => void): void {
+    const at = this.#recordAt;
+    this.#bytes.writeUInt32LE(this.#at - at, at);
+    this.#bytes.writeUInt8(STATUS.indexOf(status), at + 4);
+    this.#bytes.writeInt32LE(errno, at + 8);
+    this.#bytes.writeUInt32LE(this.#count, at + 28);
+    if (status === 'whole') fingerprintOf(this.#bytes.subarray(this.#entriesAt, this.#at), this.#bytes, at + 12);
+  }
+
+  /** What was written since the last take; the buffer now belongs to the caller. */
+  take(): Buffer {
+    const taken = this.#bytes.subarray(0, this.#at);
+    this.#bytes = Buffer.allocUnsafeSlow(PIECE_BYTES);
+    this.#at = 0;
+    return taken;
+  }
+
+  #reserve(sizeBytes: number): void {
+    if (this.#at + sizeBytes + 512 <= this.#bytes.length) return;
+    const larger = Buffer.allocUnsafeSlow((this.#bytes.length + sizeBytes) * 2);
+    this.#bytes.copy(larger, 0, 0, this.#at);
+    this.#bytes = larger;
+  }
+}
+
+/** The records of a packed buffer, in order. */
+export function* readListings(packed: Uint8Array): Generator<Listing> {
+  const bytes = Buffer.from(packed.buffer, packed.byteOffset, packed.byteLength);
+  for (let at = 0; at < bytes.length; at += bytes.readUInt32LE(at)) yield readListing(bytes, at);
+}
+
+function readListing(bytes: Buffer, at: number): Listing {
+  const pathBytes = bytes.readUInt16LE(at + 6);
+  const entriesAt = at + HEADER_BYTES + pathBytes;
+  const endAt = at + bytes.readUInt32LE(at);
+  return {
+    path: bytes.toString('latin1', at + HEADER_BYTES, entriesAt),
+    status: STATUS[bytes.readUInt8(at + 4)] ?? 'unreadable',
+    errno: bytes.readInt32LE(at + 8),
+    fingerprint: bytes.subarray(at + 12, at + 12 + FINGERPRINT_BYTES),
+    count: bytes.readUInt32LE(at + 28),
+    ownStat: () => readStat(bytes, at + OWN_STAT_AT),
+    entries: () => readEntries(bytes, entriesAt, endAt),
+  };
+}
+
+function* readEntries(bytes: Buffer, from: number, endAt: number): Generator<ListedEntry> {
+  for (let at = from; at < endAt;) {
+    const state = STATE[bytes.readUInt8(at)] ?? 'error';
+    const statAt = at + ENTRY_HEADER_BYTES;
+    const nameAt = statAt + (state === 'present' ? STAT_BYTES : 0);
+    const linkAt = nameAt + bytes.readUInt16LE(at + 2);
+    const nextAt = linkAt + bytes.readUInt16LE(at + 4);
+    yield {
+      name: bytes.toString('latin1', nameAt, linkAt),
+      state,
+      errno: bytes.readUInt16LE(at + 6),
+      linkTarget: bytes.toString('latin1', linkAt, nextAt),
+      stat: () => readStat(bytes, statAt),
+    };
+    at = nextAt;
+  }
+}

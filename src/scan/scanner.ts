@@ -1,0 +1,377 @@
+/**
+ * Compares what a worker saw with what the state remembers, and brings the state up to date. Says what changed.
+ *
+ * Not a planner: it does not know the peer. Invariants: an entry that was not looked at is not judged; nothing below
+ * a directory that could not be read whole is taken for gone; a name that vanished is looked for elsewhere by its
+ * inode before it is taken for deleted.
+ */
+import type {JobRunner} from '../base/jobs.ts';
+import {CARRIED_TYPES, isUntouched, sameInode, sameMeta, type Entry, type Stat} from '../model/entry.ts';
+import {joinPath, nameOf, parentOf, ROOT, showPath, type Name, type RelPath} from '../model/path.ts';
+import type {ProblemCode} from '../model/problem.ts';
+import {bumped} from '../model/version.ts';
+import {readListings, type Listing, type ListedEntry} from './listing.ts';
+import type {ScanJobs, ScanRules} from './scan-tree.ts';
+
+/** An entry as the state holds it. */
+export interface KnownEntry extends Entry {
+  parentId: number;
+  /** Own id of a directory, 0 for other types. */
+  dirId: number;
+}
+
+/** What the scanner needs of the state. */
+export interface EntryStore {
+  getRoot(): Entry | undefined;
+  putRoot(entry: Entry): void;
+  get(parentId: number, name: Name): KnownEntry | undefined;
+  children(parentId: number): Iterable<KnownEntry>;
+  put(parentId: number, entry: Entry): number;
+  remove(parentId: number, name: Name): number;
+  move(fromParentId: number, fromName: Name, toParentId: number, toName: Name): void;
+  dirIdOf(path: RelPath): number | undefined;
+  pathOf(dirId: number): RelPath;
+  findByInode(ino: number): KnownEntry[];
+  fingerprint(dirId: number): Buffer | undefined;
+  setFingerprint(dirId: number, fingerprint: Buffer | undefined): void;
+  nextSeq(): number;
+}
+
+export type Change =
+  | {kind: 'put'; path: RelPath; before: KnownEntry | undefined; after: Entry}
+  | {kind: 'renamed'; path: RelPath; to: RelPath; entry: KnownEntry}
+  | {kind: 'gone'; path: RelPath; before: KnownEntry; count: number};
+
+export interface PathProblem {
+  path: RelPath;
+  code: ProblemCode;
+  message: string;
+}
+
+export interface ScanResult {
+  /** Renames come first, in the order in which they must be done. */
+  changes: Change[];
+  problems: PathProblem[];
+  /** Paths that were looked at and have no problem of the scanner's. */
+  entries: number;
+  directories: number;
+}
+
+const ERRNO_NAMES: Record<number, string> = {
+  1: 'EPERM',
+  2: 'ENOENT',
+  5: 'EIO',
+  13: 'EACCES',
+  20: 'ENOTDIR',
+  40: 'ELOOP',
+  116: 'ESTALE',
+};
+const ENOENT = 2;
+const ENOTDIR = 20;
+
+/** One pass: collects what vanished until all of it was looked at. */
+interface Pass {
+  result: ScanResult;
+  /** Vanished names by path; an entry leaves it when it turns up elsewhere. */
+  gone: Map<RelPath, KnownEntry>;
+  /** Whether every change is wanted (live), or only renames (a walk follows). */
+  isDetailed: boolean;
+  mountId: number;
+}
+
+export class Scanner {
+  readonly #options: {agent: string; rules: ScanRules};
+  readonly #parts: {store: EntryStore; jobs: JobRunner<ScanJobs>};
+
+  /** @param options `agent` is this agent's short ID, for version vectors */
+  constructor(options: {agent: string; rules: ScanRules}, parts: {store: EntryStore; jobs: JobRunner<ScanJobs>}) {
+    this.#options = options;
+    this.#parts = parts;
+  }
+
+  /** Scans the tree at `start`; of the changes only renames are returned: who wants the others compares digests. */
+  async scanTree(start: RelPath, onProgress?: (entries: number) => void): Promise<ScanResult> {
+    const pass = newPass(false);
+    const counts = await this.#parts.jobs.run(
+      'scan-tree',
+      {start, rules: this.#options.rules},
+      {
+        lane: 1,
+        onPart: async (packed) => {
+          for (const listing of readListings(packed)) await this.#takeListing(listing, pass);
+          onProgress?.(pass.result.entries);
+        },
+      },
+    );
+    await this.#confirmGone(pass);
+    this.#dropGone(pass);
+    pass.result.directories = counts.directories;
+    return pass.result;
+  }
+
+  /** Looks at single names or whole directories (without what is below) and returns every change. */
+  async lookAt(dirs: {path: RelPath; names: Name[] | undefined}[]): Promise<ScanResult> {
+    const pass = newPass(true);
+    const packed = await this.#parts.jobs.run('scan-names', {dirs, rules: this.#options.rules});
+    for (const listing of readListings(packed)) await this.#takeListing(listing, pass);
+    await this.#confirmGone(pass);
+    this.#dropGone(pass);
+    pass.result.directories = dirs.length;
+    return pass.result;
+  }
+
+  async #takeListing(listing: Listing, pass: Pass): Promise<void> {
+    const {store} = this.#parts;
+    if (listing.status === 'unreadable') return this.#takeUnreadable(listing, pass);
+    const dirId = this.#takeOwn(listing, pass);
+    if (dirId === undefined) return; // its parent has not been seen: an event of the parent will come
+    pass.result.entries += listing.count;
+    const isWhole = listing.status === 'whole';
+    if (isWhole && store.fingerprint(dirId)?.equals(listing.fingerprint) === true) return;
+    const isFirst = isWhole && store.fingerprint(dirId) === undefined && isEmpty(store.children(dirId));
+    const missing =
+      isWhole && !isFirst ? new Map([...store.children(dirId)].map((entry) => [entry.name, entry])) : undefined;
+    let hasProblem = false;
+    for (const listed of listing.entries()) {
+      const known = isFirst
+        ? undefined
+        : missing !== undefined
+          ? missing.get(listed.name)
+          : store.get(dirId, listed.name);
+      if (listed.state !== 'absent') missing?.delete(listed.name);
+      const path = joinPath(listing.path, listed.name);
+      if (listed.state === 'absent') {
+        if (!isWhole && known !== undefined) pass.gone.set(path, known);
+      } else if (listed.state === 'error') {
+        hasProblem = true;
+        pass.result.problems.push(unreadable(path, listed.errno));
+      } else if (!(await this.#takeEntry(path, dirId, listed, known, pass))) hasProblem = true;
+    }
+    if (missing !== undefined) for (const [name, entry] of missing) pass.gone.set(joinPath(listing.path, name), entry);
+    if (isWhole)
+      store.setFingerprint(
+        dirId,
+        hasProblem || (missing?.size ?? 0) > 0 ? undefined : Buffer.from(listing.fingerprint),
+      );
+  }
+
+  /** @returns whether the entry can be carried */
+  async #takeEntry(
+    path: RelPath,
+    dirId: number,
+    listed: ListedEntry,
+    known: KnownEntry | undefined,
+    pass: Pass,
+  ): Promise<boolean> {
+    const {store} = this.#parts;
+    const stat = listed.stat();
+    const fault = this.#cannotCarry(path, stat, pass);
+    if (fault !== undefined) {
+      pass.result.problems.push(fault);
+      return false;
+    }
+    if (known !== undefined && isUntouched(known, stat) && sameMeta(known, stat) && known.nlink === stat.nlink) {
+      return !known.isIncomplete;
+    }
+    let before = known;
+    if (known === undefined || !sameInode(known, stat)) {
+      const moved = await this.#findMoved(path, dirId, listed.name, stat, known, pass);
+      if (moved !== undefined) before = moved;
+    }
+    const after = this.#newEntry(listed.name, stat, listed.linkTarget, before);
+    store.put(dirId, after);
+    if (pass.isDetailed) pass.result.changes.push({kind: 'put', path, before, after});
+    return true;
+  }
+
+  #newEntry(name: Name, stat: Stat, linkTarget: string, before: Entry | undefined): Entry {
+    const keepsContent = before?.type === 'file' && isUntouched(before, stat);
+    return {
+      ...stat,
+      name,
+      linkTarget,
+      content: keepsContent ? before.content : undefined,
+      isIncomplete: before?.type === 'dir' && stat.type === 'dir' ? before.isIncomplete : false,
+      seq: this.#parts.store.nextSeq(),
+      version: bumped(before?.version ?? [], this.#options.agent),
+    };
+  }
+
+  #cannotCarry(path: RelPath, stat: Stat, pass: Pass): PathProblem | undefined {
+    if (!CARRIED_TYPES.includes(stat.type)) {
+      return {
+        path,
+        code: 'not-carried',
+        message: `${showPath(path)} is a ${typeWord(stat)}: this version does not carry it`,
+      };
+    }
+    if (pass.mountId !== 0 && stat.mountId !== pass.mountId) {
+      return {
+        path,
+        code: 'mount',
+        message: `${showPath(path)} is a mount point inside the volume and is not entered; give it a link of its own`,
+      };
+    }
+    return undefined;
+  }
+
+  /** The known entry that this new name is another place of, moved to its new place in the state. */
+  async #findMoved(
+    path: RelPath,
+    dirId: number,
+    name: Name,
+    stat: Stat,
+    known: KnownEntry | undefined,
+    pass: Pass,
+  ): Promise<KnownEntry | undefined> {
+    if (stat.type !== 'dir' && stat.nlink > 1) return undefined; // another name of a hard link, not a rename
+    const {store} = this.#parts;
+    for (const old of store.findByInode(stat.ino)) {
+      if (!sameInode(old, stat) || (old.parentId === dirId && old.name === name)) continue;
+      const from = joinPath(store.pathOf(old.parentId), old.name);
+      if (!pass.gone.has(from) && !(await this.#hasLeft(from, old))) continue;
+      if (stat.type === 'dir' && (path === from || path.startsWith(`${from}/`))) continue;
+      pass.gone.delete(from);
+      if (known !== undefined) store.remove(dirId, name); // what was here before is replaced by the rename
+      store.move(old.parentId, old.name, dirId, name);
+      this.#retarget(pass, from, path);
+      pass.result.changes.push({kind: 'renamed', path: from, to: path, entry: old});
+      return {...old, parentId: dirId, name};
+    }
+    return undefined;
+  }
+
+  /** What was noted as gone below a directory that turned up elsewhere is gone from there. */
+  #retarget(pass: Pass, from: RelPath, to: RelPath): void {
+    for (const [path, entry] of [...pass.gone]) {
+      if (!path.startsWith(`${from}/`)) continue;
+      pass.gone.delete(path);
+      pass.gone.set(to + path.slice(from.length), entry);
+    }
+  }
+
+  async #hasLeft(path: RelPath, old: KnownEntry): Promise<boolean> {
+    const dirs = [{path: parentOf(path), names: [nameOf(path)]}];
+    const packed = await this.#parts.jobs.run('scan-names', {dirs, rules: {...this.#options.rules, ignore: []}});
+    for (const listing of readListings(packed)) {
+      if (listing.status === 'unreadable') return listing.errno === ENOENT || listing.errno === ENOTDIR;
+      for (const listed of listing.entries()) {
+        if (listed.state === 'present') return !sameInode(old, listed.stat());
+        return listed.state === 'absent';
+      }
+    }
+    return false;
+  }
+
+  /** The directory's own metadata. @returns its id, or undefined when the state does not know it */
+  #takeOwn(listing: Listing, pass: Pass): number | undefined {
+    const {store} = this.#parts;
+    const stat = listing.ownStat();
+    if (listing.path === ROOT) {
+      pass.mountId = stat.mountId;
+      const known = store.getRoot();
+      if (known === undefined || !isUntouched(known, stat) || !sameMeta(known, stat) || known.isIncomplete) {
+        const after = {...this.#newEntry('', stat, '', known), isIncomplete: false};
+        store.putRoot(after);
+        if (pass.isDetailed)
+          pass.result.changes.push({
+            kind: 'put',
+            path: ROOT,
+            before: known && {...known, parentId: 0, dirId: 1},
+            after,
+          });
+      }
+      return store.dirIdOf(ROOT);
+    }
+    const dirId = store.dirIdOf(listing.path);
+    if (dirId === undefined) return undefined;
+    const parentId = store.dirIdOf(parentOf(listing.path)) as number;
+    const known = store.get(parentId, nameOf(listing.path));
+    if (known === undefined || known.type !== 'dir' || known.ino !== stat.ino) return undefined; // replaced: its parent's turn
+    if (pass.mountId === 0) pass.mountId = stat.mountId;
+    if (known.isIncomplete || !isUntouched(known, stat) || !sameMeta(known, stat)) {
+      const after = {...this.#newEntry(known.name, stat, '', known), isIncomplete: false};
+      store.put(parentId, after);
+      if (pass.isDetailed) pass.result.changes.push({kind: 'put', path: listing.path, before: known, after});
+    }
+    return dirId;
+  }
+
+  #takeUnreadable(listing: Listing, pass: Pass): void {
+    const {store} = this.#parts;
+    const {path, errno} = listing;
+    // A directory that vanished between its parent's listing and its own is its parent's business.
+    if ((errno === ENOENT || errno === ENOTDIR) && path !== ROOT) return;
+    pass.result.problems.push(unreadable(path, errno));
+    const known = path === ROOT ? store.getRoot() : store.get(store.dirIdOf(parentOf(path)) ?? -1, nameOf(path));
+    if (known === undefined || known.type !== 'dir' || known.isIncomplete) return;
+    const after = {...known, isIncomplete: true, seq: store.nextSeq()};
+    if (path === ROOT) store.putRoot(after);
+    else store.put((known as KnownEntry).parentId, after);
+    const dirId = store.dirIdOf(path);
+    if (dirId !== undefined) store.setFingerprint(dirId, undefined);
+  }
+
+  /** A listing read during a rename may miss a name that is there: only what a second look misses too is gone. */
+  async #confirmGone(pass: Pass): Promise<void> {
+    const byDir = Map.groupBy(pass.gone.keys(), parentOf);
+    const dirs = [...byDir].map(([path, paths]) => ({path, names: paths.map(nameOf)}));
+    for (let index = 0; index < dirs.length; index += 64) {
+      const packed = await this.#parts.jobs.run('scan-names', {
+        dirs: dirs.slice(index, index + 64),
+        rules: this.#options.rules,
+      });
+      for (const listing of readListings(packed)) {
+        if (listing.status === 'unreadable' && listing.errno !== ENOENT && listing.errno !== ENOTDIR) {
+          for (const path of byDir.get(listing.path) ?? []) pass.gone.delete(path);
+        }
+        if (listing.status === 'unreadable') continue;
+        for (const listed of listing.entries()) {
+          if (listed.state !== 'absent') pass.gone.delete(joinPath(listing.path, listed.name));
+        }
+      }
+    }
+  }
+
+  /** What did not turn up anywhere is gone. */
+  #dropGone(pass: Pass): void {
+    const {store} = this.#parts;
+    for (const [path, before] of pass.gone) {
+      const parentId = store.dirIdOf(parentOf(path));
+      const known = parentId === undefined ? undefined : store.get(parentId, nameOf(path));
+      if (parentId === undefined || known === undefined || known.ino !== before.ino) continue; // went with its parent
+      const count = store.remove(parentId, known.name);
+      if (pass.isDetailed) pass.result.changes.push({kind: 'gone', path, before, count});
+    }
+  }
+}
+
+function newPass(isDetailed: boolean): Pass {
+  return {result: {changes: [], problems: [], entries: 0, directories: 0}, gone: new Map(), isDetailed, mountId: 0};
+}
+
+function isEmpty(entries: Iterable<unknown>): boolean {
+  for (const _ of entries) return false;
+  return true;
+}
+
+function unreadable(path: RelPath, errno: number): PathProblem {
+  const what = ERRNO_NAMES[errno] ?? `errno ${errno}`;
+  return {
+    path,
+    code: 'unreadable',
+    message: `${showPath(path)} cannot be read (${what}); nothing at or below it was deleted on the target`,
+  };
+}
+
+function typeWord(stat: Stat): string {
+  return {
+    fifo: 'FIFO',
+    socket: 'socket',
+    block: 'block device',
+    char: 'character device',
+    file: 'file',
+    dir: 'directory',
+    symlink: 'symlink',
+  }[stat.type];
+}

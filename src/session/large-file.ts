@@ -1,0 +1,226 @@
+/**
+ * Sends one large file outside batches: its delta against what the target has, leaf by leaf, until it is staged there.
+ *
+ * States and their edges are in STATES.md. Invariant: a file is reported staged only when the peer said so for the very
+ * content that was read as one version.
+ */
+import type {JobRunner} from '../base/jobs.ts';
+import {SignatureCollector} from '../delta/signature-parts.ts';
+import {blockBytesFor, type Signature} from '../delta/signature.ts';
+import {DELTA_BYTES_MIN} from '../delta/block.ts';
+import {sameDigest, type Digest} from '../model/digest.ts';
+import type {Stat} from '../model/entry.ts';
+import type {OpResult} from '../model/op.ts';
+import type {RelPath} from '../model/path.ts';
+import type {MessageOf} from '../wire/messages.ts';
+import type {Session} from './session.ts';
+
+/** Numbers of volume/read-files.ts, which this folder may not tie to a worker: the port below says what it needs. */
+export const READ_STATUS = {ok: 0, changed: 1, vanished: 2, unreadable: 3} as const;
+
+interface LeavesRead {
+  status: number;
+  errno: number;
+  frames: Uint8Array[];
+  literalBytes: number;
+  copiedBytes: number;
+  needsWeak: boolean;
+  end: {content: Uint8Array; signature: Signature} | undefined;
+}
+
+export type LargeFileJobs = {
+  'open-transfer': {
+    in: {
+      token: number;
+      file: {path: RelPath; expected: Stat};
+      base: Signature | undefined;
+      seed: Uint8Array;
+      link: number;
+      transfer: number;
+    };
+    out: {status: number; errno: number; notes: number};
+    part: never;
+  };
+  'give-weak': {in: {token: number; weak: Uint8Array | undefined}; out: undefined; part: never};
+  'read-leaves': {in: {token: number; leafCount: number}; out: LeavesRead; part: never};
+  'read-leaf': {in: {token: number; leafIndex: number}; out: LeavesRead; part: never};
+  'close-transfer': {in: {token: number}; out: undefined; part: never};
+};
+
+export interface LargeFileParts {
+  session: Session;
+  jobs: JobRunner<LargeFileJobs>;
+  signatures: {get(content: Digest): Signature | undefined; put(content: Digest, signature: Signature): void};
+  seed: Buffer;
+  onBytes(literalBytes: number, copiedBytes: number): void;
+}
+
+export interface LargeFileOptions {
+  link: number;
+  transfer: number;
+  path: RelPath;
+  expected: Stat;
+  /** The file on the target that a delta is made against, with its content where it is known. */
+  base: {path: RelPath; sizeBytes: number; content: Digest} | undefined;
+}
+
+export type LargeFileOutcome =
+  | {kind: 'staged'; content: Digest; notes: number}
+  /** Nothing had to be sent: the target has this content. */
+  | {kind: 'equal'; content: Digest; notes: number}
+  | {kind: 'unread'; status: number; errno: number}
+  | {kind: 'refused'; result: Extract<OpResult, {status: 'failed'}>};
+
+const LEAVES_PER_JOB = 8; // 2 MiB: a job of a few ms, so that smaller work gets its turn
+const LEAF_RETRIES_MAX = 64;
+
+export class LargeFile {
+  readonly #options: LargeFileOptions;
+  readonly #parts: LargeFileParts;
+  readonly #staged = Promise.withResolvers<OpResult>();
+  readonly #rejected: number[] = [];
+  #rejection = Promise.withResolvers<undefined>();
+  #retries = 0;
+  #isAborted = false;
+
+  constructor(options: LargeFileOptions, parts: LargeFileParts) {
+    this.#options = options;
+    this.#parts = parts;
+    this.#staged.promise.catch(() => undefined);
+  }
+
+  /** The peer's messages about this transfer. */
+  take(message: MessageOf<'leaf-rejected'> | MessageOf<'file-staged'>): void {
+    if (message.kind === 'file-staged') this.#staged.resolve(message.result);
+    else {
+      this.#rejected.push(message.leafIndex);
+      this.#rejection.resolve(undefined);
+    }
+  }
+
+  /** The file changed or went away: what was sent is dropped. */
+  abort(): void {
+    this.#isAborted = true;
+  }
+
+  /** Runs the transfer to its end. @throws the reason why the session ended */
+  async run(): Promise<LargeFileOutcome> {
+    const {link, transfer, path, expected, base} = this.#options;
+    const {session, jobs, seed} = this.#parts;
+    const signature = base === undefined ? undefined : await this.#baseSignature(base, false);
+    const file = {path, expected};
+    const opened = await jobs.run(
+      'open-transfer',
+      {token: transfer, file, base: signature, seed, link, transfer},
+      {lane: 1},
+    );
+    if (opened.status !== READ_STATUS.ok) return {kind: 'unread', status: opened.status, errno: opened.errno};
+    try {
+      const started =
+        signature === undefined || base === undefined ? undefined : {path: base.path, content: base.content};
+      session.send({kind: 'file-start', link, transfer, path, sizeBytes: expected.sizeBytes, base: started});
+      const read = await this.#sendLeaves();
+      if ('kind' in read) {
+        session.send({kind: 'file-abort', link, transfer});
+        return read;
+      }
+      if (started !== undefined && sameDigest(read.content, base?.content)) {
+        session.send({kind: 'file-abort', link, transfer});
+        return {kind: 'equal', content: read.content, notes: opened.notes};
+      }
+      session.send({kind: 'file-end', link, transfer, content: read.content});
+      const result = await this.#untilStaged();
+      if (result.status === 'failed') return {kind: 'refused', result};
+      return {kind: 'staged', content: read.content, notes: opened.notes};
+    } finally {
+      await jobs.run('close-transfer', {token: transfer}, {lane: 1});
+    }
+  }
+
+  /** Sends every leaf, one job read ahead. @returns the content, or why it could not be read */
+  async #sendLeaves(): Promise<{content: Digest} | Extract<LargeFileOutcome, {kind: 'unread'}>> {
+    const {jobs, signatures, session} = this.#parts;
+    const token = this.#options.transfer;
+    const next = (): Promise<LeavesRead> => jobs.run('read-leaves', {token, leafCount: LEAVES_PER_JOB}, {lane: 1});
+    let reading = next();
+    for (;;) {
+      const read = await reading;
+      if (this.#isAborted) return {kind: 'unread', status: READ_STATUS.changed, errno: 0};
+      if (read.status !== READ_STATUS.ok) return {kind: 'unread', status: read.status, errno: read.errno};
+      this.#parts.onBytes(read.literalBytes, read.copiedBytes);
+      if (read.needsWeak) await this.#giveWeak();
+      if (read.end === undefined) reading = next();
+      reading.catch(() => undefined);
+      for (const frame of read.frames)
+        await session.sendData(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength), false);
+      await this.#resend();
+      if (read.end === undefined) continue;
+      const content = Buffer.from(read.end.content);
+      signatures.put(content, buffers(read.end.signature));
+      return {content};
+    }
+  }
+
+  /** Leaves that did not have their digest on the target go once more, literal. */
+  async #resend(): Promise<void> {
+    const {jobs, session} = this.#parts;
+    this.#rejection = Promise.withResolvers<undefined>();
+    for (let leafIndex = this.#rejected.shift(); leafIndex !== undefined; leafIndex = this.#rejected.shift()) {
+      if (++this.#retries > LEAF_RETRIES_MAX) return;
+      const read = await jobs.run('read-leaf', {token: this.#options.transfer, leafIndex}, {lane: 1});
+      this.#parts.onBytes(read.literalBytes, 0);
+      for (const frame of read.frames)
+        await session.sendData(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength), false);
+    }
+  }
+
+  /** Waits for the peer's verdict; leaves that it rejects meanwhile go once more. */
+  async #untilStaged(): Promise<OpResult> {
+    const over = this.#parts.session.closed.then((reason) => Promise.reject(reason));
+    over.catch(() => undefined);
+    for (;;) {
+      const result = await Promise.race([this.#staged.promise, this.#rejection.promise, over]);
+      if (result !== undefined) return result;
+      await this.#resend();
+    }
+  }
+
+  /** The base's strong sums: remembered from when it was sent, else asked from the target, which has it. */
+  async #baseSignature(base: NonNullable<LargeFileOptions['base']>, mustAsk: boolean): Promise<Signature | undefined> {
+    if (base.sizeBytes < DELTA_BYTES_MIN) return undefined;
+    const known = mustAsk ? undefined : this.#parts.signatures.get(base.content);
+    return known ?? (await this.#askSignature(base));
+  }
+
+  async #giveWeak(): Promise<void> {
+    const {base, transfer} = this.#options;
+    const signature = base === undefined ? undefined : await this.#baseSignature(base, true);
+    await this.#parts.jobs.run('give-weak', {token: transfer, weak: signature?.weak}, {lane: 1});
+  }
+
+  async #askSignature(base: NonNullable<LargeFileOptions['base']>): Promise<Signature | undefined> {
+    const {session, seed} = this.#parts;
+    const {link} = this.#options;
+    const blockBytes = blockBytesFor(base.sizeBytes);
+    const collector = new SignatureCollector({blockBytes, sizeBytes: base.sizeBytes, withWeak: true});
+    let signature: Signature | undefined;
+    await session.ask(
+      (request) => ({kind: 'ask-signature', link, request, path: base.path, content: base.content, blockBytes, seed}),
+      (answer) => {
+        if (answer.kind === 'signature') signature = collector.add(answer.rows);
+        return answer.kind === 'no-signature' || signature !== undefined;
+      },
+    );
+    return signature;
+  }
+}
+
+/** Structured clone turns Buffers into plain Uint8Arrays. */
+function buffers(signature: Signature): Signature {
+  const {strong, weak} = signature;
+  return {
+    ...signature,
+    strong: Buffer.from(strong.buffer, strong.byteOffset, strong.byteLength),
+    weak: Buffer.from(weak.buffer, weak.byteOffset, weak.byteLength),
+  };
+}

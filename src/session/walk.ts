@@ -1,0 +1,207 @@
+/**
+ * Finds where two trees differ: both digests are compared node by node, and only what differs is listed.
+ *
+ * Says what each differing path needs as steps; performs nothing. Requests run breadth first, several at a time.
+ * Invariant: below a directory that is incomplete here, nothing is planned to be deleted.
+ */
+import type {Digest} from '../model/digest.ts';
+import type {Entry} from '../model/entry.ts';
+import {joinPath, ROOT, type Name, type RelPath} from '../model/path.ts';
+import {nameKey, type TreeEntry, type TreeNode} from '../model/tree.ts';
+import type {View} from '../model/view.ts';
+import {planPath, type Step} from '../reconcile/plan-path.ts';
+
+/** What the walk needs of this side's state. */
+export interface SourceTree {
+  getRoot(): Entry | undefined;
+  node(dirId: number, prefix: Buffer): TreeNode;
+  /** Entries whose key lies in a prefix of the directory's trie, streaming, in key order. */
+  treeEntries(dirId: number, prefix: Buffer): Iterable<TreeEntry>;
+  dirIdOf(path: RelPath): number | undefined;
+}
+
+/** What the walk needs of the peer. */
+export interface PeerTree {
+  listNodes(nodes: {path: RelPath; prefix: Buffer}[]): Promise<TreeNode[]>;
+}
+
+export interface WalkOptions {
+  view: View;
+  /** Renames that will be done before (dry run): new path → the path where the peer still has it. */
+  renames?: ReadonlyMap<RelPath, RelPath>;
+  onCompared?: (entries: number) => void;
+}
+
+interface Pending {
+  path: RelPath;
+  remotePath: RelPath;
+  dirId: number;
+  prefix: Buffer;
+  mayDelete: boolean;
+  /** The peer has no such directory: nothing to be listed. */
+  isNew: boolean;
+}
+
+const REQUEST_NODES = 128;
+
+/** Plans everything that makes the peer's tree below `start` equal to ours. Steps come parents first. */
+export async function* walk(options: WalkOptions, parts: {tree: SourceTree; peer: PeerTree}): AsyncGenerator<Step[]> {
+  const {tree, peer} = parts;
+  const root = tree.getRoot();
+  if (root === undefined) return;
+  const rootId = tree.dirIdOf(ROOT) as number;
+  let level: Pending[] = [
+    {path: ROOT, remotePath: ROOT, dirId: rootId, prefix: Buffer.alloc(0), mayDelete: !root.isIncomplete, isNew: false},
+  ];
+  while (level.length > 0) {
+    const next: Pending[] = [];
+    for (let index = 0; index < level.length; index += REQUEST_NODES) {
+      const asked = level.slice(index, index + REQUEST_NODES);
+      const listed = asked.filter(({isNew}) => !isNew);
+      const nodes = await listNodes(peer, listed);
+      for (const pending of asked) {
+        const theirs = nodes.get(pending) ?? {kind: 'absent'};
+        for (const steps of compareNode(options, tree, pending, theirs, next)) yield steps;
+      }
+    }
+    level = next;
+  }
+}
+
+async function listNodes(peer: PeerTree, listed: readonly Pending[]): Promise<Map<Pending, TreeNode>> {
+  if (listed.length === 0) return new Map();
+  const nodes = await peer.listNodes(listed.map(({remotePath, prefix}) => ({path: remotePath, prefix})));
+  return new Map(listed.map((pending, index) => [pending, nodes[index] as TreeNode]));
+}
+
+function* compareNode(
+  options: WalkOptions,
+  tree: SourceTree,
+  pending: Pending,
+  theirs: TreeNode,
+  next: Pending[],
+): Generator<Step[]> {
+  if (theirs.kind !== 'inner') {
+    const entries = theirs.kind === 'leaf' ? theirs.entries : [];
+    yield* compareEntries(options, tree, pending, entries, next);
+    return;
+  }
+  const ours = tree.node(pending.dirId, pending.prefix);
+  const ourDigests = new Map<number, Digest>(
+    ours.kind === 'inner' ? ours.children.map(({index, digest}) => [index, digest]) : [],
+  );
+  const theirIndexes = new Set(theirs.children.map(({index}) => index));
+  for (const child of theirs.children) {
+    if (ourDigests.get(child.index)?.equals(child.digest) === true) continue;
+    next.push({...pending, prefix: Buffer.concat([pending.prefix, Buffer.from([child.index])])});
+  }
+  // What only we have below this node.
+  const isMissing = (name: Name): boolean => !theirIndexes.has(keyByteAt(name, pending.prefix.length));
+  yield* compareEntries(options, tree, pending, [], next, isMissing);
+}
+
+function keyByteAt(name: Name, depth: number): number {
+  return Math.floor(nameKey(name) / 2 ** (8 * (5 - depth))) % 256;
+}
+
+const STEPS_AT_ONCE = 512;
+
+function* compareEntries(
+  options: WalkOptions,
+  tree: SourceTree,
+  pending: Pending,
+  theirs: readonly TreeEntry[],
+  next: Pending[],
+  isCompared: (name: Name) => boolean = () => true,
+): Generator<Step[]> {
+  const left = new Map(theirs.map((entry) => [entry.name, entry]));
+  let steps: Step[] = [];
+  let compared = 0;
+  for (const ours of tree.treeEntries(pending.dirId, pending.prefix)) {
+    if (!isCompared(ours.name)) continue;
+    compared++;
+    const path = joinPath(pending.path, ours.name);
+    const have = left.get(ours.name);
+    left.delete(ours.name);
+    const renamedFrom = have === undefined ? options.renames?.get(path) : undefined;
+    const step = renamedFrom === undefined ? planPath(path, ours, have, options.view) : undefined;
+    if (step !== undefined) steps.push(step);
+    if (ours.type === 'dir')
+      descend(
+        tree,
+        {
+          ours,
+          have,
+          path,
+          remotePath: renamedFrom ?? joinPath(pending.remotePath, ours.name),
+          pending,
+          isRenamed: renamedFrom !== undefined,
+        },
+        next,
+      );
+    if (steps.length >= STEPS_AT_ONCE) {
+      yield steps;
+      steps = [];
+    }
+  }
+  if (pending.mayDelete) {
+    const movedAway = new Set(options.renames?.values() ?? []);
+    for (const [name, have] of left) {
+      if (movedAway.has(joinPath(pending.remotePath, name))) continue;
+      const step = planPath(joinPath(pending.path, name), undefined, have, options.view);
+      if (step !== undefined) steps.push(step);
+    }
+  }
+  options.onCompared?.(compared);
+  if (steps.length > 0) yield steps;
+}
+
+function descend(
+  tree: SourceTree,
+  at: {
+    ours: TreeEntry;
+    have: TreeEntry | undefined;
+    path: RelPath;
+    remotePath: RelPath;
+    pending: Pending;
+    isRenamed: boolean;
+  },
+  next: Pending[],
+): void {
+  const {ours, have, path, remotePath, pending, isRenamed} = at;
+  if (
+    have?.type === 'dir' &&
+    ours.subtree !== undefined &&
+    have.subtree?.equals(ours.subtree) === true &&
+    !ours.isIncomplete
+  )
+    return;
+  const dirId = tree.dirIdOf(path);
+  if (dirId === undefined) return;
+  // A directory that is new on the peer has nothing to be listed: its entries are all ours.
+  const isNew = have?.type !== 'dir' && !isRenamed;
+  if (isNew && ours.count === 0) return;
+  next.push({
+    path,
+    remotePath,
+    dirId,
+    prefix: Buffer.alloc(0),
+    mayDelete: pending.mayDelete && !ours.isIncomplete,
+    isNew,
+  });
+}
+
+/** Steps that create everything below a directory that the peer does not have. Parents first. */
+export function* createSteps(tree: SourceTree, path: RelPath, view: View): Generator<Step> {
+  const dirs = [path];
+  for (let dir = dirs.pop(); dir !== undefined; dir = dirs.pop()) {
+    const dirId = tree.dirIdOf(dir);
+    if (dirId === undefined) continue;
+    for (const entry of tree.treeEntries(dirId, Buffer.alloc(0))) {
+      const child = joinPath(dir, entry.name);
+      const step = planPath(child, entry, undefined, view);
+      if (step !== undefined) yield step;
+      if (entry.type === 'dir') dirs.push(child);
+    }
+  }
+}

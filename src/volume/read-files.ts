@@ -1,0 +1,186 @@
+/**
+ * Reads the content of a volume's files for sending and comparing. Runs in a worker, below a held root.
+ *
+ * Invariant: what is handed over as read was one version: the descriptor's stat was the expected one before the first
+ * byte and after the last.
+ */
+import {createHash} from 'node:crypto';
+import type {JobContext, JobHandlers} from '../base/jobs.ts';
+import {SignatureBuilder, type Signature} from '../delta/signature.ts';
+import {DirCache} from '../linux/beneath.ts';
+import {nextHole} from '../linux/extents.ts';
+import {openRegular, readInto} from '../linux/files.ts';
+import {isLinuxError} from '../linux/linux-error.ts';
+import {closeFd} from '../linux/open-fd.ts';
+import {statFd} from '../linux/stat.ts';
+import {listXattrs} from '../linux/xattrs.ts';
+import {DIGEST_BYTES, LEAF_BYTES, sha256, smallContentDigest, type Digest} from '../model/digest.ts';
+import {isUntouched, type Stat} from '../model/entry.ts';
+import {nameOf, parentOf, type RelPath} from '../model/path.ts';
+import type {OpenRoot, WithRoot} from '../model/root.ts';
+
+/** How reading one file went. A number, so that thousands of them travel in one array. */
+export const READ = {ok: 0, changed: 1, vanished: 2, unreadable: 3} as const;
+/** Attributes of a file that this version does not carry; bits. */
+export const NOTE = {xattrs: 1, holes: 2} as const;
+
+export interface FileToRead {
+  path: RelPath;
+  expected: Stat;
+}
+
+export interface FilesRead {
+  /** One of READ per file. */
+  status: Uint8Array;
+  /** errno where unreadable. */
+  errno: Int32Array;
+  /** Bits of NOTE per file. */
+  notes: Uint8Array;
+  /** 32 bytes per file; zeros where not ok. */
+  digests: Uint8Array;
+  /** Contents one after the other in the order of the files; only those that are ok; sizes are the expected ones. */
+  bytes: Uint8Array;
+}
+
+export type ReadJobs = {
+  /** Contents and digests of files of at most a leaf each. */
+  'read-files': {in: {files: FileToRead[]}; out: FilesRead; part: never};
+  /** Digests only, for files of any size. */
+  'hash-files': {in: {files: FileToRead[]}; out: FilesRead; part: never};
+  /** The signature of one file with that content, or undefined when it has not (any more). */
+  'sign-file': {
+    in: {file: FileToRead; content: Uint8Array; blockBytes: number; seed: Uint8Array};
+    out: Signature | undefined;
+    part: never;
+  };
+};
+
+const PIECE_BYTES = 1 << 20;
+const DIRS_HELD_MAX = 64;
+
+export function readHandlers(withRoot: WithRoot): JobHandlers<ReadJobs> {
+  return {
+    'read-files': ({files}, context) => withRoot((root) => forEachFile(root, files, true, context)),
+    'hash-files': ({files}, context) => withRoot((root) => forEachFile(root, files, false, context)),
+    'sign-file': (input) => withRoot((root) => signFile(root, input)),
+  };
+}
+
+function forEachFile(
+  root: OpenRoot,
+  files: FileToRead[],
+  isContentWanted: boolean,
+  context: JobContext<never>,
+): FilesRead {
+  const sizeBytes = isContentWanted ? files.reduce((sum, {expected}) => sum + expected.sizeBytes, 0) : 0;
+  const bytes = Buffer.allocUnsafeSlow(sizeBytes);
+  const out: FilesRead = {
+    status: new Uint8Array(files.length),
+    errno: new Int32Array(files.length),
+    notes: new Uint8Array(files.length),
+    digests: new Uint8Array(files.length * DIGEST_BYTES),
+    bytes,
+  };
+  const dirs = new DirCache({rootFd: root.fd, countMax: DIRS_HELD_MAX});
+  let at = 0;
+  try {
+    files.forEach((file, index) => {
+      if (context.isCancelled()) return void (out.status[index] = READ.changed);
+      const into = isContentWanted ? bytes.subarray(at, at + file.expected.sizeBytes) : undefined;
+      const read = readOne(dirs, file, (fd) =>
+        into === undefined ? hashAll(fd, file.expected.sizeBytes) : readAll(fd, into),
+      );
+      out.status[index] = read.status;
+      out.errno[index] = read.errno;
+      out.notes[index] = read.notes;
+      if (read.digest === undefined) return;
+      out.digests.set(read.digest, index * DIGEST_BYTES);
+      if (into !== undefined) at += into.length;
+    });
+  } finally {
+    dirs.dropAll();
+  }
+  out.bytes = bytes.subarray(0, at);
+  context.transfer(bytes.buffer as ArrayBuffer);
+  return out;
+}
+
+interface OneRead {
+  status: number;
+  errno: number;
+  notes: number;
+  digest: Digest | undefined;
+}
+
+function readOne(dirs: DirCache, {path, expected}: FileToRead, read: (fd: number) => Digest | undefined): OneRead {
+  let fd = -1;
+  try {
+    const opened = openRegular(dirs.open(parentOf(path)), nameOf(path));
+    fd = opened.fd;
+    if (!isUntouched(expected, opened.stat)) return failed(READ.changed);
+    const digest = read(fd);
+    if (digest === undefined || !isUntouched(expected, statFd(fd))) return failed(READ.changed);
+    return {status: READ.ok, errno: 0, notes: notesOf(fd, opened.stat), digest};
+  } catch (error) {
+    return failureOf(error);
+  } finally {
+    if (fd >= 0) closeFd(fd);
+  }
+}
+
+/** What a failed system call on a file means for it. */
+export function failureOf(error: unknown): OneRead {
+  if (isLinuxError(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) return failed(READ.vanished);
+  if (isLinuxError(error)) return failed(READ.unreadable, error.errno);
+  const {errno, code} = error as {errno?: number; code?: string}; // Node's own calls
+  if (code !== undefined && errno !== undefined) return failed(READ.unreadable, Math.abs(errno));
+  throw error;
+}
+
+function failed(status: number, errno = 0): OneRead {
+  return {status, errno, notes: 0, digest: undefined};
+}
+
+function readAll(fd: number, into: Buffer): Digest | undefined {
+  if (readInto(fd, into, 0, into.length, 0) !== into.length) return undefined;
+  return into.length <= LEAF_BYTES ? smallContentDigest(into) : undefined;
+}
+
+let piece: Buffer | undefined;
+
+function hashAll(fd: number, sizeBytes: number, onBytes?: (bytes: Buffer) => void): Digest | undefined {
+  piece ??= Buffer.allocUnsafeSlow(PIECE_BYTES);
+  const content = createHash('sha256');
+  for (let offset = 0; offset < sizeBytes; offset += PIECE_BYTES) {
+    const wanted = Math.min(PIECE_BYTES, sizeBytes - offset);
+    if (readInto(fd, piece, 0, wanted, offset) !== wanted) return undefined;
+    onBytes?.(piece.subarray(0, wanted));
+    for (let at = 0; at < wanted; at += LEAF_BYTES)
+      content.update(sha256(piece.subarray(at, Math.min(wanted, at + LEAF_BYTES))));
+  }
+  return content.digest();
+}
+
+function signFile(
+  root: OpenRoot,
+  {file, content, blockBytes, seed}: ReadJobs['sign-file']['in'],
+): Signature | undefined {
+  using dirs = new DirCache({rootFd: root.fd, countMax: 1});
+  const builder = new SignatureBuilder({blockBytes, seed: Buffer.from(seed), withWeak: true});
+  const read = readOne(dirs, file, (fd) => hashAll(fd, file.expected.sizeBytes, (bytes) => builder.update(bytes)));
+  return read.digest?.equals(content) === true ? builder.finish() : undefined;
+}
+
+/** Which attributes of an open file this version leaves behind. */
+export function notesOf(fd: number, stat: Stat): number {
+  let notes = 0;
+  if (listXattrs(fd).some((name) => !isOwnOrLocal(name))) notes |= NOTE.xattrs;
+  if (stat.sizeBytes > 0 && stat.allocatedBytes < stat.sizeBytes && nextHole(fd, 0) < stat.sizeBytes)
+    notes |= NOTE.holes;
+  return notes;
+}
+
+/** Attributes that never travel: ours, and those that every host sets for itself. */
+function isOwnOrLocal(name: string): boolean {
+  return name.startsWith('trusted.towline.') || name === 'security.selinux';
+}
