@@ -106,15 +106,13 @@ export function parseDeleteLimit(text: string): DeleteLimit {
   const parts = text.split(',').map((part) => part.trim());
   const shares = parts.filter((part) => part.endsWith('%'));
   const counts = parts.filter((part) => !part.endsWith('%'));
-  if (shares.length > 1 || counts.length > 1 || parts.includes('')) {
+  if (shares.length > 1 || counts.length > 1 || !parts.every((part) => /^[\d.]+%?$/.test(part))) {
     throw usage('--delete-limit', `got ${JSON.stringify(text)}`, '500, 30%, "500,30%" or none');
   }
-  return within('--delete-limit', () => {
-    const count = counts[0] === undefined ? UNLIMITED_COUNT : parseCount(counts[0]);
-    const share = shares[0] === undefined ? 1 : parseShare(shares[0]);
-    // A limit below the usual allowance means what it says.
-    return {count, share, shareFrom: share === 0 ? 0 : Math.min(DELETE_LIMIT.shareFrom, count)};
-  });
+  const count = counts[0] === undefined ? UNLIMITED_COUNT : within('--delete-limit', () => parseCount(counts[0]!));
+  const share = shares[0] === undefined ? 1 : within('--delete-limit', () => parseShare(shares[0]!));
+  // A limit below the usual allowance means what it says.
+  return {count, share, shareFrom: share === 0 ? 0 : Math.min(DELETE_LIMIT.shareFrom, count)};
 }
 
 /** Where state is kept without `--state`. Source: XDG Base Directory Specification 0.8 (a relative value is ignored). */
@@ -152,7 +150,7 @@ function readIgnoreRules(rules: readonly IgnoreFlag[]): string[] {
   return rules.flatMap((rule) => (rule.kind === 'pattern' ? [rule.pattern] : readIgnoreFile(rule.path)));
 }
 
-/** Lines of a file in gitignore syntax; comments and empty lines stay, so that line numbers are pattern numbers. */
+/** Lines of a file in gitignore syntax, without comments and empty ones: patterns travel to the target. */
 function readIgnoreFile(path: string): string[] {
   let bytes: Buffer;
   try {
@@ -167,7 +165,10 @@ function readIgnoreFile(path: string): string[] {
   } catch (error) {
     throw usage('--ignore-from', `${JSON.stringify(path)} is not UTF-8`, 'a file in UTF-8', error);
   }
-  return text.split('\n').map((line) => line.replace(/\r$/, ''));
+  return text
+    .split('\n')
+    .map((line) => line.replace(/\r$/, ''))
+    .filter((line) => line.trim() !== '' && !line.startsWith('#'));
 }
 
 function within<T>(option: string, parse: () => T): T {

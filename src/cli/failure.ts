@@ -1,0 +1,28 @@
+/**
+ * How a command that failed says so: one line on stderr, and what a bug report must name.
+ */
+import {EXIT_CODE, isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
+import {oneLine} from './text.ts';
+import {versionsForReport} from './version.ts';
+
+/** `Error: what happened and what to do`, always one line. */
+export function errorLine(error: TowlineError): string {
+  if (error.code !== 'BUG') return `Error: ${oneLine(error.message)}`;
+  return `Error: ${oneLine(error.message)}; this is a bug: please report it with what you ran and ${versionsForReport()}`;
+}
+
+/** Any thrown value as an error with a code: what nobody gave one is a bug. */
+export function asTowlineError(thrown: unknown): TowlineError {
+  if (isTowlineError(thrown)) return thrown;
+  const message = messageOf(thrown);
+  return new TowlineError('BUG', `unexpected: ${message}`, {what: message}, {cause: thrown});
+}
+
+export function exitCodeOfError(error: TowlineError): number {
+  return EXIT_CODE[error.code];
+}
+
+/** Where a bug happened, for `-v`. */
+export function stackOf(error: TowlineError): string | undefined {
+  return error.cause instanceof Error ? error.cause.stack : error.stack;
+}

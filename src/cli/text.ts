@@ -1,0 +1,49 @@
+/**
+ * Text that is safe and fits on a terminal. Names go through `showPath`; this is for sentences that others wrote.
+ */
+
+// Control characters, line and paragraph separators, and characters that reorder what a terminal shows.
+const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/gu;
+
+/** A sentence on one line, with every control character escaped. */
+export function oneLine(text: string): string {
+  return text
+    .trim()
+    .replace(/\s*\n\s*/g, ' ')
+    .replace(UNSAFE, (char) => {
+      const code = char.charCodeAt(0);
+      return code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`;
+    });
+}
+
+/** Cells that a text takes on a terminal; scripts that may be wide count as wide, so a line never wraps. */
+export function widthOf(text: string): number {
+  let width = 0;
+  for (const char of text) width += char.codePointAt(0)! >= 0x1100 && char !== '…' && char !== '→' ? 2 : 1;
+  return width;
+}
+
+/** The text cut at its front to a width: of a path, the end tells more. */
+export function cutFront(text: string, width: number): string {
+  if (widthOf(text) <= width) return text;
+  if (width < 2) return '';
+  const chars = Array.from(text);
+  let left = width - 1;
+  let from = chars.length;
+  while (from > 0 && widthOf(chars[from - 1]!) <= left) left -= widthOf(chars[--from]!);
+  return `…${chars.slice(from).join('')}`;
+}
+
+/** `1 path`, `2 paths`. */
+export function plural(count: number, shown: string, noun: string): string {
+  return `${shown} ${noun}${count === 1 ? '' : 's'}`;
+}
+
+/** `14:02:11 +01:00` in the process's time zone. */
+export function localTime(ms: number): string {
+  const date = new Date(ms);
+  const two = (value: number): string => String(value).padStart(2, '0');
+  const offset = -date.getTimezoneOffset();
+  const zone = `${offset < 0 ? '-' : '+'}${two(Math.floor(Math.abs(offset) / 60))}:${two(Math.abs(offset) % 60)}`;
+  return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())} ${zone}`;
+}
