@@ -296,6 +296,7 @@ describe('sizes', () => {
     {title: 'a file of 400 lines', text: lines(400, 'a();')},
     {title: 'a function of 70 lines', text: `function f() {\n${lines(68, 'a();')}}`},
     {title: 'a table of 500 lines', text: `export const T = new Map([\n${lines(500, '[1, 2],')}] as const);`},
+    {title: 'a shared suite of 80 lines', text: `function describeVolumeContract() {\n${lines(78, 'a();')}}`},
     {title: 'a suite of 300 lines', text: `needsRoot(describe)('a', () => {\n${lines(300, 'a();')}});`},
   ])('is allowed: $title', ({text}) => {
     expect(plant(sizeRule, 'src/a.ts', text)).toEqual([]);
@@ -342,6 +343,8 @@ describe('texts', () => {
     expect(plant(barrelRule, 'src/base/a.ts', "export {b} from './b.ts'; export const c = 1;")).toEqual([]);
     expect(nameRule('src/base/utils.ts')).toHaveLength(1);
     expect(nameRule('src/helper/a.ts')).toHaveLength(1);
+    expect(nameRule('src/base/volume-manager.ts')).toHaveLength(1);
+    expect(nameRule('src/cli/common-options.ts')).toEqual([]);
     expect(headerRule('src/base/a.ts', "import './b.ts';")).toHaveLength(1);
     expect(textRule('README.md', `see ${['..', 'shared', 'A.md'].join('/')}`)).toHaveLength(1);
     for (const folder of ['home', 'root', 'work']) expect(textRule('a', `cd "/${folder}/me"`)).toHaveLength(1);

@@ -18,7 +18,7 @@ export interface FunctionFact {
   name: string;
   line: number;
   lineCount: number;
-  /** The body of a `describe`: a list of tests, not a function that somebody reads as one. */
+  /** The body of a `describe`, or a shared suite (`describeVolumeContract`): a list of tests, read one by one. */
   isSuite: boolean;
 }
 
@@ -133,7 +133,8 @@ class SourceReader {
 
   #readFunction(node: Node, parent: Node | undefined): void {
     const name = nameIn(node['id']) ?? nameIn(parent?.['key']) ?? nameIn(parent?.['id']) ?? 'an unnamed function';
-    const isSuite = parent?.type === 'CallExpression' && /describe/i.test(rootNames(parent['callee']).join(' '));
+    const isBody = parent?.type === 'CallExpression' && /describe/i.test(rootNames(parent['callee']).join(' '));
+    const isSuite = isBody || /^describe[A-Z]/.test(name);
     this.functions.push({name, line: this.#lineOf(node.start), lineCount: this.lineCountOf(node), isSuite});
   }
 

@@ -14,7 +14,7 @@ export const FILE_LINES_MAX = 400;
 
 export type Rule = (path: string, facts: SourceFacts) => string[];
 
-const VAGUE_NAME = /^(utils?|helpers?|commons?|managers?|misc)\b/;
+const VAGUE_NAME = /(^|-)(utils?|helpers?|commons?|managers?|misc)(\.|$)/;
 /** Where code may live; everything in there is read. */
 export const CODE_FOLDERS = ['src', 'bin', 'demo', 'bench', 'test'];
 const NOT_OURS = new Set(['.git', 'node_modules', 'dist', 'coverage', 'package-lock.json']);

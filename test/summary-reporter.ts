@@ -4,7 +4,9 @@
  * A file that could not be loaded and an error outside of a test count as one failure each, so that the line never
  * looks better than the run was. With `CI` set a skipped test is a failure.
  */
-import type {Reporter, SerializedError, TestCase, TestModule} from 'vitest/node';
+import type {Reporter, SerializedError, TestCase, TestModule, Vitest} from 'vitest/node';
+
+const NO_REASON = 'no reason given';
 
 export interface Summary {
   passed: number;
@@ -29,7 +31,7 @@ function countTest(summary: Summary, test: TestCase, isCi: boolean): void {
   if (result.state === 'passed') {
     summary.passed++;
   } else if (result.state === 'skipped') {
-    const reason = test.meta().skipReason ?? result.note ?? 'no reason given';
+    const reason = test.meta().skipReason ?? result.note ?? NO_REASON;
     summary.skipped.push(`${test.module.relativeModuleId} > ${test.fullName}: ${reason}`);
     if (isCi) summary.failed++;
   } else {
@@ -38,13 +40,21 @@ function countTest(summary: Summary, test: TestCase, isCi: boolean): void {
 }
 
 export default class SummaryReporter implements Reporter {
+  #isFiltered = false;
+
+  onInit(vitest: Vitest): void {
+    this.#isFiltered = vitest.config.testNamePattern !== undefined;
+  }
+
   onTestRunEnd(modules: readonly TestModule[], errors: readonly SerializedError[]): void {
     const isCi = !['', '0', 'false'].includes(process.env['CI'] ?? '');
     const {passed, failed, skipped} = summarise(modules, errors, isCi);
     if (failed > 0) process.exitCode = 1;
     // At the exit, because the other reporter still prints the failures after its own `onTestRunEnd`.
     process.once('exit', () => {
-      for (const line of skipped) console.log(`${isCi ? 'skipped, which fails in CI' : 'skipped'}: ${line}`);
+      // With `-t PATTERN` all other tests are skipped without a reason: that is what was asked for.
+      const told = this.#isFiltered ? skipped.filter((line) => !line.endsWith(NO_REASON)) : skipped;
+      for (const line of told) console.log(`${isCi ? 'skipped, which fails in CI' : 'skipped'}: ${line}`);
       console.log(`${passed} passed, ${failed} failed`);
     });
   }
