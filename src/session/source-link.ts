@@ -8,10 +8,10 @@ import type {Clock} from '../base/clock.ts';
 import {TowlineError, type HaltKind} from '../base/errors.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import {DIGEST_BYTES, sameDigest, type Digest} from '../model/digest.ts';
-import {sameTime, statOf, type Entry} from '../model/entry.ts';
-import {showPath, type RelPath} from '../model/path.ts';
+import {metaOf, sameTime, statOf, type Entry} from '../model/entry.ts';
+import {ROOT, showPath, type RelPath} from '../model/path.ts';
 import type {LinkStats} from '../model/status.ts';
-import type {TreeNode} from '../model/tree.ts';
+import {EMPTY_TREE, entryDigestBytes, leafNodeDigest, type TreeNode} from '../model/tree.ts';
 import {viewDigest, type View} from '../model/view.ts';
 import {judgeDeletes, type DeleteLimits} from '../reconcile/delete-guard.ts';
 import {planMeta, type Have, type Step} from '../reconcile/plan-path.ts';
@@ -86,6 +86,7 @@ export class SourceLink {
   readonly #refused = Promise.withResolvers<never>();
   #view: View;
   #targetCount = 0;
+  #targetDigest: Digest | undefined;
   #nextCut = 1;
 
   constructor(options: SourceLinkOptions, parts: SourceLinkParts) {
@@ -132,6 +133,7 @@ export class SourceLink {
     const opened = await Promise.race([this.#opened.promise, this.over]);
     this.#view = {...view, timePrecisionNs: Math.max(view.timePrecisionNs, opened.timePrecisionNs)};
     this.#targetCount = opened.entryCount;
+    this.#targetDigest = Buffer.from(opened.rootDigest);
     return opened;
   }
 
@@ -141,6 +143,11 @@ export class SourceLink {
     const destructive: Step[] = [];
     const result: CatchUp = {steps: 0, assumed: 0};
     let destroyed = 0;
+    const rootStep = await this.#rootStep();
+    if (rootStep !== undefined) {
+      result.steps++;
+      await this.#perform(rootStep);
+    }
     const peer = {listNodes: (nodes: {path: RelPath; prefix: Buffer}[]) => this.#listNodes(nodes)};
     const options = {
       view: this.#view,
@@ -167,6 +174,11 @@ export class SourceLink {
     return result;
   }
 
+  /** Steps of noticed changes, with contents compared where they may be equal already. */
+  prepare(steps: Step[]): Promise<Step[]> {
+    return this.#compareContents(steps, {steps: 0, assumed: 0});
+  }
+
   /** Proves equality at this moment. @throws the reason why the session ended */
   async cut(): Promise<CutResult> {
     const {state, session} = this.#parts;
@@ -178,6 +190,7 @@ export class SourceLink {
     session.send({kind: 'cut', link: this.#options.link, cut, seq: state.seq(), rootDigest, groupsDigest});
     const theirs = await Promise.race([promise, this.over]);
     this.#targetCount = theirs.entryCount;
+    this.#targetDigest = Buffer.from(theirs.rootDigest);
     const isTreeEqual = theirs.rootDigest.equals(rootDigest);
     return {
       isEqual: isTreeEqual && theirs.groupsDigest.equals(groupsDigest),
@@ -209,6 +222,27 @@ export class SourceLink {
     for (const step of steps) await this.#perform(step);
     await this.sender.flush();
     return steps.length;
+  }
+
+  /** The root's own metadata, which no directory lists: it differs when the rest does not explain the digest. */
+  async #rootStep(): Promise<Step | undefined> {
+    const root = this.#parts.state.getRoot();
+    if (root === undefined || root.isIncomplete || this.#targetDigest === undefined) return undefined;
+    const [node] = await this.#listNodes([{path: ROOT, prefix: Buffer.alloc(0)}]);
+    const subtree = node === undefined || node.kind === 'absent' ? EMPTY_TREE : node.digest;
+    const tree = {
+      name: ROOT,
+      type: 'dir',
+      meta: root,
+      sizeBytes: 0,
+      content: undefined,
+      linkTarget: '',
+      count: 0,
+      subtree,
+      isIncomplete: false,
+    } as const;
+    if (leafNodeDigest([entryDigestBytes(tree, this.#view, 'source')]).equals(this.#targetDigest)) return undefined;
+    return {kind: 'op', path: ROOT, op: {kind: 'set-meta', path: ROOT, type: 'dir', meta: metaOf(root)}, destroys: 0};
   }
 
   #ownGroups(): RelPath[][] {

@@ -1,0 +1,441 @@
+/**
+ * Drives one run of `sync` from the source's end: opens both ends, catches up, follows live, reconnects, ends.
+ *
+ * Invariant: the outcome is "in sync" only after a cut with equal digests; a run that found nothing wrong ends with 0.
+ */
+import {systemClock as clock} from '../base/clock.ts';
+import {EXIT_CODE, isTowlineError, messageOf, REACTION, TowlineError} from '../base/errors.ts';
+import {backoffDelayMs} from '../base/backoff.ts';
+import type {JobPool} from '../base/jobs.ts';
+import {nameOf, parentOf, ROOT, showPath, type RelPath} from '../model/path.ts';
+import {zeroStats, type LinkStats, type LinkStatus} from '../model/status.ts';
+import {PLAIN_VIEW, type View} from '../model/view.ts';
+import type {DeleteLimits} from '../reconcile/delete-guard.ts';
+import {Scanner, type ScanResult} from '../scan/scanner.ts';
+import {LiveSource} from '../session/live-source.ts';
+import {Session} from '../session/session.ts';
+import {SourceLink, type CutResult, type SourceState} from '../session/source-link.ts';
+import {dial} from '../transport/dial.ts';
+import {createIdentity, type Identity} from '../transport/identity.ts';
+import {FRAME_BYTES_MAX} from '../wire/limits.ts';
+import {RESERVED_NAME} from '../volume/places.ts';
+import {signatureStore} from './signature-store.ts';
+import {entryStore, sourceState} from './source-state.ts';
+import {openState, type OpenState} from './state-folder.ts';
+import type {SyncOptions, SyncOutcome, SyncParts} from './sync-api.ts';
+import {SyncEvents} from './sync-events.ts';
+import {TargetThread} from './target-thread.ts';
+import {volumePool, type VolumeJobs} from './volume-jobs.ts';
+import {startWatch, type RunningWatch} from './watch-source.ts';
+
+const TRASH_KEEP_MS = 7 * 24 * 3_600_000;
+const ROUNDS_MAX = 6; // of one catch-up: a source that never rests is reported, not chased for ever
+const RECONNECT = {delayMsMin: 100, delayMsMax: 15_000};
+const POLL_MS = 10_000;
+
+interface Ends {
+  state: OpenState;
+  source: SourceState;
+  pool: JobPool<VolumeJobs>;
+  scanner: Scanner;
+  target: TargetThread;
+  events: SyncEvents;
+}
+
+export class SourceRun {
+  readonly #options: SyncOptions;
+  readonly #folder: string;
+  readonly #parts: SyncParts;
+  readonly #stats: LinkStats = zeroStats();
+  readonly #startMs = clock.monotonicMs();
+  #status: LinkStatus = {kind: 'connecting', attempt: 0};
+  #live: LiveSource | undefined;
+  #again = new Set<RelPath>();
+  #assumed = 0;
+  #places = {staging: '', trash: ''};
+
+  constructor(options: SyncOptions, folder: string, parts: SyncParts) {
+    this.#options = options;
+    this.#folder = folder;
+    this.#parts = parts;
+  }
+
+  /** @throws TowlineError for what is found before both ends are open */
+  async run(): Promise<SyncOutcome> {
+    const ends = this.#open();
+    let watch: RunningWatch | undefined;
+    let error: TowlineError | undefined;
+    try {
+      const {staging, trash} = await ends.target.opened;
+      this.#places = {staging, trash};
+      if (!this.#options.isOnce) watch = await this.#startLive(ends);
+      await this.#runLinks(ends);
+    } catch (thrown) {
+      error = asTowlineError(thrown);
+      if (error.code === 'HALTED') this.#halt(ends, error as TowlineError<'HALTED'>);
+    } finally {
+      await watch?.close();
+    }
+    const outcome = this.#outcome(ends, error);
+    await this.#close(ends);
+    return outcome;
+  }
+
+  #open(): Ends {
+    const {source: rootPath, isDryRun} = this.#options;
+    const view = this.#view();
+    const target = new TargetThread(
+      {
+        volume: 'sync',
+        rootPath: this.#options.target,
+        stateFolder: `${this.#folder}/target`,
+        isDryRun,
+        isDurable: this.#options.durability !== 'none',
+        deleteLimits: this.#options.deleteLimit,
+        view,
+        trashKeepMs: TRASH_KEEP_MS,
+      },
+      {onNotice: (message) => this.#notice('warn', message)},
+    );
+    try {
+      const state = openState({
+        folder: `${this.#folder}/source`,
+        side: 'source',
+        view,
+        rootPath,
+        isDryRun,
+        onNotice: (message) => this.#notice('warn', message),
+      });
+      const source = sourceState(state.volume);
+      const pool = volumePool('towline source', {root: state.root, places: undefined});
+      const rules = {ignore: view.ignore, reserved: [RESERVED_NAME], seed: state.volume.hashSeed};
+      const scanner = new Scanner({agent: 'source', rules}, {store: entryStore(state.volume), jobs: pool});
+      const events = new SyncEvents(
+        {isLive: !this.#options.isOnce},
+        {
+          agent: state.agent,
+          clock,
+          onEvent: this.#parts.onEvent,
+          isThere: (path) => source.entryAt(path) !== undefined,
+        },
+      );
+      return {state, source, pool, scanner, target, events};
+    } catch (error) {
+      void target.close();
+      throw error;
+    }
+  }
+
+  #view(): View {
+    return {...PLAIN_VIEW, ignore: [...this.#options.ignore], owners: process.geteuid?.() === 0};
+  }
+
+  #limits(): DeleteLimits {
+    return this.#options.deleteLimit;
+  }
+
+  async #startLive(ends: Ends): Promise<RunningWatch> {
+    const live = new LiveSource(
+      {
+        settleMs: this.#options.settleMs,
+        maxWaitMs: this.#options.maxWaitMs,
+        rescanMs: this.#options.rescanMs,
+        pollMs: POLL_MS,
+        deleteLimits: this.#limits(),
+        confirmedDeletes: 0,
+        volume: this.#options.source,
+      },
+      {
+        scanner: ends.scanner,
+        state: ends.source,
+        clock,
+        events: {
+          onStatus: (status) => this.#liveStatus(ends, status),
+          onProblems: (problems, isWhole) => ends.events.scanned(problems, isWhole),
+          onGone: (path) => ends.events.gone(path),
+          onNotice: (message) => ends.events.notice('info', message),
+        },
+      },
+    );
+    this.#live = live;
+    return startWatch(
+      {root: ends.state.root, backEnd: this.#options.watch},
+      {live, onNotice: (level, message) => ends.events.notice(level, message)},
+    );
+  }
+
+  #liveStatus(
+    ends: Ends,
+    status: {kind: 'sending'; pendingCount: number} | {kind: 'in-sync'; digest: Buffer} | {kind: 'unequal'},
+  ): void {
+    if (status.kind === 'sending') return this.#setStatus({kind: 'sending', pendingCount: status.pendingCount});
+    if (status.kind === 'unequal') return;
+    this.#proved(ends, status.digest);
+  }
+
+  /** Both sides are equal at this moment. */
+  #proved(ends: Ends, digest: Buffer): void {
+    ends.events.proved();
+    ends.state.volume.flush();
+    ends.state.agent.setLinkBase({lastInSync: {atMs: clock.nowMs(), digest}, ackedSeq: ends.state.volume.seq()});
+    const {count} = ends.events.problems();
+    const asOfMs = clock.nowMs();
+    this.#setStatus(
+      count > 0 ? {kind: 'problems', count, asOfMs} : {kind: 'in-sync', asOfMs, digest: digest.toString('hex')},
+    );
+  }
+
+  /** One connection after the other, until the run is over. */
+  async #runLinks(ends: Ends): Promise<void> {
+    const {signal} = this.#parts;
+    const [own, other] = await Promise.all([createIdentity(), createIdentity()]);
+    const port = await ends.target.listen(other, own.id);
+    const scanned = this.#scan(ends);
+    scanned.catch(() => undefined);
+    for (let attempt = 0; ; attempt++) {
+      this.#setStatus({kind: 'connecting', attempt});
+      try {
+        await this.#runLink(ends, {own, other, port}, attempt === 0 ? scanned : this.#scan(ends));
+        return;
+      } catch (error) {
+        const known = asTowlineError(error);
+        if (signal.aborted) throw cancelled(signal);
+        if (this.#options.isOnce || REACTION[known.code] !== 'retry') throw known;
+        ends.events.notice('warn', `${known.message}; connecting again`);
+        await clock.sleep(backoffDelayMs(Math.min(attempt, 10), RECONNECT, Math.random()), signal);
+      }
+    }
+  }
+
+  async #scan(ends: Ends): Promise<ScanResult> {
+    this.#setStatus({kind: 'scanning', entries: 0});
+    const onProgress = (entries: number): void =>
+      this.#progress({phase: 'scan', entriesDone: entries, entriesTotal: undefined, bytesDone: 0, path: undefined});
+    const result = await ends.scanner.scanTree(ROOT, onProgress);
+    this.#stats.entriesScanned = ends.source.entryCount();
+    this.#stats.directoriesListed += result.directories;
+    ends.events.scanned(result.problems, true);
+    ends.state.volume.flush();
+    return result;
+  }
+
+  async #runLink(
+    ends: Ends,
+    peers: {own: Identity; other: Identity; port: number},
+    scanning: Promise<ScanResult>,
+  ): Promise<void> {
+    const {signal} = this.#parts;
+    const channel = await dial(
+      {identity: peers.own, host: '127.0.0.1', port: peers.port, peerId: peers.other.id, signal},
+      {frameBytesMax: FRAME_BYTES_MAX},
+    );
+    const session = new Session({name: 'source'}, {channel});
+    const onAbort = (): void => session.close('the run was ended');
+    signal.addEventListener('abort', onAbort, {once: true});
+    try {
+      await session.ready();
+      const renames = new Map<RelPath, RelPath>();
+      const link = this.#newLink(ends, session, renames);
+      const [, scanned] = await Promise.all([link.open(), scanning]);
+      ends.source.setView(link.view);
+      for (const change of scanned.changes) if (change.kind === 'renamed') renames.set(change.to, change.path);
+      await this.#sendRenames(ends, link, scanned);
+      await this.#catchUp(ends, link);
+      if (this.#live !== undefined && !this.#options.isDryRun) await this.#live.follow(link, signal);
+      if (signal.aborted) throw cancelled(signal);
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      this.#stats.wireBytes += session.wireBytes;
+      session.close('done');
+    }
+  }
+
+  #newLink(ends: Ends, session: Session, renames: Map<RelPath, RelPath>): SourceLink {
+    const confirmedDeletes = ends.state.agent.takeConfirmation();
+    return new SourceLink(
+      {
+        link: 1,
+        volume: 'sync',
+        view: this.#view(),
+        isDryRun: this.#options.isDryRun,
+        isDurable: this.#options.durability !== 'none',
+        isQuick: this.#options.isQuick,
+        deleteLimits: this.#limits(),
+        confirmedDeletes,
+        renames,
+      },
+      {
+        session,
+        jobs: ends.pool,
+        state: ends.source,
+        clock,
+        stats: this.#stats,
+        seed: ends.state.volume.hashSeed,
+        signatures: signatureStore(ends.state.volume),
+        events: {
+          onApplied: (applied) => {
+            ends.events.applied(applied);
+            this.#again.delete(applied.path);
+            this.#progress({
+              phase: 'copy',
+              entriesDone: this.#stats.filesSent,
+              entriesTotal: undefined,
+              bytesDone: this.#stats.contentBytes,
+              path: applied.path,
+            });
+          },
+          onFailed: (path, code, message, side) => this.#failed(ends, path, code, message, side),
+          onNotes: (path, notes) => ends.events.notes(path, notes),
+          onCompared: () => undefined,
+          onPlanned: (step) => ends.events.planned(step, (path) => ends.source.entryAt(path)?.sizeBytes ?? 0),
+        },
+      },
+    );
+  }
+
+  #failed(
+    ends: Ends,
+    path: RelPath,
+    code: Parameters<SyncEvents['failed']>[1],
+    message: string,
+    side: 'source' | 'target',
+  ): void {
+    const isChanging = code === 'changing' || code === 'vanished';
+    if (isChanging) this.#again.add(path);
+    else ends.events.failed(path, code, message, side);
+    this.#live?.noteFailure(path, isChanging);
+  }
+
+  /** Renames that the scan noticed go first: what follows builds on them. */
+  async #sendRenames(ends: Ends, link: SourceLink, scanned: ScanResult): Promise<void> {
+    for (const change of scanned.changes) {
+      if (change.kind !== 'renamed') continue;
+      const {path, to, entry} = change;
+      const step = {
+        kind: 'op' as const,
+        path,
+        op: {kind: 'rename' as const, path, to, type: entry.type, content: entry.content},
+        destroys: 0,
+      };
+      if (this.#options.isDryRun) ends.events.planned(step, () => 0);
+      else await link.sender.add(step);
+    }
+    await link.sender.flush();
+  }
+
+  /** Compares and sends until both are equal, or until what is left cannot be sent now. */
+  async #catchUp(ends: Ends, link: SourceLink): Promise<void> {
+    for (let round = 0; round < ROUNDS_MAX; round++) {
+      this.#setStatus({kind: 'comparing'});
+      const cut: CutResult | undefined = this.#options.isDryRun ? undefined : await link.cut();
+      if (cut?.isEqual === true) return this.#proved(ends, cut.digest);
+      const sent = cut?.isTreeEqual === true ? await link.repairLinks() : await this.#sendDifferences(link);
+      if (this.#options.isDryRun) return this.#setStatus({kind: 'comparing'});
+      if (sent === 0 && this.#again.size === 0) break;
+      await this.#lookAgain(ends);
+    }
+    const cut = await link.cut();
+    if (cut.isEqual) return this.#proved(ends, cut.digest);
+    for (const path of this.#again)
+      ends.events.failed(
+        path,
+        'changing',
+        `${showPath(path)} changes faster than it can be read; it is tried again`,
+        'source',
+      );
+    this.#setStatus({kind: 'problems', count: ends.events.problems().count, asOfMs: clock.nowMs()});
+  }
+
+  async #sendDifferences(link: SourceLink): Promise<number> {
+    const {steps, assumed} = await link.catchUp();
+    this.#assumed = assumed;
+    return steps;
+  }
+
+  /** Files that changed while they were read are looked at once more. */
+  async #lookAgain(ends: Ends): Promise<void> {
+    const paths = [...this.#again];
+    this.#again = new Set();
+    if (paths.length === 0) return;
+    const dirs = [...Map.groupBy(paths, parentOf)].map(([path, names]) => ({path, names: names.map(nameOf)}));
+    const result = await ends.scanner.lookAt(dirs);
+    ends.events.scanned(result.problems, false);
+  }
+
+  #halt(ends: Ends, error: TowlineError<'HALTED'>): void {
+    const {kind, count, limit} = error.details;
+    if (!this.#options.isDryRun)
+      ends.state.agent.halt({kind, count, limit, message: error.message, sinceMs: clock.nowMs()});
+    this.#setStatus({kind: 'halted', reason: error.message});
+  }
+
+  #outcome(ends: Ends, error: TowlineError | undefined): SyncOutcome {
+    const {first, count} = ends.events.problems();
+    const status = this.#status;
+    const isInSync = error === undefined && status.kind === 'in-sync';
+    const base = ends.state.agent.linkBase().lastInSync;
+    return {
+      exitCode: this.#exitCode(error, isInSync, count),
+      status,
+      stats: this.#stats,
+      problems: first,
+      problemCount: count,
+      error,
+      isInSync,
+      digest: isInSync ? base?.digest.toString('hex') : undefined,
+      elapsedMs: clock.monotonicMs() - this.#startMs,
+      assumedCount: this.#assumed,
+      peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
+      folders: {state: this.#folder, ...this.#places},
+    };
+  }
+
+  #exitCode(error: TowlineError | undefined, isInSync: boolean, problemCount: number): number {
+    if (error !== undefined) return EXIT_CODE[error.code];
+    if (this.#options.isDryRun) return problemCount > 0 ? 1 : 0;
+    return isInSync && problemCount === 0 ? 0 : 1;
+  }
+
+  async #close(ends: Ends): Promise<void> {
+    await ends.target.close();
+    await ends.pool.close();
+    ends.state.close();
+  }
+
+  #setStatus(status: LinkStatus): void {
+    this.#parts.log.debug('status', {from: this.#status.kind, to: status.kind});
+    this.#status = status;
+    this.#parts.onEvent({kind: 'status', status});
+  }
+
+  #progress(at: {
+    phase: 'scan' | 'compare' | 'copy';
+    entriesDone: number;
+    entriesTotal: number | undefined;
+    bytesDone: number;
+    path: RelPath | undefined;
+  }): void {
+    this.#parts.onEvent({kind: 'progress', bytesTotal: undefined, ...at});
+  }
+
+  #notice(level: 'info' | 'warn', message: string): void {
+    this.#parts.onEvent({kind: 'notice', level, message});
+  }
+}
+
+function asTowlineError(error: unknown): TowlineError {
+  if (isTowlineError(error)) return error;
+  return new TowlineError(
+    'BUG',
+    `internal error: ${messageOf(error)}; please report it`,
+    {what: messageOf(error)},
+    {cause: error},
+  );
+}
+
+function cancelled(signal: AbortSignal): TowlineError {
+  const {reason} = signal as {reason: unknown};
+  return isTowlineError(reason)
+    ? reason
+    : new TowlineError('CANCELLED', 'stopped before it was done', {signal: 'SIGINT'});
+}

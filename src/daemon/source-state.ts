@@ -1,0 +1,75 @@
+/**
+ * A volume's state as the source's link and its scanner need it: the store, seen by path. Adds no state of its own.
+ */
+import type {Digest} from '../model/digest.ts';
+import {sameInode, type Entry} from '../model/entry.ts';
+import {nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
+import type {TreeEntry, TreeNode} from '../model/tree.ts';
+import type {View} from '../model/view.ts';
+import type {EntryStore, KnownEntry} from '../scan/scanner.ts';
+import type {SourceState} from '../session/source-link.ts';
+import type {VolumeStore} from '../state/volume-store.ts';
+
+const NAMES_MAX = 70_000; // above ext4's and XFS's limits of hard links that anybody meets
+
+/** What the scanner needs, from the store. */
+export function entryStore(store: VolumeStore): EntryStore {
+  return {
+    getRoot: () => store.getRoot(),
+    putRoot: (entry) => store.putRoot(entry),
+    get: (parentId, name) => store.get(parentId, name),
+    children: (parentId) => store.children(parentId),
+    put: (parentId, entry) => store.put(parentId, entry),
+    remove: (parentId, name) => store.remove(parentId, name),
+    move: (fromParentId, fromName, toParentId, toName) => void store.move(fromParentId, fromName, toParentId, toName),
+    dirIdOf: (path) => store.dirIdOf(path),
+    pathOf: (dirId) => store.pathOf(dirId),
+    findByInode: (ino): KnownEntry[] => store.findByInode(ino).map(({entry}) => entry),
+    fingerprint: (dirId) => store.fingerprint(dirId),
+    setFingerprint: (dirId, fingerprint) => store.setFingerprint(dirId, fingerprint),
+    nextSeq: () => store.nextSeq(),
+  };
+}
+
+/** What the source's link needs, from the store. */
+export function sourceState(store: VolumeStore): SourceState {
+  const entryAt = (path: RelPath): (Entry & {parentId: number}) | undefined => {
+    if (path === ROOT) return store.getRoot();
+    const parentId = store.dirIdOf(parentOf(path));
+    return parentId === undefined ? undefined : store.get(parentId, nameOf(path));
+  };
+  return {
+    getRoot: () => store.getRoot(),
+    node: (dirId, prefix) => store.node(dirId, prefix),
+    treeEntries: (dirId, prefix) => treeEntries(store, dirId, prefix),
+    dirIdOf: (path) => store.dirIdOf(path),
+    entryAt,
+    setContentAt: (path: RelPath, content: Digest) => {
+      const entry = entryAt(path);
+      if (entry?.type === 'file') store.setContent(entry.parentId, entry.name as Name, content);
+    },
+    namesOf: (entry: Entry) =>
+      store
+        .findByInode(entry.ino, NAMES_MAX)
+        .filter((found) => sameInode(found.entry, entry))
+        .map(({path}) => path)
+        .sort(),
+    pathWith: (content, sizeBytes, except) =>
+      store.findByContent(content, sizeBytes, 4).find(({path}) => path !== except)?.path,
+    hasOtherOfSize: (sizeBytes, except) => false && sizeBytes > 0 && except !== '',
+    rootDigest: () => store.rootDigest(),
+    groupsDigest: () => store.groupsDigest(),
+    groups: (after, countMax) => store.groups(after, countMax),
+    entryCount: () => store.entryCount(),
+    setView: (view: View) => store.setView(view),
+    seq: () => store.seq(),
+  };
+}
+
+/** Entries below a prefix of a directory's trie, a node at a time. */
+function* treeEntries(store: VolumeStore, dirId: number, prefix: Buffer): Generator<TreeEntry> {
+  const node: TreeNode = store.node(dirId, prefix);
+  if (node.kind === 'leaf') yield* node.entries;
+  if (node.kind !== 'inner') return;
+  for (const {index} of node.children) yield* treeEntries(store, dirId, Buffer.concat([prefix, Buffer.from([index])]));
+}

@@ -1,0 +1,111 @@
+/**
+ * Opens the state of one end of a link: three files in a folder of its own, locked, and the root that it belongs to.
+ *
+ * A damaged file is set aside and made anew: its content is only a memory of what can be read again. Invariant: a root
+ * that is not the one in the state is never worked on.
+ */
+import {readFileSync} from 'node:fs';
+import {join} from 'node:path';
+import {isTowlineError, TowlineError} from '../base/errors.ts';
+import {closeFd} from '../linux/open-fd.ts';
+import {fromText} from '../model/path.ts';
+import type {RootIdentity} from '../model/root.ts';
+import type {Side} from '../model/tree.ts';
+import type {View} from '../model/view.ts';
+import {openAgentStore, type AgentStore} from '../state/agent-store.ts';
+import {openJournalStore, type JournalStore} from '../state/journal-store.ts';
+import {prepareFolder, setAside} from '../state/state-files.ts';
+import {openVolumeStore, type VolumeStore} from '../state/volume-store.ts';
+import {holdLock, type HeldLock} from '../volume/lock.ts';
+import {ensureMark, identityOf, openRoot} from '../volume/root-identity.ts';
+
+export interface OpenStateOptions {
+  folder: string;
+  side: Side;
+  view: View;
+  /** Host path of the root, as text. */
+  rootPath: string;
+  /** A dry run leaves no mark on the root. */
+  isDryRun: boolean;
+  onNotice(message: string): void;
+}
+
+export interface OpenState {
+  folder: string;
+  agent: AgentStore;
+  volume: VolumeStore;
+  journal: JournalStore;
+  root: RootIdentity;
+  /** Whether the root was never seen before with this state. */
+  isFirstContact: boolean;
+  close(): void;
+}
+
+/** @throws TowlineError HALTED, ROOT_MISSING, LOCKED, STATE_NEWER, SYSTEM, REFUSED */
+export function openState(options: OpenStateOptions): OpenState {
+  const {folder, side, view} = options;
+  prepareFolder(folder);
+  const lock: HeldLock = holdLock(join(folder, 'lock'), `the state in ${folder}`);
+  const opened: {close(): void}[] = [];
+  const open = <S extends {close(): void}>(file: string, make: () => S): S => {
+    const store = orAside(options, file, make);
+    opened.push(store);
+    return store;
+  };
+  const close = (): void => {
+    for (const store of opened.reverse()) store.close();
+    lock.release();
+  };
+  try {
+    const bootId = readBootId();
+    const place = {folder};
+    const agent = open('agent.db', () => openAgentStore({place, bootId}));
+    const known = agent.rootIdentity();
+    const root = recognise(options, known);
+    if (!options.isDryRun) agent.setRootIdentity(root);
+    const volume = open('volume.db', () => openVolumeStore({place, side, view, bootId}));
+    const journal = open('journal.db', () => openJournalStore({place, bootId}));
+    return {folder, agent, volume, journal, root, isFirstContact: known === undefined, close};
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+function recognise(options: OpenStateOptions, known: RootIdentity | undefined): RootIdentity {
+  const path = fromText(options.rootPath);
+  const {fd, identity} = openRoot(path, known === undefined ? undefined : {...known, path});
+  try {
+    if (known !== undefined || options.isDryRun) return identity;
+    ensureMark(fd);
+    return identityOf(fd, path);
+  } finally {
+    closeFd(fd);
+  }
+}
+
+function orAside<S>(options: OpenStateOptions, file: string, make: () => S): S {
+  try {
+    return make();
+  } catch (error) {
+    if (!isTowlineError(error) || error.code !== 'STATE_DAMAGED') throw error;
+    const aside = setAside({folder: options.folder, file, nowMs: Date.now()});
+    options.onNotice(`${error.message}; it was set aside as ${aside} and is made anew by reading both sides`);
+    return make();
+  }
+}
+
+function readBootId(): string {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  } catch {
+    return '';
+  }
+}
+
+/** The halt that the state remembers, as an error. */
+export function rememberedHalt(agent: AgentStore, volume: string): TowlineError | undefined {
+  const halt = agent.haltOf();
+  if (halt === undefined) return undefined;
+  return new TowlineError('HALTED', halt.message, {kind: halt.kind, volume, count: halt.count, limit: halt.limit});
+}

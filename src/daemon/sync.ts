@@ -1,0 +1,111 @@
+/**
+ * `towline sync SRC DST`: both ends in one process, over a loopback WebSocket with throw-away identities.
+ *
+ * The composition root of that command. Invariant: whatever ends the run, both ends are closed and the outcome says why.
+ */
+import {mkdirSync, realpathSync} from 'node:fs';
+import {basename, dirname, join} from 'node:path';
+import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
+import {defaultStateFolder} from '../config/sync-options.ts';
+import {sha256} from '../model/digest.ts';
+import {openAgentStore} from '../state/agent-store.ts';
+import {prepareFolder} from '../state/state-files.ts';
+import {dryRunCopy} from './dry-run.ts';
+import {SourceRun} from './source-run.ts';
+import type {ConfirmRequest, Halt, SyncOptions, SyncOutcome, SyncParts} from './sync-api.ts';
+
+/** The pair's own folder, by where both folders really are. */
+function pairFolder(source: string, target: string, stateFolder: string | undefined): string {
+  const key = sha256(Buffer.from(JSON.stringify([realPathOf(source), realPathOf(target)])))
+    .toString('hex')
+    .slice(0, 24);
+  return join(stateFolder ?? defaultStateFolder(), `sync-${key}`);
+}
+
+/** The real path, also of a folder that is not there (any more): its parent's, and its name. */
+function realPathOf(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    const parent = dirname(path);
+    return parent === path ? path : join(realPathOf(parent), basename(path));
+  }
+}
+
+/** @throws TowlineError for what is found before anything runs */
+export async function runSync(options: SyncOptions, parts: SyncParts): Promise<SyncOutcome> {
+  const folder = pairFolder(options.source, options.target, options.stateFolder);
+  const isKnown = knowsRoot(join(folder, 'target'));
+  if (!isKnown && !options.isDryRun) makeTarget(options.target);
+  const dryRun = options.isDryRun ? dryRunCopy(folder) : undefined;
+  try {
+    const run = new SourceRun(
+      {...options, source: realPathOf(options.source), target: realPathOf(options.target)},
+      dryRun?.folder ?? folder,
+      parts,
+    );
+    return await run.run();
+  } finally {
+    dryRun?.remove();
+  }
+}
+
+/** A target that was never synchronised may be made, one level, as other tools do. */
+function makeTarget(path: string): void {
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    const {code} = error as {code?: string};
+    if (code === 'EEXIST') return;
+    const why = code === 'ENOENT' ? 'its parent folder does not exist' : messageOf(error);
+    throw new TowlineError('ROOT_MISSING', `${path} cannot be made: ${why}`, {path}, {cause: error});
+  }
+}
+
+function knowsRoot(folder: string): boolean {
+  return withAgent(folder, (agent) => agent.rootIdentity() !== undefined) ?? false;
+}
+
+/** Looks into a state that may not exist; undefined then. */
+function withAgent<T>(folder: string, look: (agent: ReturnType<typeof openAgentStore>) => T): T | undefined {
+  try {
+    realpathSync(join(folder, 'agent.db'));
+  } catch {
+    return undefined;
+  }
+  prepareFolder(folder);
+  try {
+    const agent = openAgentStore({place: {folder}, bootId: ''});
+    try {
+      return look(agent);
+    } finally {
+      agent.close();
+    }
+  } catch (error) {
+    if (isTowlineError(error) && error.code === 'STATE_DAMAGED') return undefined; // the run sets it aside and says so
+    throw error;
+  }
+}
+
+/** The halt of a pair, or undefined when it is not halted. */
+export function readHalt(request: ConfirmRequest): Promise<Halt | undefined> {
+  const folder = pairFolder(request.source, request.target, request.stateFolder);
+  const halt = withAgent(join(folder, 'source'), (agent) => agent.haltOf());
+  return Promise.resolve(halt === undefined ? undefined : {kind: halt.kind, count: halt.count, message: halt.message});
+}
+
+/** Lets the next run go on. @throws REFUSED when the count is not the halt's */
+export async function confirmHalt(request: ConfirmRequest & {count: number}): Promise<void> {
+  const halt = await readHalt(request);
+  if (halt === undefined) throw new TowlineError('REFUSED', 'nothing is halted', {reason: 'not halted'});
+  if (halt.count !== request.count) {
+    throw new TowlineError('REFUSED', `the halt is about ${halt.count}, not ${request.count}; look again`, {
+      reason: 'count',
+    });
+  }
+  const folder = pairFolder(request.source, request.target, request.stateFolder);
+  withAgent(join(folder, 'source'), (agent) => {
+    agent.confirm(request.count);
+    agent.clearHalt();
+  });
+}

@@ -1,0 +1,178 @@
+/**
+ * The target's end of `sync`: listens on loopback for the one source it was told of and serves its link.
+ *
+ * Runs in a thread of its own, so that both ends' encryption does not share one core.
+ */
+import {Applier} from '../apply/applier.ts';
+import {systemClock} from '../base/clock.ts';
+import {isTowlineError} from '../base/errors.ts';
+import {ROOT} from '../model/path.ts';
+import type {View} from '../model/view.ts';
+import type {DeleteLimits} from '../reconcile/delete-guard.ts';
+import {Scanner} from '../scan/scanner.ts';
+import {Session} from '../session/session.ts';
+import {TargetLink} from '../session/target-link.ts';
+import type {Channel} from '../transport/channel.ts';
+import type {Identity} from '../transport/identity.ts';
+import {listen, type Listener} from '../transport/listen.ts';
+import {FRAME_BYTES_MAX} from '../wire/limits.ts';
+import type {MessageOf} from '../wire/messages.ts';
+import {closeFd} from '../linux/open-fd.ts';
+import {holdLock, volumeLockPath, type HeldLock} from '../volume/lock.ts';
+import {findPlaces, leavePlaces, RESERVED_NAME, type Places} from '../volume/places.ts';
+import {openRoot} from '../volume/root-identity.ts';
+import {entryStore} from './source-state.ts';
+import {openState, type OpenState} from './state-folder.ts';
+import {volumePool, type VolumeJobs} from './volume-jobs.ts';
+import type {JobPool} from '../base/jobs.ts';
+
+export interface TargetEndOptions {
+  volume: string;
+  rootPath: string;
+  stateFolder: string;
+  isDryRun: boolean;
+  isDurable: boolean;
+  deleteLimits: DeleteLimits;
+  view: View;
+  trashKeepMs: number;
+}
+
+export interface TargetEndParts {
+  onNotice(message: string): void;
+}
+
+const PRUNE_EVERY_MS = 3_600_000;
+
+/** One target, from opening its state to closing it. */
+export class TargetEnd {
+  readonly #options: TargetEndOptions;
+  readonly #parts: TargetEndParts;
+  readonly #state: OpenState;
+  readonly #places: Places;
+  readonly #pool: JobPool<VolumeJobs>;
+  readonly #lock: HeldLock | undefined;
+  readonly #prune: NodeJS.Timeout;
+  #listener: Listener | undefined;
+  #link: TargetLink | undefined;
+  #session: Session | undefined;
+
+  /** @throws TowlineError as `openState`, and LOCKED when another process writes to this volume */
+  constructor(options: TargetEndOptions, parts: TargetEndParts) {
+    this.#options = options;
+    this.#parts = parts;
+    const {stateFolder: folder, view, rootPath, isDryRun} = options;
+    this.#state = openState({folder, side: 'target', view, rootPath, isDryRun, onNotice: parts.onNotice});
+    const {root} = this.#state;
+    try {
+      this.#lock = isDryRun ? undefined : holdLock(volumeLockPath(root), rootPath);
+      this.#places = this.#withRootFd((fd) =>
+        isDryRun ? {staging: folder, trash: folder, isInRoot: false} : findPlaces(fd, rootPath, folder),
+      );
+    } catch (error) {
+      this.#lock?.release();
+      this.#state.close();
+      throw error;
+    }
+    this.#pool = volumePool('towline target', {root, places: this.#places});
+    this.#prune = setInterval(
+      () => void this.#pruneTrash().catch((error: unknown) => parts.onNotice(String(error))),
+      PRUNE_EVERY_MS,
+    );
+    this.#prune.unref();
+  }
+
+  get places(): Places {
+    return this.#places;
+  }
+
+  /** Listens for one known source. @returns the port on loopback */
+  async listen(identity: Identity, sourceId: string): Promise<number> {
+    this.#listener = await listen(
+      {
+        identity,
+        host: '127.0.0.1',
+        port: 0,
+        isKnownPeer: (id) => id === sourceId,
+        onChannel: (channel) => void this.#serve(channel),
+        onTrouble: (trouble) => this.#parts.onNotice(trouble.message),
+      },
+      {frameBytesMax: FRAME_BYTES_MAX},
+    );
+    return this.#listener.address.port;
+  }
+
+  /** A newer connection of the source replaces the older one. */
+  async #serve(channel: Channel): Promise<void> {
+    const {volume} = this.#state;
+    this.#session?.close('replaced by a newer connection');
+    await this.#link?.close();
+    const session = new Session({name: 'target'}, {channel});
+    this.#session = session;
+    this.#link = new TargetLink(
+      {volume: this.#options.volume, timePrecisionNs: 1, deleteLimits: this.#options.deleteLimits},
+      {
+        session,
+        jobs: this.#pool,
+        tree: volume,
+        clock: systemClock,
+        open: (request, view) => this.#open(request, view),
+        onProblem: (error) => this.#parts.onNotice(isTowlineError(error) ? error.message : String(error)),
+      },
+    );
+    await session.ready().catch(() => undefined);
+  }
+
+  /** Makes the volume ready: what a crash left is rolled forward, then the tree is observed. */
+  async #open(request: MessageOf<'open-link'>, view: View): Promise<Applier> {
+    const {volume, journal} = this.#state;
+    volume.setView(view);
+    const options = {
+      isDurable: request.isDurable,
+      setsOwners: view.owners,
+      reserved: [RESERVED_NAME],
+      ignore: view.ignore,
+      agent: 'source',
+    };
+    const applier = new Applier(options, {jobs: this.#pool, store: volume, journal, clock: systemClock});
+    if (!request.isDryRun) {
+      const count = await applier.recover();
+      if (count > 0) this.#parts.onNotice(`${count} batch(es) that a crash had interrupted were completed`);
+    }
+    const rules = {ignore: view.ignore, reserved: [RESERVED_NAME], seed: volume.hashSeed};
+    const scanner = new Scanner({agent: 'target', rules}, {store: entryStore(volume), jobs: this.#pool});
+    await scanner.scanTree(ROOT);
+    return applier;
+  }
+
+  async #pruneTrash(): Promise<void> {
+    if (this.#options.isDryRun) return;
+    await this.#pool.run('prune-trash', {nowMs: systemClock.nowMs(), keepMs: this.#options.trashKeepMs});
+  }
+
+  #withRootFd<T>(job: (fd: number) => T): T {
+    const {root} = this.#state;
+    const {fd} = openRoot(root.path, root);
+    try {
+      return job(fd);
+    } finally {
+      closeFd(fd);
+    }
+  }
+
+  /** Ends everything; what is half staged is dropped. */
+  async close(): Promise<void> {
+    clearInterval(this.#prune);
+    this.#session?.close('the target ends');
+    await this.#link?.close();
+    await this.#listener?.close();
+    await this.#pruneTrash().catch(() => undefined);
+    await this.#pool.close();
+    this.#state.close();
+    try {
+      if (!this.#options.isDryRun) this.#withRootFd((fd) => leavePlaces(fd, this.#places));
+    } catch (error) {
+      if (!isTowlineError(error)) throw error; // the root is gone: nothing to be tidied
+    }
+    this.#lock?.release();
+  }
+}

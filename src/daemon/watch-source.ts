@@ -1,0 +1,82 @@
+/**
+ * Joins a watcher with the live link: what it reports becomes names to look at. Chooses the back end.
+ */
+import {closeFd} from '../linux/open-fd.ts';
+import {filesystemOf} from '../linux/filesystem.ts';
+import type {RootIdentity} from '../model/root.ts';
+import {ROOT} from '../model/path.ts';
+import type {LiveSource} from '../session/live-source.ts';
+import {RESERVED_NAME} from '../volume/places.ts';
+import {openRoot} from '../volume/root-identity.ts';
+import {ChokidarWatcher} from '../watch/chokidar-watcher.ts';
+import {InotifyWatcher} from '../watch/inotify-watcher.ts';
+import type {Watcher, WatcherOptions, WatchEvent} from '../watch/watcher.ts';
+
+export interface RunningWatch {
+  close(): Promise<void>;
+}
+
+/** Filesystems whose changes may be made by another host, which inotify cannot see: statfs f_type. */
+const REMOTE_TYPES: ReadonlySet<number> = new Set([0x6969, 0xff534d42, 0xfe534d42, 0x65735546, 0x01021997, 0x00c36400]);
+
+/** Resolves when the whole tree is watched. */
+export async function startWatch(
+  options: {root: RootIdentity; backEnd: 'auto' | 'inotify' | 'chokidar'},
+  parts: {live: LiveSource; onNotice(level: 'info' | 'warn', message: string): void},
+): Promise<RunningWatch> {
+  const {fd} = openRoot(options.root.path, options.root);
+  try {
+    const watched: WatcherOptions = {
+      rootFd: fd,
+      rootPath: options.root.path,
+      skipDirs: [RESERVED_NAME],
+      onEvents: (events) => {
+        for (const event of events) take(event, parts);
+      },
+    };
+    const watcher = newWatcher(options.backEnd, filesystemOf(fd).type, watched);
+    await watcher.start();
+    return watcher;
+  } finally {
+    closeFd(fd);
+  }
+}
+
+function newWatcher(
+  backEnd: 'auto' | 'inotify' | 'chokidar',
+  filesystemType: number,
+  options: WatcherOptions,
+): Watcher {
+  const isRemote = REMOTE_TYPES.has(filesystemType);
+  if (backEnd === 'chokidar' || (backEnd === 'auto' && isRemote))
+    return new ChokidarWatcher(options, {usePolling: isRemote});
+  return new InotifyWatcher(options);
+}
+
+function take(
+  event: WatchEvent,
+  parts: {live: LiveSource; onNotice(level: 'info' | 'warn', message: string): void},
+): void {
+  const {live, onNotice} = parts;
+  switch (event.kind) {
+    case 'name':
+      return live.note(event.dir, event.name === '' ? undefined : event.name);
+    case 'subtree':
+      return live.noteTree(event.dir);
+    case 'listing':
+      return live.note(event.dir, undefined);
+    case 'overflow':
+      onNotice('warn', `the watcher lost events (${event.reason}); the volume is scanned`);
+      return live.noteTree(ROOT);
+    case 'root-gone':
+      onNotice('warn', `the root is gone: ${event.reason}`);
+      return live.noteTree(ROOT); // the scan meets what is there now, and halts
+    case 'degraded':
+      if (event.unwatchedDirs > 0)
+        onNotice(
+          'warn',
+          `${event.unwatchedDirs} directories are not watched (${event.reason}); the volume is scanned every 10 s`,
+        );
+      return live.setPolling(event.unwatchedDirs > 0);
+  }
+}
