@@ -85,7 +85,8 @@ export function entryDigestBytes(entry: TreeEntry, view: View, side: Side): Buff
   at = bytes.writeUInt16BE(entry.type === 'symlink' ? 0o777 : entry.meta.mode, at);
   at = bytes.writeUInt32BE(view.owners ? entry.meta.uid : 0, at);
   at = bytes.writeUInt32BE(view.owners ? entry.meta.gid : 0, at);
-  at = bytes.writeInt32BE(Math.floor(entry.meta.mtime.s / 2 ** 32), at);
+  // The last second of a 64-bit clock is rounded up to 2^63 on its way here.
+  at = bytes.writeInt32BE(Math.min(Math.floor(entry.meta.mtime.s / 2 ** 32), 2 ** 31 - 1), at);
   at = bytes.writeUInt32BE(entry.meta.mtime.s >>> 0, at);
   at = bytes.writeUInt32BE(inPrecision(entry.meta.mtime.ns, view.timePrecisionNs), at);
   tail.copy(bytes, at);
@@ -102,7 +103,9 @@ function tailBytes(entry: TreeEntry, side: Side): Buffer {
   switch (entry.type) {
     case 'file': {
       const tail = Buffer.alloc(40);
-      tail.writeUIntBE(entry.sizeBytes, 2, 6);
+      // Sparse files reach 2^63: no size that a container can make may end a digest.
+      tail.writeUInt32BE(Math.floor(entry.sizeBytes / 2 ** 32), 0);
+      tail.writeUInt32BE(entry.sizeBytes % 2 ** 32, 4);
       (entry.content ?? unknown).copy(tail, 8);
       return tail;
     }

@@ -42,9 +42,9 @@ CREATE TABLE problems (
   side TEXT NOT NULL, path TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL,
   first_seen REAL NOT NULL, last_seen REAL NOT NULL, next_try REAL,
   PRIMARY KEY (side, path)
-) WITHOUT ROWID;
+) WITHOUT ROWID, STRICT;
 CREATE INDEX problems_due ON problems (next_try) WHERE next_try IS NOT NULL;
-CREATE TABLE sealed (name TEXT PRIMARY KEY, body TEXT NOT NULL, sum BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE sealed (name TEXT PRIMARY KEY, body TEXT NOT NULL, sum BLOB NOT NULL) WITHOUT ROWID, STRICT;
 `;
 const COLUMNS = 'side, path, code, message, first_seen, last_seen, next_try';
 const CACHE_KIB = 2_048;
@@ -100,14 +100,12 @@ export class AgentStore {
   /** Notes a problem; one that is known at that path keeps the time it was first seen. */
   upsertProblem(problem: Problem): void {
     const {side, path, code, message, firstSeenMs, lastSeenMs, nextTryMs} = problem;
-    this.#db.begin();
     this.#upsert.run(side, path, code, message, firstSeenMs, lastSeenMs, nextTryMs ?? null);
     this.#db.wrote(1);
   }
 
   /** @returns whether there was one */
   clearProblem(side: Problem['side'], path: RelPath): boolean {
-    this.#db.begin();
     const count = this.#clear.run(side, path);
     this.#db.wrote(count);
     return count > 0;
@@ -208,7 +206,6 @@ export class AgentStore {
   }
 
   #write(name: string, value: object | undefined, isDurable = true): void {
-    this.#db.begin();
     if (value === undefined) this.#dropSealed.run(name);
     else {
       const body = JSON.stringify(value);

@@ -26,7 +26,7 @@ export interface DatabaseOptions {
   /** SQL that makes an empty file one of that version. */
   schema: string;
   cacheKiB: number;
-  /** Size of the write-ahead log from which it is copied into the file, in pages of 4 KiB. */
+  /** Size of the write-ahead log from which it is copied into the file, in pages of 8 KiB. */
   checkpointPages: number;
   /** Names this boot of the machine; '' where it is not known. */
   bootId: string;
@@ -41,18 +41,21 @@ export interface TransactionHooks {
 }
 
 const ROWS_PER_COMMIT = 20_000; // bounds what a crash forgets, at 50 ms or so of work
+const LOG_BYTES_KEPT_MAX = 64 << 20; // a log that one large transaction blew up is cut again
 const SQLITE_ERRNO: Record<number, string> = {8: 'EROFS', 10: 'EIO', 13: 'ENOSPC', 14: 'ENOENT', 23: 'EACCES'};
 const META_SCHEMA = 'CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) WITHOUT ROWID, STRICT;';
 
-/** A prepared statement that gives rows as arrays and errors as TowlineErrors. */
+/** A prepared statement that gives rows as arrays and errors as TowlineErrors, and writes in a transaction only. */
 export class Statement {
   readonly #statement: StatementSync;
+  readonly #begin: () => void;
   readonly #failed: (error: unknown) => Error;
 
-  constructor(statement: StatementSync, failed: (error: unknown) => Error) {
+  constructor(statement: StatementSync, parts: {begin: () => void; failed: (error: unknown) => Error}) {
     statement.setReturnArrays(true);
     this.#statement = statement;
-    this.#failed = failed;
+    this.#begin = parts.begin;
+    this.#failed = parts.failed;
   }
 
   get(...values: SqlValue[]): SqlRow | undefined {
@@ -82,6 +85,12 @@ export class Statement {
 
   /** @returns count of changed rows */
   run(...values: SqlValue[]): number {
+    return this.runWith(values);
+  }
+
+  /** As `run`, for many values: they are not copied once more. */
+  runWith(values: readonly SqlValue[]): number {
+    this.#begin();
     try {
       return this.#statement.run(...values).changes as number;
     } catch (error) {
@@ -98,6 +107,7 @@ export class Database {
   /** The machine went down since, without the last run having closed: what it wrote last may be gone from its disks. */
   readonly openedAfterCrash: boolean;
   readonly #db: DatabaseSync;
+  readonly #statementParts = {begin: () => this.begin(), failed: (error: unknown) => this.#failed(error)};
   #hooks: TransactionHooks | undefined;
   #isOpen = false;
   #batchDepth = 0;
@@ -138,21 +148,21 @@ export class Database {
   }
 
   prepare(sql: string): Statement {
-    return this.#guard(() => new Statement(this.#db.prepare(sql), (error) => this.#failed(error)));
+    return this.#guard(() => new Statement(this.#db.prepare(sql), this.#statementParts));
   }
 
   exec(sql: string): void {
     this.#guard(() => this.#db.exec(sql));
   }
 
-  /** Opens a transaction unless one is open; to be called before anything is written. */
+  /** Opens a transaction unless one is open; statements that write do it themselves. */
   begin(): void {
     if (this.#isOpen) return;
     this.exec('BEGIN IMMEDIATE');
     this.#isOpen = true;
   }
 
-  /** Notes changed rows; commits when enough came together. To be called when what belongs together is written. */
+  /** Notes changed rows; commits when enough came together. To be called once what belongs together is written. */
   wrote(rows: number): void {
     this.#rows += rows;
     if (this.#rows >= ROWS_PER_COMMIT && this.#batchDepth === 0) this.flush();
@@ -192,7 +202,6 @@ export class Database {
   }
 
   setMeta(name: string, value: SqlValue): void {
-    this.begin();
     this.prepare('INSERT OR REPLACE INTO meta VALUES (?, ?)').run(name, value);
     this.wrote(1);
   }
@@ -230,9 +239,11 @@ export class Database {
     const isEmpty = this.#db.prepare('SELECT 1 FROM sqlite_schema LIMIT 1').get() === undefined;
     if (found === 0 && !isEmpty) throw this.damaged('it is another program’s database');
     if (found !== 0 && isEmpty) throw this.damaged('its tables are missing');
-    this.#db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -${options.cacheKiB};
-      PRAGMA wal_autocheckpoint = ${options.checkpointPages}; PRAGMA journal_size_limit = ${64 << 20};
-      PRAGMA trusted_schema = OFF`);
+    // Exclusive: a read need not lock and unlock the file, which doubles lookups, and a second owner is noticed.
+    const pragmas = ['page_size = 8192', 'locking_mode = EXCLUSIVE', 'journal_mode = WAL', 'synchronous = FULL'];
+    pragmas.push(`cache_size = -${options.cacheKiB}`, `wal_autocheckpoint = ${options.checkpointPages}`);
+    pragmas.push(`journal_size_limit = ${LOG_BYTES_KEPT_MAX}`, 'trusted_schema = OFF');
+    for (const pragma of pragmas) this.#db.exec(`PRAGMA ${pragma}`);
     if (!isEmpty) return;
     this.#db.exec(`BEGIN; ${META_SCHEMA} ${options.schema} PRAGMA user_version = ${options.schemaVersion}; COMMIT`);
   }

@@ -9,16 +9,17 @@ import {sameInode, type Entry} from '../model/entry.ts';
 import {ROOT, type Name} from '../model/path.ts';
 import {nameKey} from '../model/tree.ts';
 import type {Counters} from './counters.ts';
-import type {Database, Statement} from './database.ts';
+import type {Database, SqlValue, Statement} from './database.ts';
 import {ROOT_ID, type Directories} from './directories.ts';
 import {
   contentKeyOf,
   entryOf,
+  fillRow,
   isLinked,
   isUnread,
-  rowOf,
   sameInTree,
   SELECTED,
+  SELECTED_COUNT,
   TYPE_DIR,
   TYPE_FILE,
   type StoredEntry,
@@ -36,6 +37,7 @@ export interface EntryTableParts {
 export class EntryTable {
   readonly #db: Database;
   readonly #parts: EntryTableParts;
+  readonly #row = Array.from<SqlValue>({length: SELECTED_COUNT}).fill(null);
   readonly #select: Statement;
   readonly #insert: Statement;
   readonly #replace: Statement;
@@ -74,10 +76,10 @@ export class EntryTable {
     const {directories, counters} = this.#parts;
     directories.get(parentId);
     const key = nameKey(entry.name);
-    this.#db.begin();
     if (isLinked(entry)) this.#joinLinks(entry);
     const dirId = entry.type === 'dir' ? counters.nextDirId : 0;
-    if (this.#insert.run(...rowOf({parentId, key, dirId}, entry)) === 0) return this.#overwrite(parentId, key, entry);
+    if (this.#insert.runWith(fillRow(this.#row, {parentId, key, dirId}, entry)) === 0)
+      return this.#overwrite(parentId, key, entry);
     if (dirId !== 0) directories.add({id: counters.takeDirId(), parentId, key, name: entry.name});
     this.#arrived(parentId, key, entry);
     this.#db.wrote(1);
@@ -85,20 +87,15 @@ export class EntryTable {
   }
 
   putRoot(entry: Entry): void {
-    this.#db.begin();
-    this.#replace.run(...rowOf({parentId: 0, key: nameKey(ROOT), dirId: ROOT_ID}, {...entry, name: ROOT}));
+    this.#replace.runWith(
+      fillRow(this.#row, {parentId: 0, key: nameKey(ROOT), dirId: ROOT_ID}, {...entry, name: ROOT}),
+    );
     this.#db.wrote(1);
   }
 
   remove(parentId: number, name: Name): number {
     invariant(parentId !== 0, 'the root is not removed');
-    const key = nameKey(name);
-    const before = this.#get(parentId, key, name);
-    if (before === undefined) return 0;
-    this.#db.begin();
-    this.#delete.run(parentId, key, name);
-    this.#left(before, key);
-    const count = 1 + this.#removeBelow(before.dirId);
+    const count = this.#removeWhole(parentId, name);
     this.#db.wrote(count);
     return count;
   }
@@ -116,19 +113,18 @@ export class EntryTable {
     }
     const {dirId} = before;
     invariant(dirId === 0 || !directories.isWithin(to.parentId, dirId), 'a directory does not move below itself');
-    this.#db.begin();
-    this.remove(to.parentId, to.name);
+    const removed = this.#removeWhole(to.parentId, to.name);
     const key = nameKey(to.name);
     this.#delete.run(from.parentId, nameKey(from.name), from.name);
     this.#left(before, nameKey(from.name));
     if (isLinked(entry)) this.#joinLinks(entry);
-    this.#insert.run(...rowOf({parentId: to.parentId, key, dirId}, entry));
+    this.#insert.runWith(fillRow(this.#row, {parentId: to.parentId, key, dirId}, entry));
     if (dirId !== 0) {
       directories.move(dirId, {parentId: to.parentId, key, name: to.name});
       groups.markStale();
     }
     this.#arrived(to.parentId, key, entry);
-    this.#db.wrote(2);
+    this.#db.wrote(removed + 2);
     return true;
   }
 
@@ -138,7 +134,6 @@ export class EntryTable {
     const before = this.#get(place.parentId, key, place.name);
     if (before === undefined || before.type !== 'file') return;
     if (before.content === content || (content !== undefined && before.content?.equals(content) === true)) return;
-    this.#db.begin();
     const contentKey = contentKeyOf(content, before.sizeBytes);
     this.#setContent.run(content ?? null, contentKey, place.parentId, key, place.name);
     counters.unread += Number(content === undefined) - Number(isUnread(before));
@@ -157,19 +152,20 @@ export class EntryTable {
     const before = this.#get(parentId, key, entry.name);
     invariant(before !== undefined, 'an entry is there or is not');
     let {dirId} = before;
+    let removed = 0;
     if (before.type !== entry.type) {
-      this.#db.wrote(this.#removeBelow(dirId));
+      removed = this.#removeBelow(dirId);
       dirId = entry.type === 'dir' ? counters.takeDirId() : 0;
       if (dirId !== 0) directories.add({id: dirId, parentId, key, name: entry.name});
     }
-    this.#replace.run(...rowOf({parentId, key, dirId}, entry));
+    this.#replace.runWith(fillRow(this.#row, {parentId, key, dirId}, entry));
     counters.unread += Number(isUnread(entry)) - Number(isUnread(before));
     const areSameLinks = isLinked(before) && isLinked(entry) && sameInode(before, entry);
     if (!areSameLinks && (isLinked(before) || isLinked(entry))) groups.markStale();
     queries.clearGone({parentId, name: entry.name});
     if (sameInTree(before, entry)) directories.dropFingerprint(parentId);
     else directories.markStale(parentId, key);
-    this.#db.wrote(1);
+    this.#db.wrote(removed + 1);
     return dirId;
   }
 
@@ -190,6 +186,16 @@ export class EntryTable {
     if (isLinked(entry)) groups.markStale();
     queries.clearGone(entry);
     directories.markStale(entry.parentId, key);
+  }
+
+  /** Removes an entry with all below it, without an end of a transaction in between. @returns their count */
+  #removeWhole(parentId: number, name: Name): number {
+    const key = nameKey(name);
+    const before = this.#get(parentId, key, name);
+    if (before === undefined) return 0;
+    this.#delete.run(parentId, key, name);
+    this.#left(before, key);
+    return 1 + this.#removeBelow(before.dirId);
   }
 
   /** Removes what is below a directory, and its row; nothing for 0. @returns count of removed entries */

@@ -12,9 +12,9 @@ export interface JournalBatch {
 }
 
 const SCHEMA_VERSION = 1;
-const SCHEMA = 'CREATE TABLE batches (id INTEGER PRIMARY KEY, body BLOB NOT NULL, sum BLOB NOT NULL);';
+const SCHEMA = 'CREATE TABLE batches (id INTEGER PRIMARY KEY, body BLOB NOT NULL, sum BLOB NOT NULL) STRICT;';
 const CACHE_KIB = 2_048;
-const CHECKPOINT_PAGES = 4_096; // 16 MB: copying the log costs two fsyncs more, so it is done seldom
+const CHECKPOINT_PAGES = 2_048; // 16 MB: copying the log costs two fsyncs more, so it is done seldom
 
 /**
  * Opens `journal.db`, or makes it.
@@ -57,7 +57,6 @@ export class JournalStore {
    * @throws SYSTEM when the disk is full or read-only: the batch is not in the journal
    */
   append(batch: JournalBatch): void {
-    this.#db.begin();
     for (const id of this.#dropped) this.#delete.run(id);
     this.#insert.run(batch.id, batch.body, sumOf(batch));
     this.#db.flush();
@@ -83,7 +82,6 @@ export class JournalStore {
 
   /** Takes the dropped ones out of the file, marks the stop as clean, closes. */
   close(): void {
-    if (this.#dropped.size > 0) this.#db.begin();
     for (const id of this.#dropped) this.#delete.run(id);
     this.#dropped.clear();
     this.#db.close();
@@ -91,6 +89,7 @@ export class JournalStore {
 
   /** Closes as a kill would. */
   abandon(): void {
+    this.#dropped.clear();
     this.#db.abandon();
   }
 }

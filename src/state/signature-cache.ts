@@ -83,7 +83,6 @@ export class SignatureCache {
     const found = this.#find.get(content);
     if (found === undefined) return undefined;
     if (found[3] !== this.#lastUse) {
-      this.#db.begin();
       this.#use.run(++this.#lastUse, content);
       this.#db.wrote(1);
     }

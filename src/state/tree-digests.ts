@@ -124,7 +124,6 @@ export class TreeDigests {
   /** Makes the stale digests at and below a directory. */
   #refresh(dir: number): void {
     if (!this.#directories.get(dir).isStale) return;
-    this.#db.begin();
     const stack: Frame[] = [frameOf({dir, node: 1, depth: 0})];
     for (let frame = stack.at(-1); frame !== undefined; frame = stack.at(-1)) {
       const node = frame.pendingNodes.pop();
@@ -133,7 +132,6 @@ export class TreeDigests {
       else if (below !== undefined) stack.push(frameOf({dir: below, node: 1, depth: 0}));
       else if (this.#visit(frame)) stack.pop();
     }
-    this.#db.wrote(0);
   }
 
   /** Stores the digest of a place, or notes what must be made before. @returns whether it is done */
@@ -161,7 +159,9 @@ export class TreeDigests {
     frame.isInner = true;
     const known = new Set(this.#childRows(frame).map((row) => row[0] as number));
     const first = frame.node * TRIE_FANOUT;
-    for (let node = first; node < first + TRIE_FANOUT; node++) if (!known.has(node)) frame.pendingNodes.push(node);
+    // The last one first, so that they are taken, and rows are added, in ascending order: descending ones would split
+    // a page of the table each time, at fifty times the cost.
+    for (let node = first + TRIE_FANOUT - 1; node >= first; node--) if (!known.has(node)) frame.pendingNodes.push(node);
     // Said before the first node is stored: a change must know that there are nodes to drop.
     if (frame.depth === 0) this.#directories.markSplit(frame.dir);
   }

@@ -44,7 +44,7 @@ CREATE TABLE entries (
   ${ENTRY_COLUMNS.join(', ')},
   xattrs BLOB, -- reserved
   PRIMARY KEY (parent, key, name)
-) WITHOUT ROWID;
+) WITHOUT ROWID, STRICT;
 CREATE INDEX entries_ino ON entries (ino) WHERE ino <> 0;
 CREATE INDEX entries_content ON entries (content_key) WHERE content_key IS NOT NULL;
 CREATE INDEX entries_linked ON entries (ino, btime_s, btime_ns) WHERE nlink > 1 AND type <> 1;
@@ -54,33 +54,33 @@ CREATE TABLE dirs (
   total INTEGER NOT NULL DEFAULT 0, -- entries below, as of the digest
   is_split INTEGER NOT NULL DEFAULT 0, -- whether rows of nodes may stand for it
   fingerprint BLOB
-);
+) STRICT;
 CREATE INDEX dirs_parent ON dirs (parent);
 -- Below a trie's root. node = 256^depth + prefix; an empty digest: nothing in that range. No row: to be made again.
 CREATE TABLE nodes (
   dir INTEGER NOT NULL, node INTEGER NOT NULL, digest BLOB NOT NULL, total INTEGER NOT NULL,
   PRIMARY KEY (dir, node)
-) WITHOUT ROWID;
+) WITHOUT ROWID, STRICT;
 CREATE TABLE counters (
   id INTEGER PRIMARY KEY, entries INTEGER NOT NULL, unread INTEGER NOT NULL, next_dir INTEGER NOT NULL,
   seq INTEGER NOT NULL
-);
+) STRICT;
 INSERT INTO dirs (id, parent, key, name) VALUES (1, 0, 0, '');
 INSERT INTO counters VALUES (1, 0, 0, 2, 0);
 CREATE TABLE signatures (
   content BLOB PRIMARY KEY, block_bytes INTEGER NOT NULL, size REAL NOT NULL, seed BLOB NOT NULL,
   bytes INTEGER NOT NULL, used INTEGER NOT NULL
-) WITHOUT ROWID;
+) WITHOUT ROWID, STRICT;
 CREATE INDEX signatures_used ON signatures (used);
 CREATE TABLE signature_rows (
   content BLOB NOT NULL, leaf INTEGER NOT NULL, row BLOB NOT NULL, PRIMARY KEY (content, leaf)
-) WITHOUT ROWID;
+) WITHOUT ROWID, STRICT;
 `;
 
 /** Tables that live as long as the process. */
 export const VOLUME_TEMP_SCHEMA = `
 CREATE TEMP TABLE gone (parent INTEGER NOT NULL, key INTEGER NOT NULL, name TEXT NOT NULL,
-  PRIMARY KEY (parent, key, name)) WITHOUT ROWID;
+  PRIMARY KEY (parent, key, name)) WITHOUT ROWID, STRICT;
 CREATE TEMP TABLE found_groups (first TEXT NOT NULL, paths TEXT NOT NULL);
 CREATE TEMP TABLE link_groups (ordinal INTEGER PRIMARY KEY, paths TEXT NOT NULL);
 `;

@@ -34,8 +34,8 @@ export interface VolumeStoreOptions {
   signatureBytesMax?: number;
 }
 
-const CACHE_KIB = 16 * 1024;
-const CHECKPOINT_PAGES = 4_000; // 16 MB of log: a bulk of writes is copied into the file a few times only
+const CACHE_KIB = 32 * 1024;
+const CHECKPOINT_PAGES = 2_000; // 16 MB of log: a bulk of writes is copied into the file a few times only
 const SIGNATURE_BYTES_MAX = 1 << 30;
 const NO_META: Meta = {mode: 0, uid: 0, gid: 0, mtime: {s: 0, ns: 0}};
 
@@ -231,14 +231,12 @@ export class VolumeStore {
 
   setFingerprint(dirId: number, fingerprint: Buffer | undefined): void {
     if (this.#directories.find(dirId) === undefined) return;
-    this.#db.begin();
     this.#directories.setFingerprint(dirId, fingerprint);
     this.#db.wrote(1);
   }
 
   /** Notes that a scan did not find an entry, which may turn up elsewhere. Forgotten when it is put, or at a restart. */
   markGone(parentId: number, name: Name): void {
-    this.#db.begin();
     this.#queries.markGone({parentId, name});
   }
 
@@ -249,7 +247,6 @@ export class VolumeStore {
 
   /** Takes one mark back, or all of them. */
   clearGone(place?: Place): void {
-    this.#db.begin();
     this.#queries.clearGone(place);
   }
 

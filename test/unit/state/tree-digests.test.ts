@@ -247,6 +247,34 @@ describe('nodes', () => {
     expect(source.rootDigest()).not.toEqual(target.rootDigest());
   });
 
+  test('sizes and times at the ends of 64 bits are digested like any other', () => {
+    const store = openStore();
+    store.putRoot(directory(''));
+    const digests = new Set<string>();
+    for (const [sizeBytes, s] of [
+      [2 ** 48, 0],
+      [2 ** 48 + 1, 0],
+      [2 ** 63, 0],
+      [0, 2 ** 63],
+      [0, -(2 ** 63)],
+    ] as const) {
+      store.put(1, entry('f', {sizeBytes, mtime: {s, ns: 0}}));
+      digests.add(store.rootDigest().toString('hex'));
+    }
+    expect(digests.size).toBe(5);
+  });
+
+  test('a directory that becomes incomplete changes the digest, and changes it back', () => {
+    const store = openStore();
+    store.putRoot(directory(''));
+    store.put(1, directory('d', {ino: 5}));
+    const before = store.rootDigest();
+    store.put(1, directory('d', {ino: 5, isIncomplete: true}));
+    expect(store.rootDigest()).not.toEqual(before);
+    store.put(1, directory('d', {ino: 5}));
+    expect(store.rootDigest()).toEqual(before);
+  });
+
   test('a volume whose root was never put equals nothing', () => {
     expect(openStore().rootDigest()).not.toEqual(openStore({side: 'target'}).rootDigest());
     expect(leafNodeDigest([])).toEqual(EMPTY_TREE);
