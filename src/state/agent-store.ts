@@ -2,6 +2,8 @@
  * What the agent remembers of a link beside the volume's entries, in `agent.db`: its problems, whether a guard halted
  * it, what the operator confirmed, which root is the right one, how far the peer is.
  *
+ * Shared between processes: a confirmation is given beside a running agent.
+ *
  * Invariant: what decides over deletes (identity, halt, confirmation, link) carries a checksum and is durable when the
  * call returns; problems wait for `flush`.
  */
@@ -64,6 +66,7 @@ export function openAgentStore(options: {place: Place; bootId: string}): AgentSt
       schema: SCHEMA,
       cacheKiB: CACHE_KIB,
       checkpointPages: CHECKPOINT_PAGES,
+      isExclusive: false,
     }),
   );
 }

@@ -28,6 +28,8 @@ export interface DatabaseOptions {
   cacheKiB: number;
   /** Size of the write-ahead log from which it is copied into the file, in pages of 8 KiB. */
   checkpointPages: number;
+  /** Whether one process has the file to itself until it closes: faster, and a second owner is noticed. */
+  isExclusive: boolean;
   /** Names this boot of the machine; '' where it is not known. */
   bootId: string;
 }
@@ -41,6 +43,7 @@ export interface TransactionHooks {
 }
 
 const ROWS_PER_COMMIT = 20_000; // bounds what a crash forgets, at 50 ms or so of work
+const WAIT_MS_MAX = 2_000; // for another process with a shared file, which only ever writes a few rows
 const LOG_BYTES_KEPT_MAX = 64 << 20; // a log that one large transaction blew up is cut again
 const SQLITE_ERRNO: Record<number, string> = {8: 'EROFS', 10: 'EIO', 13: 'ENOSPC', 14: 'ENOENT', 23: 'EACCES'};
 const META_SCHEMA = 'CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) WITHOUT ROWID, STRICT;';
@@ -117,7 +120,7 @@ export class Database {
   /** @throws STATE_NEWER, STATE_DAMAGED, REFUSED (others may write there), SYSTEM, LOCKED */
   constructor(options: DatabaseOptions) {
     this.path = pathOf(options);
-    this.#db = this.#guard(() => new DatabaseSync(this.path));
+    this.#db = this.#guard(() => new DatabaseSync(this.path, {timeout: options.isExclusive ? 0 : WAIT_MS_MAX}));
     try {
       this.#guard(() => this.#prepare(options));
       const wasOpen = this.meta('open');
@@ -239,8 +242,9 @@ export class Database {
     const isEmpty = this.#db.prepare('SELECT 1 FROM sqlite_schema LIMIT 1').get() === undefined;
     if (found === 0 && !isEmpty) throw this.damaged('it is another program’s database');
     if (found !== 0 && isEmpty) throw this.damaged('its tables are missing');
-    // Exclusive: a read need not lock and unlock the file, which doubles lookups, and a second owner is noticed.
-    const pragmas = ['page_size = 8192', 'locking_mode = EXCLUSIVE', 'journal_mode = WAL', 'synchronous = FULL'];
+    const pragmas = ['page_size = 8192', 'journal_mode = WAL', 'synchronous = FULL'];
+    // A read need not lock and unlock the file then, which doubles lookups.
+    if (options.isExclusive) pragmas.unshift('locking_mode = EXCLUSIVE');
     pragmas.push(`cache_size = -${options.cacheKiB}`, `wal_autocheckpoint = ${options.checkpointPages}`);
     pragmas.push(`journal_size_limit = ${LOG_BYTES_KEPT_MAX}`, 'trusted_schema = OFF');
     for (const pragma of pragmas) this.#db.exec(`PRAGMA ${pragma}`);

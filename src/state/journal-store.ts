@@ -29,6 +29,7 @@ export function openJournalStore(options: {place: Place; bootId: string}): Journ
       schema: SCHEMA,
       cacheKiB: CACHE_KIB,
       checkpointPages: CHECKPOINT_PAGES,
+      isExclusive: true,
     }),
   );
 }

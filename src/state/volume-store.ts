@@ -51,6 +51,7 @@ export function openVolumeStore(options: VolumeStoreOptions): VolumeStore {
     schema: VOLUME_SCHEMA,
     cacheKiB: CACHE_KIB,
     checkpointPages: CHECKPOINT_PAGES,
+    isExclusive: true,
     bootId: options.bootId,
   });
   try {

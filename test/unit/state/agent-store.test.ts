@@ -75,6 +75,18 @@ test('identity, halt, confirmation and link are durable without a flush', () => 
   expect(agent.linkBase()).toEqual({epoch: 3, ackedSeq: 9, peerStateId: Buffer.alloc(16, 1), lastInSync});
 });
 
+test('a confirmation given through a second opening reaches the one that runs', () => {
+  const folder = newFolder();
+  const running = open(folder);
+  running.upsertProblem(problem('a'));
+  running.flush();
+  const beside = open(folder);
+  beside.confirm(12);
+  beside.clearHalt();
+  beside.close();
+  expect([running.takeConfirmation(), running.takeConfirmation()]).toEqual([12, 0]);
+});
+
 test('a new store has no identity, no halt, and a link at its beginning', () => {
   const agent = open(newFolder());
   expect([agent.rootIdentity(), agent.haltOf(), agent.takeConfirmation()]).toEqual([undefined, undefined, 0]);

@@ -23,6 +23,7 @@ const OPTIONS = {
   schema: 'CREATE TABLE t (n INTEGER PRIMARY KEY, bytes BLOB);',
   cacheKiB: 1_024,
   checkpointPages: 1_000,
+  isExclusive: true,
   bootId: 'boot-1',
 };
 
