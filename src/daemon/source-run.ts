@@ -372,7 +372,8 @@ export class SourceRun {
   #outcome(ends: Ends, error: TowlineError | undefined): SyncOutcome {
     const {first, count} = ends.events.problems();
     const status = this.#status;
-    const isInSync = error === undefined && status.kind === 'in-sync';
+    const isStopped = error === undefined || error.code === 'CANCELLED';
+    const isInSync = isStopped && status.kind === 'in-sync';
     const base = ends.state.agent.linkBase().lastInSync;
     return {
       exitCode: this.#exitCode(error, isInSync, count),

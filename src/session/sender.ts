@@ -110,7 +110,7 @@ export class Sender {
   get pendingCount(): number {
     let count = this.#group.length + this.#links.length + this.#large.size;
     for (const batch of this.#openBatches.values()) count += batch.items.length;
-    return count;
+    return count + this.#work.size; // what is just being read is on its way too
   }
 
   /** Takes a step, waiting while too much is on its way. @throws the reason why the session ended */
