@@ -7,8 +7,9 @@
  *
  * Invariant: nothing is told of another directory than the root that was there at the start.
  */
-import {fstatSync, lstatSync, statSync} from 'node:fs';
+import {fstatSync, lstatSync, type BigIntStats} from 'node:fs';
 import {opendir} from 'node:fs/promises';
+import {setTimeout as sleep} from 'node:timers/promises';
 import {watch, type EmitArgsWithName, type FSWatcher} from 'chokidar';
 import {messageOf, TowlineError} from '../base/errors.ts';
 import {bytesOf, fromText, nameOf, parentOf, ROOT, showPath, type RelPath} from '../model/path.ts';
@@ -28,9 +29,11 @@ export interface ChokidarOptions {
   entriesMax?: number;
 }
 
-const ENTRIES_MAX = 50_000; // 180-250 MB
+const ENTRIES_MAX = 50_000; // some 4 KB each, measured at 100,000
 const POLL_MS = 1_000;
 const GATHER_MS = 1;
+const SETTLE_MS = 500;
+const CLOSE_MS_MAX = 500;
 const UNREADABLE = '\ufffd'; // what Node makes of bytes that are not UTF-8
 const CHANGE = {add: 'created', addDir: 'created', change: 'changed', unlink: 'removed', unlinkDir: 'removed'} as const;
 
@@ -49,6 +52,8 @@ export class ChokidarWatcher implements Watcher {
   #isClosed = false;
   #pending = new Map<string, WatchEvent>();
   #timer: NodeJS.Timeout | undefined;
+  readonly #later = new Map<RelPath, WatchEvent>();
+  #laterTimer: NodeJS.Timeout | undefined;
 
   constructor(options: WatcherOptions, own: ChokidarOptions) {
     this.#options = options;
@@ -82,7 +87,12 @@ export class ChokidarWatcher implements Watcher {
   async close(): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#timer);
-    await this.#watcher?.close();
+    clearTimeout(this.#laterTimer);
+    // Its handles are closed by the call itself; some of its promises never settle after directories came and went.
+    const patience = new AbortController();
+    const outOfPatience = sleep(CLOSE_MS_MAX, undefined, {signal: patience.signal}).catch(() => {});
+    await Promise.race([this.#watcher?.close(), outOfPatience]);
+    patience.abort();
   }
 
   /** Entries of the tree, up to one more than are allowed. */
@@ -146,21 +156,36 @@ export class ChokidarWatcher implements Watcher {
     this.#entries += step;
     if (isDir) this.#dirs += step;
     this.#tell(at, CHANGE[event as keyof typeof CHANGE], isDir);
-    if (event === 'addDir') this.#soon(`subtree ${at}`, {kind: 'subtree', dir: at});
+    if (event === 'addDir') this.#appeared(at);
     if (this.#entries > this.#own.entriesMax) this.#giveUp();
   }
 
   /** What the kernel or a poll said, before chokidar thought about it: it leaves out what looks equal to it. */
   #takeRaw(event: string, path: string | null, details: unknown): void {
-    const watchedPath = (details as {watchedPath?: string}).watchedPath;
+    const {watchedPath, previous} = details as {watchedPath?: string; previous?: {ino?: number}};
     const full = watchedPath === undefined || path === null ? (path ?? watchedPath) : `${watchedPath}/${path}`;
     const at = full === undefined ? undefined : this.#relative(full);
     if (full === undefined || at === undefined) return;
     if (at === ROOT || path === null) return this.#soon(`listing ${at}`, {kind: 'listing', dir: at});
-    const stat = lstatSync(full, {throwIfNoEntry: false});
+    const stat = statIfAny(full);
     const isDir = stat?.isDirectory() ?? false;
     this.#tell(at, stat === undefined ? 'removed' : event === 'rename' ? 'created' : 'changed', isDir);
-    if (isDir && event === 'rename') this.#soon(`subtree ${at}`, {kind: 'subtree', dir: at});
+    if (!isDir) return;
+    const isNew = event === 'rename' || (previous !== undefined && BigInt(previous.ino ?? 0) !== stat?.ino);
+    if (isNew) this.#appeared(at);
+    else this.#soon(`listing ${at}`, {kind: 'listing', dir: at});
+  }
+
+  #appeared(dir: RelPath): void {
+    const event: WatchEvent = {kind: 'subtree', dir};
+    this.#soon(`subtree ${dir}`, event);
+    // chokidar watches it some time after it says so, and does not always tell what came in between.
+    this.#later.set(dir, event);
+    this.#laterTimer ??= setTimeout(() => {
+      this.#laterTimer = undefined;
+      for (const [path, again] of this.#later) this.#soon(`subtree ${path}`, again);
+      this.#later.clear();
+    }, SETTLE_MS);
   }
 
   #takeError(error: unknown): void {
@@ -209,12 +234,12 @@ export class ChokidarWatcher implements Watcher {
   /** What is mounted inside the volume is not its own. */
   #isForeign(path: string): boolean {
     if (path.length <= this.#root.length) return false;
-    const stat = lstatSync(path, {bigint: true, throwIfNoEntry: false});
+    const stat = statIfAny(path);
     return stat !== undefined && stat.isDirectory() && stat.dev !== this.#device;
   }
 
   #isRootThere(): boolean {
-    const stat = statSync(this.#root, {bigint: true, throwIfNoEntry: false});
+    const stat = statIfAny(`${this.#root}/.`); // a root that is a link is followed
     return stat !== undefined && `${stat.dev} ${stat.ino}` === this.#identity;
   }
 
@@ -246,6 +271,14 @@ export class ChokidarWatcher implements Watcher {
       {kind: 'overflow', reason: 'the watcher gave up'},
       {kind: 'degraded', reason: this.#tooMany(), unwatchedDirs},
     ]);
+  }
+}
+
+function statIfAny(path: string): BigIntStats | undefined {
+  try {
+    return lstatSync(path, {bigint: true});
+  } catch {
+    return undefined; // gone, or nobody's to read: the scan tells which
   }
 }
 

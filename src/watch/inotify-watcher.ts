@@ -15,7 +15,7 @@ import {unpackEvents} from './event-batch.ts';
 import {SHARED_BYTES, SHARED_STOPPED, SHARED_TAKEN, type ReaderData, type ReaderMessage} from './reader-messages.ts';
 import type {WatchEvent, Watcher, WatcherOptions} from './watcher.ts';
 
-const HEAP_MIB = 256; // 10,000 directories take 3 MB; a runaway must not take the host's memory
+const HEAP_MIB = 256; // 10,000 directories take less than 5 MB; a runaway must not take the host's memory
 const YOUNG_MIB = 4;
 
 const ADVICE: Record<string, string> = {

@@ -5,9 +5,13 @@ import {describe, expect, test} from 'vitest';
 import {ChokidarWatcher} from '../../../src/watch/chokidar-watcher.ts';
 import {describeWatcherContract, expectCovered, expectSoon, watchFolder} from './watcher-contract.ts';
 
-describeWatcherContract('chokidar', (options) => new ChokidarWatcher(options, {usePolling: false}), {seesModes: true});
+describeWatcherContract('chokidar', (options) => new ChokidarWatcher(options, {usePolling: false}), {
+  seesModes: true,
+  follows: 'everything',
+});
 describeWatcherContract('polling chokidar', (options) => new ChokidarWatcher(options, {usePolling: true, pollMs: 20}), {
   seesModes: false,
+  follows: 'files',
 });
 
 describe('chokidar alone', () => {

@@ -9,13 +9,15 @@ import {renameAt} from '../../../src/linux/files.ts';
 import {InotifyWatcher} from '../../../src/watch/inotify-watcher.ts';
 import type {WatcherOptions} from '../../../src/watch/watcher.ts';
 import {makeLoopFilesystem} from '../../loop-fs.ts';
-import {needsLoopMounts} from '../../needs.ts';
+import {needsCommands, needsLoopMounts} from '../../needs.ts';
 import {makeTmpDir} from '../../tmp.ts';
 import {describeWatcherContract, expectCovered, expectEqual, expectSoon, watchFolder} from './watcher-contract.ts';
 
+const unshareTest = needsCommands('unshare')(test);
+const mountTest = needsLoopMounts(test);
 const make = (options: WatcherOptions): InotifyWatcher => new InotifyWatcher(options);
 
-describeWatcherContract('inotify', make, {seesModes: true});
+describeWatcherContract('inotify', make, {seesModes: true, follows: 'everything'});
 
 describe('inotify alone', () => {
   test('keeps the bytes of a name that is not UTF-8, also of a directory', async () => {
@@ -87,7 +89,7 @@ describe('inotify alone', () => {
     const script = `
       import {operate, randomFrom} from ${JSON.stringify(new URL('operate.ts', import.meta.url).href)};
       const random = randomFrom(7);
-      for (let count = 0; count < 2000; count++) operate(${JSON.stringify(watched.root)}, random);`;
+      for (let count = 0; count < 2000; count++) operate(${JSON.stringify(watched.root)}, random, 'everything');`;
     const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
       stdio: ['ignore', 'inherit', 'inherit'],
     });
@@ -95,26 +97,23 @@ describe('inotify alone', () => {
     await expectEqual(watched);
   });
 
-  needsLoopMounts(test)(
-    'does not enter a mount, does not keep its own busy, and says when it is unmounted',
-    async () => {
-      const outer = makeLoopFilesystem('tmpfs', 1);
-      mkdirSync(join(outer.path, 'inner'));
-      const mounted = spawnSync('mount', ['-t', 'tmpfs', 'tmpfs', join(outer.path, 'inner')]);
-      expect(mounted.status).toBe(0);
-      const watched = await watchFolder(make, () => {}, {rootPath: outer.path});
-      expect(watched.watchedDirs).toBe(1);
-      writeFileSync(join(outer.path, 'inner/hidden'), '');
-      writeFileSync(join(outer.path, 'seen'), '');
-      await expectCovered(watched, 'seen');
-      expect(JSON.stringify(watched.events)).not.toContain('hidden');
-      expect(spawnSync('umount', [join(outer.path, 'inner')]).status).toBe(0);
-      outer.umount();
-      await expectSoon(() =>
-        expect(watched.events.at(-1)).toEqual({kind: 'root-gone', reason: 'its filesystem was unmounted'}),
-      );
-    },
-  );
+  mountTest('does not enter a mount, does not keep its own busy, and says when it is unmounted', async () => {
+    const outer = makeLoopFilesystem('tmpfs', 1);
+    mkdirSync(join(outer.path, 'inner'));
+    const mounted = spawnSync('mount', ['-t', 'tmpfs', 'tmpfs', join(outer.path, 'inner')]);
+    expect(mounted.status).toBe(0);
+    const watched = await watchFolder(make, () => {}, {rootPath: outer.path});
+    expect(watched.watchedDirs).toBe(1);
+    writeFileSync(join(outer.path, 'inner/hidden'), '');
+    writeFileSync(join(outer.path, 'seen'), '');
+    await expectCovered(watched, 'seen');
+    expect(JSON.stringify(watched.events)).not.toContain('hidden');
+    expect(spawnSync('umount', [join(outer.path, 'inner')]).status).toBe(0);
+    outer.umount();
+    await expectSoon(() =>
+      expect(watched.events.at(-1)).toEqual({kind: 'root-gone', reason: 'its filesystem was unmounted'}),
+    );
+  });
 });
 
 describe('inotify at its limits', () => {
@@ -122,7 +121,7 @@ describe('inotify at its limits', () => {
     const root = makeTmpDir();
     for (const name of ['a', 'b']) writeFileSync(join(root, name), '');
     const child = watchInChild(root);
-    await child.expectLine({kind: 'ready', watchedDirs: 1});
+    await expectLine(child, {kind: 'ready', watchedDirs: 1});
     child.process.kill('SIGSTOP');
     // Two files in turn: the kernel makes one event of equal ones in a row. 16,384 fill its queue.
     for (let count = 0; count < 10_000; count++) {
@@ -131,26 +130,26 @@ describe('inotify at its limits', () => {
     }
     mkdirSync(join(root, 'new/sub'), {recursive: true});
     child.process.kill('SIGCONT');
-    await child.expectLine({kind: 'overflow'});
+    await expectLine(child, {kind: 'overflow'});
     writeFileSync(join(root, 'new/sub/file'), '');
-    await child.expectLine({kind: 'name', dir: 'new/sub', name: 'file', change: 'created'});
+    await expectLine(child, {kind: 'name', dir: 'new/sub', name: 'file', change: 'created'});
   });
 
-  test('D3 goes on with 5 watches for 8 directories, and says how many are not watched', async () => {
+  unshareTest('D3 goes on with 5 watches for 8 directories, and says how many are not watched', async () => {
     const root = makeTmpDir();
     for (let index = 0; index < 7; index++) mkdirSync(join(root, `dir${index}`));
     const child = watchInChild(root, {max_inotify_watches: 5});
-    await child.expectLine({kind: 'ready', watchedDirs: 5});
-    await child.expectLine({kind: 'degraded', unwatchedDirs: 3});
+    await expectLine(child, {kind: 'ready', watchedDirs: 5});
+    await expectLine(child, {kind: 'degraded', unwatchedDirs: 3});
     writeFileSync(join(root, 'seen'), '');
-    await child.expectLine({kind: 'name', dir: '', name: 'seen'});
+    await expectLine(child, {kind: 'name', dir: '', name: 'seen'});
     mkdirSync(join(root, 'dir7'));
-    await child.expectLine({kind: 'degraded', unwatchedDirs: 4});
+    await expectLine(child, {kind: 'degraded', unwatchedDirs: 4});
   });
 
-  test('names the limit to raise when no instance is left', async () => {
+  unshareTest('names the limit to raise when no instance is left', async () => {
     const child = watchInChild(makeTmpDir(), {max_inotify_instances: 0});
-    const refused = await child.expectLine({kind: 'refused', code: 'SYSTEM'});
+    const refused = await expectLine(child, {kind: 'refused', code: 'SYSTEM'});
     expect(refused['message']).toContain('fs.inotify.max_user_instances');
   });
 });
@@ -162,8 +161,16 @@ function watchesOfThisProcess(): number {
 
 interface WatchChild {
   process: ChildProcess;
-  /** Waits for a line that has these properties. */
-  expectLine(properties: object): Promise<Record<string, unknown>>;
+  lines: Record<string, unknown>[];
+}
+
+/** Waits for a line that has these properties. */
+async function expectLine({lines}: WatchChild, properties: object): Promise<Record<string, unknown>> {
+  await expectSoon(() => expect(lines).toContainEqual(expect.objectContaining(properties)));
+  return lines.find((line) => Object.entries(properties).every(([key, value]) => line[key] === value)) as Record<
+    string,
+    unknown
+  >;
 }
 
 /** @param limits of a user namespace of its own, so that nobody else runs into them */
@@ -180,11 +187,5 @@ function watchInChild(root: string, limits: Record<string, number> = {}): WatchC
   onTestFinished(() => void child.kill('SIGKILL'));
   const lines: Record<string, unknown>[] = [];
   createInterface({input: child.stdout}).on('line', (line) => lines.push(JSON.parse(line) as Record<string, unknown>));
-  const expectLine = async (properties: object): Promise<Record<string, unknown>> => {
-    const matches = (line: Record<string, unknown>): boolean =>
-      Object.entries(properties).every(([key, value]) => line[key] === value);
-    await expectSoon(() => expect(lines.filter(matches), JSON.stringify(lines.slice(-5))).not.toEqual([]));
-    return lines.find(matches) as Record<string, unknown>;
-  };
-  return {process: child, expectLine};
+  return {process: child, lines};
 }

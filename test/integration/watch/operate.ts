@@ -1,6 +1,6 @@
 /** Random changes of a small tree, the same for the same seed. */
 import {appendFileSync, linkSync, mkdirSync, renameSync, rmSync, symlinkSync, utimesSync, writeFileSync} from 'node:fs';
-import {join} from 'node:path';
+import {dirname, join} from 'node:path';
 
 /** Numbers below a limit, the same for the same seed (xorshift). */
 export function randomFrom(seed: number): (limit: number) => number {
@@ -15,14 +15,16 @@ export function randomFrom(seed: number): (limit: number) => number {
 
 const NAMES = ['a', 'b', 'c', 'd'];
 
-/** One change somewhere in a tree of a few dozen paths; what is impossible there is left out. */
-export function operate(root: string, random: (limit: number) => number): void {
+/**
+ * One change somewhere in a tree of a few dozen paths; what is impossible there is left out.
+ * @param what `files`: directories stay as they are, on three levels that are made when they are missing
+ */
+export function operate(root: string, random: (limit: number) => number, what: 'everything' | 'files'): void {
+  const isFiles = what === 'files';
   const somewhere = (): string =>
-    join(root, ...Array.from({length: 1 + random(4)}, () => NAMES[random(NAMES.length)] as string));
+    join(root, ...Array.from({length: isFiles ? 3 : 1 + random(4)}, () => NAMES[random(NAMES.length)] as string));
   const path = somewhere();
-  const operations = [
-    () => mkdirSync(path, {recursive: true}),
-    () => mkdirSync(path),
+  const onFiles = [
     () => writeFileSync(path, String(random(1_000))),
     () => appendFileSync(path, 'more'),
     () => rmSync(path, {recursive: true}),
@@ -32,9 +34,11 @@ export function operate(root: string, random: (limit: number) => number): void {
     () => symlinkSync('a', path),
     () => utimesSync(path, random(1_000_000), random(1_000_000)),
   ];
+  const operations = isFiles ? onFiles : [() => mkdirSync(path, {recursive: true}), () => mkdirSync(path), ...onFiles];
   try {
     operations[random(operations.length)]?.();
   } catch {
-    // a file in the way, a name that is not there: the next one
+    if (isFiles) mkdirSync(dirname(path), {recursive: true});
+    // else a file in the way, a name that is not there: the next one
   }
 }

@@ -43,16 +43,15 @@ export async function watchFolder(
   fill(root);
   const rootFd = openSync(root, 'r');
   const events: WatchEvent[] = [];
-  let model: MirrorModel | undefined;
+  const model = new MirrorModel(root);
   const onEvents = (batch: WatchEvent[]): void => {
     events.push(...batch);
-    model?.take(batch);
+    model.take(batch);
   };
   const watcher = make({rootFd, rootPath: root, skipDirs: ['.towline'], onEvents, ...options});
   onTestFinished(() => watcher.close());
   const {watchedDirs} = await watcher.start();
   closeSync(rootFd); // a watcher holds nothing of a volume once it has started
-  model = new MirrorModel(root);
   return {root, watcher, watchedDirs, events, model};
 }
 
@@ -88,8 +87,14 @@ export const expectEqual = (watched: Watched): Promise<void> =>
 const openFds = (): number => readdirSync('/proc/self/fd').length;
 const threads = (): number => readdirSync('/proc/self/task').length;
 
-/** @param options.seesModes whether a change of the mode alone is told */
-export function describeWatcherContract(title: string, make: MakeWatcher, options: {seesModes: boolean}): void {
+export interface WatcherAbilities {
+  /** Whether a change of the mode alone is told. */
+  seesModes: boolean;
+  /** What may come and go in a storm of changes without being lost. */
+  follows: 'everything' | 'files';
+}
+
+export function describeWatcherContract(title: string, make: MakeWatcher, options: WatcherAbilities): void {
   describe(`the ${title} watcher`, () => {
     test('tells of a file that is created, and of one written without being closed', async () => {
       const watched = await watchFolder(make, (root) => writeFileSync(join(root, 'old'), 'one'));
@@ -200,12 +205,12 @@ export function describeWatcherContract(title: string, make: MakeWatcher, option
       expect(JSON.stringify(watched.events)).not.toContain('stranger');
     });
 
-    test('D7 lets a mirror that looks only where it is told follow 500 random operations', async () => {
+    test(`D7 lets a mirror that looks only where it is told follow 500 random operations on ${options.follows}`, async () => {
       for (const seed of [1, 2]) {
         const watched = await watchFolder(make);
         const random = randomFrom(seed);
         for (let count = 0; count < 500; count++) {
-          operate(watched.root, random);
+          operate(watched.root, random, options.follows);
           // Now and then the watcher gets a moment, so that it meets trees in every stage.
           if (random(20) === 0) await new Promise((resolve) => setImmediate(resolve));
         }
