@@ -93,7 +93,7 @@ export class Applier {
       this.#parts.journal.drop(id);
       count++;
     }
-    await this.#parts.jobs.run('sweep-staging', {});
+    await this.#parts.jobs.run('sweep-staging', {}, {lane: 1}); // the lane of the scan that follows: one worker less to start
     return count;
   }
 
@@ -137,7 +137,7 @@ export class Applier {
 
   /** A full disk: the oldest hour of the trash goes; the operation that failed is sent again. */
   async #makeRoom(): Promise<void> {
-    await this.#parts.jobs.run('prune-trash', {nowMs: this.#parts.clock.nowMs(), keepMs: 0});
+    await this.#parts.jobs.run('prune-trash', {nowMs: this.#parts.clock.nowMs(), keepMs: 0}, {lane: 1});
   }
 
   #knownAt(path: RelPath): Known | undefined {

@@ -12,12 +12,13 @@ import {zeroStats, type LinkStats, type LinkStatus} from '../model/status.ts';
 import {PLAIN_VIEW, type View} from '../model/view.ts';
 import type {DeleteLimits} from '../reconcile/delete-guard.ts';
 import {Scanner, type ScanResult} from '../scan/scanner.ts';
-import {LiveSource} from '../session/live-source.ts';
+import {LiveSource, moveStep} from '../session/live-source.ts';
 import {Session} from '../session/session.ts';
 import {SourceLink, type CutResult, type SourceState} from '../session/source-link.ts';
 import {dial} from '../transport/dial.ts';
-import {createIdentity, type Identity} from '../transport/identity.ts';
+import type {Identity} from '../transport/identity.ts';
 import {FRAME_BYTES_MAX} from '../wire/limits.ts';
+import {pairIdentities} from './pair-identities.ts';
 import {RESERVED_NAME} from '../volume/places.ts';
 import {signatureStore} from './signature-store.ts';
 import {entryStore, sourceState} from './source-state.ts';
@@ -188,7 +189,7 @@ export class SourceRun {
   /** One connection after the other, until the run is over. */
   async #runLinks(ends: Ends): Promise<void> {
     const {signal} = this.#parts;
-    const [own, other] = await Promise.all([createIdentity(), createIdentity()]);
+    const {source: own, target: other} = await pairIdentities(this.#folder, clock.nowMs());
     const port = await ends.target.listen(other, own.id);
     const scanned = this.#scan(ends);
     scanned.catch(() => undefined);
@@ -306,17 +307,11 @@ export class SourceRun {
     this.#live?.noteFailure(path, isChanging);
   }
 
-  /** Renames that the scan noticed go first: what follows builds on them. */
+  /** Renames and exchanges that the scan noticed go first: what follows builds on them. */
   async #sendRenames(ends: Ends, link: SourceLink, scanned: ScanResult): Promise<void> {
     for (const change of scanned.changes) {
-      if (change.kind !== 'renamed') continue;
-      const {path, to, entry} = change;
-      const step = {
-        kind: 'op' as const,
-        path,
-        op: {kind: 'rename' as const, path, to, type: entry.type, content: entry.content},
-        destroys: 0,
-      };
+      if (change.kind !== 'renamed' && change.kind !== 'exchanged') continue;
+      const step = moveStep(change);
       if (this.#options.isDryRun) ends.events.planned(step, () => 0);
       else await link.sender.add(step);
     }

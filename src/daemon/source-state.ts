@@ -3,7 +3,7 @@
  */
 import type {Digest} from '../model/digest.ts';
 import {sameInode, type Entry} from '../model/entry.ts';
-import {nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
+import {nameOf, parentOf, ROOT, type RelPath} from '../model/path.ts';
 import type {TreeEntry, TreeNode} from '../model/tree.ts';
 import type {View} from '../model/view.ts';
 import type {EntryStore, KnownEntry} from '../scan/scanner.ts';
@@ -46,7 +46,7 @@ export function sourceState(store: VolumeStore): SourceState {
     entryAt,
     setContentAt: (path: RelPath, content: Digest) => {
       const entry = entryAt(path);
-      if (entry?.type === 'file') store.setContent(entry.parentId, entry.name as Name, content);
+      if (entry?.type === 'file') store.setContent(entry.parentId, entry.name, content);
     },
     namesOf: (entry: Entry) =>
       store
@@ -56,7 +56,6 @@ export function sourceState(store: VolumeStore): SourceState {
         .sort(),
     pathWith: (content, sizeBytes, except) =>
       store.findByContent(content, sizeBytes, 4).find(({path}) => path !== except)?.path,
-    hasOtherOfSize: (sizeBytes, except) => false && sizeBytes > 0 && except !== '',
     rootDigest: () => store.rootDigest(),
     groupsDigest: () => store.groupsDigest(),
     groups: (after, countMax) => store.groups(after, countMax),

@@ -146,7 +146,7 @@ export class TargetEnd {
 
   async #pruneTrash(): Promise<void> {
     if (this.#options.isDryRun) return;
-    await this.#pool.run('prune-trash', {nowMs: systemClock.nowMs(), keepMs: this.#options.trashKeepMs});
+    await this.#pool.run('prune-trash', {nowMs: systemClock.nowMs(), keepMs: this.#options.trashKeepMs}, {lane: 1});
   }
 
   #withRootFd<T>(job: (fd: number) => T): T {
