@@ -5,75 +5,29 @@
  * Not a planner. Invariants: batches leave in the order in which their steps came; a path is reported applied only
  * when the target answered that it is; a file that changed while it was read is reported, not sent.
  */
-import type {Clock} from '../base/clock.ts';
-import type {JobRunner} from '../base/jobs.ts';
 import {DIGEST_BYTES, LEAF_BYTES, sameDigest, type Digest} from '../model/digest.ts';
-import {metaOf, statOf, type Entry, type Stat} from '../model/entry.ts';
+import {statOf, type Entry} from '../model/entry.ts';
 import {inlineBytesOf, type Op, type OpResult} from '../model/op.ts';
 import {showPath, type RelPath} from '../model/path.ts';
-import type {ProblemCode} from '../model/problem.ts';
-import type {LinkStats} from '../model/status.ts';
-import type {View} from '../model/view.ts';
-import {planMeta, type Have, type Step} from '../reconcile/plan-path.ts';
+import type {Step} from '../reconcile/plan-path.ts';
 import {BatchWriter} from '../wire/batch-writer.ts';
 import type {Message} from '../wire/messages.ts';
-import {LargeFile, READ_STATUS, type LargeFileJobs, type LargeFileOutcome, type LargeFileParts} from './large-file.ts';
-import type {Session} from './session.ts';
+import {READ_STATUS} from './large-file.ts';
+import {LargeQueue} from './large-queue.ts';
+import {
+  countApplied,
+  metaOp,
+  putFile,
+  tellUnread,
+  type Item,
+  type SenderOptions,
+  type SenderParts,
+} from './send-item.ts';
 
-export interface FilesRead {
-  status: Uint8Array;
-  errno: Int32Array;
-  notes: Uint8Array;
-  digests: Uint8Array;
-  bytes: Uint8Array;
-}
-
-type FilesJob = {in: {files: {path: RelPath; expected: Stat}[]}; out: FilesRead; part: never};
-export type SenderJobs = LargeFileJobs & {'read-files': FilesJob; 'hash-files': FilesJob};
-
-/** What the sender needs of the state. */
-export interface SourceStore {
-  entryAt(path: RelPath): Entry | undefined;
-  setContentAt(path: RelPath, content: Digest): void;
-  /** Other names of the same file, smallest first, with `path` among them. */
-  namesOf(entry: Entry): RelPath[];
-  /** A path that holds this content and was not changed since it was read. */
-  pathWith(content: Digest, sizeBytes: number, except: RelPath): RelPath | undefined;
-  hasOtherOfSize(sizeBytes: number, except: RelPath): boolean;
-}
-
-export type Applied = {path: RelPath; op: Op; isReplaced: boolean; sizeBytes: number; noticedMs: number | undefined};
-
-export interface SenderEvents {
-  onApplied(applied: Applied): void;
-  /** A path that did not arrive: what is known about why. */
-  onFailed(path: RelPath, code: ProblemCode, message: string, side: 'source' | 'target'): void;
-  /** A file carries attributes that this version leaves behind. */
-  onNotes(path: RelPath, notes: number): void;
-}
-
-export interface SenderParts extends Omit<LargeFileParts, 'onBytes' | 'jobs'> {
-  session: Session;
-  jobs: JobRunner<SenderJobs>;
-  store: SourceStore;
-  clock: Clock;
-  stats: LinkStats;
-  events: SenderEvents;
-}
-
-interface Item {
-  path: RelPath;
-  step: Step;
-  noticedMs: number | undefined;
-  /** Copying what the target should have failed once: send the bytes. */
-  mustSend: boolean;
-  attempts: number;
-  /** What was decided once the content was known. */
-  op?: Op;
-}
-
-interface OpenBatch {
-  items: {item: Item; op: Op}[];
+/** An operation and the item that it carries out. */
+interface Ready {
+  item: Item;
+  op: Op;
 }
 
 export const INLINE_FILE_BYTES_MAX = 64 * 1024;
@@ -81,35 +35,41 @@ const GROUP_ITEMS_MAX = 256;
 const GROUP_BYTES_MAX = 768 * 1024; // below a batch's limit with room for names
 const GROUPS_READING_MAX = 2;
 const BATCHES_OPEN_MAX = 4; // enough to keep both sides busy; more would only delay what is urgent
-const LARGE_OPEN_MAX = 2;
 const ATTEMPTS_MAX = 3;
 
 export class Sender {
-  readonly #options: {link: number; view: View};
+  readonly #options: SenderOptions;
   readonly #parts: SenderParts;
   #group: Item[] = [];
   #groupBytes = 0;
   #links: Item[] = [];
   readonly #work = new Set<Promise<void>>();
-  readonly #openBatches = new Map<number, OpenBatch>();
-  readonly #large = new Map<number, LargeFile>();
-  readonly #largeByPath = new Map<RelPath, LargeFile>();
+  readonly #openBatches = new Map<number, Ready[]>();
+  readonly #large: LargeQueue;
   #order: Promise<void> = Promise.resolve();
   #reading = 0;
   #nextBatch = 1;
-  #nextTransfer = 1;
   #roomWaiters: (() => void)[] = [];
   #failure: Error | undefined;
 
-  constructor(options: {link: number; view: View}, parts: SenderParts) {
+  constructor(options: SenderOptions, parts: SenderParts) {
     this.#options = options;
     this.#parts = parts;
+    const batches = {
+      push: (item: Item, op: Op) => void this.#group.push({...item, op}),
+      kick: () => this.kick(),
+      refused: (item: Item, op: Op, result: OpResult) => this.#failed(item, op, result),
+      track: (work: Promise<void>) => this.#track(work),
+      room: () => this.#room(),
+      wake: () => this.#wake(),
+    };
+    this.#large = new LargeQueue(options, {...parts, batches});
   }
 
   /** Paths that are on their way. */
   get pendingCount(): number {
     let count = this.#group.length + this.#links.length + this.#large.size;
-    for (const batch of this.#openBatches.values()) count += batch.items.length;
+    for (const batch of this.#openBatches.values()) count += batch.length;
     return count + this.#work.size; // what is just being read is on its way too
   }
 
@@ -129,7 +89,7 @@ export class Sender {
         this.#links.push(item);
         return;
       }
-      if (entry.sizeBytes > INLINE_FILE_BYTES_MAX) return this.#startLarge(item, entry);
+      if (entry.sizeBytes > INLINE_FILE_BYTES_MAX) return this.#large.start(item, entry);
       this.#groupBytes += entry.sizeBytes;
     }
     this.#group.push(item);
@@ -157,7 +117,7 @@ export class Sender {
 
   /** A file changed again: what is being sent of it is out of date. */
   abortLarge(path: RelPath): void {
-    this.#largeByPath.get(path)?.abort();
+    this.#large.abort(path);
   }
 
   /** The session ended: nothing more will be answered. */
@@ -170,8 +130,7 @@ export class Sender {
   /** The peer's answers. */
   take(message: Message): void {
     if (message.kind === 'batch-result') this.#takeResults(message.batch, message.results);
-    if (message.kind === 'leaf-rejected' || message.kind === 'file-staged')
-      this.#large.get(message.transfer)?.take(message);
+    if (message.kind === 'leaf-rejected' || message.kind === 'file-staged') this.#large.take(message);
   }
 
   /** The other names of hard links, once the first name's content is there. */
@@ -181,9 +140,7 @@ export class Sender {
       const first = entry === undefined ? undefined : this.#parts.store.namesOf(entry)[0];
       if (entry === undefined || first === undefined) continue;
       if (first === item.path) this.#group.push({...item, mustSend: true});
-      else {
-        this.#group.push({...item, op: {kind: 'link', path: item.path, to: first}, mustSend: true});
-      }
+      else this.#group.push({...item, op: {kind: 'link', path: item.path, to: first}, mustSend: true});
     }
   }
 
@@ -191,10 +148,7 @@ export class Sender {
     const items = this.#group;
     this.#group = [];
     this.#groupBytes = 0;
-    while (this.#reading >= GROUPS_READING_MAX || this.#openBatches.size >= BATCHES_OPEN_MAX) {
-      await this.#room();
-      if (this.#failure !== undefined) throw this.#failure;
-    }
+    while (this.#reading >= GROUPS_READING_MAX || this.#openBatches.size >= BATCHES_OPEN_MAX) await this.#room();
     this.#reading++;
     const ready = this.#readGroup(items);
     ready.catch(() => undefined);
@@ -216,15 +170,17 @@ export class Sender {
     this.#work.add(tracked);
   }
 
-  #room(): Promise<void> {
-    return new Promise((resolve) => this.#roomWaiters.push(resolve));
+  /** Waits until something ended. @throws the reason why the session ended */
+  async #room(): Promise<void> {
+    await new Promise<void>((resolve) => this.#roomWaiters.push(resolve));
+    if (this.#failure !== undefined) throw this.#failure;
   }
 
   #wake(): void {
     for (const resolve of this.#roomWaiters.splice(0)) resolve();
   }
 
-  async #readGroup(items: Item[]): Promise<{item: Item; op: Op}[]> {
+  async #readGroup(items: Item[]): Promise<Ready[]> {
     try {
       const files = items.flatMap((item) => this.#fileOf(item));
       const wanted = files.map(({item, entry}) => ({path: item.path, expected: statOf(entry)}));
@@ -235,7 +191,8 @@ export class Sender {
         if (read === undefined) break;
         if (read.status[index] !== READ_STATUS.ok) {
           opOf.set(item, undefined);
-          this.#unread(item.path, read.status[index] as number, read.errno[index] as number);
+          const [status, errno] = [read.status[index] as number, read.errno[index] as number];
+          tellUnread(this.#parts.events, item.path, {status, errno});
           continue;
         }
         const bytes = Buffer.from(read.bytes.buffer, read.bytes.byteOffset + at, entry.sizeBytes);
@@ -267,20 +224,14 @@ export class Sender {
     const have = item.step.kind === 'file' ? item.step.have : undefined;
     const twin = item.mustSend || entry.sizeBytes === 0 ? undefined : store.pathWith(content, entry.sizeBytes, path);
     store.setContentAt(path, content);
-    if (have?.type === 'file' && sameDigest(content, have.content)) return this.#metaOp(path, entry, have);
-    const source: Extract<Op, {kind: 'put-file'}>['source'] =
-      twin === undefined ? {from: 'inline', bytes} : {from: 'copy', path: twin};
-    return {kind: 'put-file', path, meta: metaOf(entry), sizeBytes: entry.sizeBytes, content, source};
+    if (have?.type === 'file' && sameDigest(content, have.content))
+      return metaOp(path, entry, have, this.#options.view);
+    return putFile(path, entry, content, twin === undefined ? {from: 'inline', bytes} : {from: 'copy', path: twin});
   }
 
-  #metaOp(path: RelPath, entry: Entry, have: Have): Op | undefined {
-    const step = planMeta(path, 'file', metaOf(entry), have.meta, this.#options.view);
-    return step?.kind === 'op' ? step.op : undefined;
-  }
-
-  async #sendReady(ready: {item: Item; op: Op}[]): Promise<void> {
+  async #sendReady(ready: Ready[]): Promise<void> {
     let writer = newWriter(ready);
-    let items: {item: Item; op: Op}[] = [];
+    let items: Ready[] = [];
     for (const entry of ready) {
       if (!writer.append(entry.op)) {
         await this.#sendBatch(writer, items);
@@ -293,13 +244,15 @@ export class Sender {
     if (items.length > 0) await this.#sendBatch(writer, items);
   }
 
-  async #sendBatch(writer: BatchWriter, items: {item: Item; op: Op}[]): Promise<void> {
+  async #sendBatch(writer: BatchWriter, items: Ready[]): Promise<void> {
     const batch = this.#nextBatch++;
     const frame = writer.finish(this.#options.link, batch, 0);
     for (const {op} of items) this.#parts.stats.contentBytes += inlineBytesOf(op);
     // The bytes are in the frame: keep only what the answer needs.
-    const kept = items.map(({item, op}) => ({item, op: withoutBytes(op)}));
-    this.#openBatches.set(batch, {items: kept});
+    this.#openBatches.set(
+      batch,
+      items.map(({item, op}) => ({item, op: withoutBytes(op)})),
+    );
     this.#parts.stats.batches++;
     await this.#parts.session.sendData(frame, true);
   }
@@ -308,7 +261,7 @@ export class Sender {
     const batch = this.#openBatches.get(number);
     if (batch === undefined) return;
     this.#openBatches.delete(number);
-    for (const [index, {item, op}] of batch.items.entries()) {
+    for (const [index, {item, op}] of batch.entries()) {
       const result = results[index];
       if (result?.status === 'done') this.#applied(item, op);
       else this.#failed(item, op, result);
@@ -320,7 +273,7 @@ export class Sender {
     const {stats, events} = this.#parts;
     const have = item.step.kind === 'file' ? item.step.have : undefined;
     const isReplaced = have !== undefined && op.kind === 'put-file';
-    count(stats, op, isReplaced);
+    countApplied(stats, op, isReplaced);
     const sizeBytes = op.kind === 'put-file' ? op.sizeBytes : 0;
     events.onApplied({path: item.path, op, isReplaced, sizeBytes, noticedMs: item.noticedMs});
   }
@@ -339,157 +292,6 @@ export class Sender {
     }
     this.#parts.events.onFailed(item.path, code, message, 'target');
   }
-
-  #unread(path: RelPath, status: number, errno: number): void {
-    const shown = showPath(path);
-    if (status === READ_STATUS.vanished)
-      return this.#parts.events.onFailed(path, 'vanished', `${shown} went away before it was read`, 'source');
-    if (status === READ_STATUS.changed)
-      return this.#parts.events.onFailed(
-        path,
-        'changing',
-        `${shown} changed while it was read; it is read again`,
-        'source',
-      );
-    this.#parts.events.onFailed(
-      path,
-      'unreadable',
-      `${shown} cannot be read (errno ${errno}); its old version stays on the target`,
-      'source',
-    );
-  }
-
-  async #startLarge(item: Item, entry: Entry): Promise<void> {
-    while (this.#large.size >= LARGE_OPEN_MAX || this.#largeByPath.has(item.path)) {
-      await this.#room();
-      if (this.#failure !== undefined) throw this.#failure;
-    }
-    const transfer = this.#nextTransfer++;
-    const have = item.step.kind === 'file' && item.step.have?.type === 'file' ? item.step.have : undefined;
-    const base =
-      have?.content === undefined || item.mustSend
-        ? undefined
-        : {path: item.path, sizeBytes: have.sizeBytes, content: have.content};
-    const large = new LargeFile(
-      {link: this.#options.link, transfer, path: item.path, expected: statOf(entry), base},
-      {
-        session: this.#parts.session,
-        jobs: this.#parts.jobs,
-        signatures: this.#parts.signatures,
-        seed: this.#parts.seed,
-        onBytes: (literalBytes, copiedBytes) => {
-          this.#parts.stats.contentBytes += literalBytes;
-          this.#parts.stats.copiedBytes += copiedBytes;
-        },
-      },
-    );
-    this.#large.set(transfer, large);
-    this.#largeByPath.set(item.path, large);
-    this.#track(this.#runLarge(item, {entry, have, transfer, large}));
-  }
-
-  async #runLarge(
-    item: Item,
-    running: {entry: Entry; have: Have | undefined; transfer: number; large: LargeFile},
-  ): Promise<void> {
-    const {entry, have, transfer, large} = running;
-    const known = await this.#knownTwin(item, entry, have);
-    if (known === 'stop') return this.#endLarge(transfer, item.path);
-    try {
-      const outcome = known ?? (await large.run());
-      this.#takeOutcome(item, entry, have, transfer, outcome);
-    } finally {
-      this.#endLarge(transfer, item.path);
-    }
-    await this.kick();
-  }
-
-  #endLarge(transfer: number, path: RelPath): void {
-    this.#large.delete(transfer);
-    this.#largeByPath.delete(path);
-    this.#wake();
-  }
-
-  /** A content that the target may have already is hashed first: then nothing has to be sent. */
-  async #knownTwin(item: Item, entry: Entry, have: Have | undefined): Promise<LargeFileOutcome | 'stop' | undefined> {
-    const {store, jobs} = this.#parts;
-    if (item.mustSend) return undefined;
-    const mayBeEqual =
-      have?.content !== undefined &&
-      have.sizeBytes === entry.sizeBytes &&
-      have.meta.mtime.s === entry.mtime.s &&
-      have.meta.mtime.ns === entry.mtime.ns;
-    const mayBeTwin = have === undefined && store.hasOtherOfSize(entry.sizeBytes, item.path);
-    if (!mayBeEqual && !mayBeTwin) return undefined;
-    const read = await jobs.run('hash-files', {files: [{path: item.path, expected: statOf(entry)}]}, {lane: 1});
-    this.#parts.stats.filesHashed++;
-    if (read.status[0] !== READ_STATUS.ok) {
-      this.#unread(item.path, read.status[0] as number, read.errno[0] as number);
-      return 'stop';
-    }
-    const content = Buffer.from(read.digests);
-    const notes = read.notes[0] as number;
-    if (sameDigest(content, have?.content)) return {kind: 'equal', content, notes};
-    const twin = store.pathWith(content, entry.sizeBytes, item.path);
-    if (twin === undefined) return undefined;
-    store.setContentAt(item.path, content);
-    this.#parts.events.onNotes(item.path, notes);
-    const op: Op = {
-      kind: 'put-file',
-      path: item.path,
-      meta: metaOf(entry),
-      sizeBytes: entry.sizeBytes,
-      content,
-      source: {from: 'copy', path: twin},
-    };
-    this.#parts.stats.copiedBytes += entry.sizeBytes;
-    this.#pushOp(item, op);
-    await this.kick();
-    return 'stop';
-  }
-
-  #pushOp(item: Item, op: Op): void {
-    this.#group.push({...item, op});
-  }
-
-  #takeOutcome(item: Item, entry: Entry, have: Have | undefined, transfer: number, outcome: LargeFileOutcome): void {
-    const {store, events} = this.#parts;
-    switch (outcome.kind) {
-      case 'unread':
-        return this.#unread(item.path, outcome.status, outcome.errno);
-      case 'refused':
-        return this.#failed(
-          item,
-          {
-            kind: 'put-file',
-            path: item.path,
-            meta: metaOf(entry),
-            sizeBytes: 0,
-            content: Buffer.alloc(32),
-            source: {from: 'staged', transfer},
-          },
-          outcome.result,
-        );
-      case 'equal': {
-        store.setContentAt(item.path, outcome.content);
-        events.onNotes(item.path, outcome.notes);
-        const op = have === undefined ? undefined : this.#metaOp(item.path, entry, have);
-        if (op !== undefined) this.#pushOp(item, op);
-        return;
-      }
-      case 'staged':
-        store.setContentAt(item.path, outcome.content);
-        events.onNotes(item.path, outcome.notes);
-        this.#pushOp(item, {
-          kind: 'put-file',
-          path: item.path,
-          meta: metaOf(entry),
-          sizeBytes: entry.sizeBytes,
-          content: outcome.content,
-          source: {from: 'staged', transfer},
-        });
-    }
-  }
 }
 
 function newWriter(ready: readonly {op: Op}[]): BatchWriter {
@@ -500,14 +302,4 @@ function newWriter(ready: readonly {op: Op}[]): BatchWriter {
 function withoutBytes(op: Op): Op {
   if (op.kind !== 'put-file' || op.source.from !== 'inline') return op;
   return {...op, source: {from: 'inline', bytes: Buffer.alloc(0)}};
-}
-
-function count(stats: LinkStats, op: Op, isReplaced: boolean): void {
-  if (op.kind === 'put-file') stats.filesSent++;
-  if (op.kind === 'delete') stats.deleted++;
-  else if (op.kind === 'rename' || op.kind === 'exchange') stats.renamed++;
-  else if (op.kind === 'link') stats.linked++;
-  else if (op.kind === 'set-meta') stats.metaChanged++;
-  else if (isReplaced) stats.replaced++;
-  else stats.created++;
 }

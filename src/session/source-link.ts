@@ -19,7 +19,8 @@ import type {Message, MessageOf} from '../wire/messages.ts';
 import {splitNodeRequests, splitPaths} from '../wire/split.ts';
 import {repairGroups} from './groups.ts';
 import {READ_STATUS} from './large-file.ts';
-import {Sender, type SenderEvents, type SenderJobs, type SenderParts, type SourceStore} from './sender.ts';
+import type {SenderEvents, SenderJobs, SenderParts, SourceStore} from './send-item.ts';
+import {Sender} from './sender.ts';
 import type {Session} from './session.ts';
 import {walk, type SourceTree} from './walk.ts';
 

@@ -1,0 +1,151 @@
+/**
+ * Runs the large files of a link beside its batches, a few at a time, and hands over what each became as an operation.
+ *
+ * Not the transfer itself (large-file.ts). Invariant: one path is never in two transfers at once.
+ */
+import {sameDigest} from '../model/digest.ts';
+import {sameTime, statOf, type Entry} from '../model/entry.ts';
+import type {Op, OpResult} from '../model/op.ts';
+import type {RelPath} from '../model/path.ts';
+import type {Have} from '../reconcile/plan-path.ts';
+import type {MessageOf} from '../wire/messages.ts';
+import {LargeFile, READ_STATUS, type LargeFileOutcome} from './large-file.ts';
+import {metaOp, putFile, tellUnread, type Item, type SenderOptions, type SenderParts} from './send-item.ts';
+
+/** The sender, which packs what becomes of large files into batches. */
+export interface BatchPort {
+  push(item: Item, op: Op): void;
+  kick(): Promise<void>;
+  refused(item: Item, op: Op, result: OpResult): void;
+  /** Work that a flush waits for. */
+  track(work: Promise<void>): void;
+  /** Resolves when something ended. @throws the reason why the session ended */
+  room(): Promise<void>;
+  /** Something ended. */
+  wake(): void;
+}
+
+interface Running {
+  item: Item;
+  entry: Entry;
+  have: Have | undefined;
+  transfer: number;
+  large: LargeFile;
+}
+
+const LARGE_OPEN_MAX = 2;
+const NO_CONTENT = Buffer.alloc(32);
+
+export class LargeQueue {
+  readonly #options: SenderOptions;
+  readonly #parts: SenderParts & {batches: BatchPort};
+  readonly #large = new Map<number, LargeFile>();
+  readonly #byPath = new Map<RelPath, LargeFile>();
+  #nextTransfer = 1;
+
+  constructor(options: SenderOptions, parts: SenderParts & {batches: BatchPort}) {
+    this.#options = options;
+    this.#parts = parts;
+  }
+
+  /** Transfers that are open. */
+  get size(): number {
+    return this.#large.size;
+  }
+
+  /** A file changed again: what is being sent of it is out of date. */
+  abort(path: RelPath): void {
+    this.#byPath.get(path)?.abort();
+  }
+
+  /** The peer's messages about a transfer. */
+  take(message: MessageOf<'leaf-rejected'> | MessageOf<'file-staged'>): void {
+    this.#large.get(message.transfer)?.take(message);
+  }
+
+  /** Starts a file's transfer, waiting for its turn. @throws the reason why the session ended */
+  async start(item: Item, entry: Entry): Promise<void> {
+    const {session, jobs, signatures, seed, stats, batches} = this.#parts;
+    while (this.#large.size >= LARGE_OPEN_MAX || this.#byPath.has(item.path)) await batches.room();
+    const transfer = this.#nextTransfer++;
+    const have = item.step.kind === 'file' && item.step.have?.type === 'file' ? item.step.have : undefined;
+    const base =
+      have?.content === undefined || item.mustSend
+        ? undefined
+        : {path: item.path, sizeBytes: have.sizeBytes, content: have.content};
+    const onBytes = (literalBytes: number, copiedBytes: number): void => {
+      stats.contentBytes += literalBytes;
+      stats.copiedBytes += copiedBytes;
+    };
+    const large = new LargeFile(
+      {link: this.#options.link, transfer, path: item.path, expected: statOf(entry), base},
+      {session, jobs, signatures, seed, onBytes},
+    );
+    this.#large.set(transfer, large);
+    this.#byPath.set(item.path, large);
+    batches.track(this.#run({item, entry, have, transfer, large}));
+  }
+
+  async #run(running: Running): Promise<void> {
+    try {
+      const known = await this.#knownContent(running);
+      if (known === 'stop') return;
+      this.#takeOutcome(running, known ?? (await running.large.run()));
+    } finally {
+      this.#large.delete(running.transfer);
+      this.#byPath.delete(running.item.path);
+      this.#parts.batches.wake();
+    }
+    await this.#parts.batches.kick();
+  }
+
+  /** A content that the target may have already is hashed first: then nothing has to be sent. */
+  async #knownContent({item, entry, have}: Running): Promise<LargeFileOutcome | 'stop' | undefined> {
+    const {store, jobs, stats, events, batches} = this.#parts;
+    const mayBeEqual =
+      !item.mustSend &&
+      have?.content !== undefined &&
+      have.sizeBytes === entry.sizeBytes &&
+      sameTime(have.meta.mtime, entry.mtime);
+    if (!mayBeEqual) return undefined;
+    const read = await jobs.run('hash-files', {files: [{path: item.path, expected: statOf(entry)}]}, {lane: 1});
+    stats.filesHashed++;
+    const [status = READ_STATUS.vanished, errno = 0, notes = 0] = [read.status[0], read.errno[0], read.notes[0]];
+    if (status !== READ_STATUS.ok) {
+      tellUnread(events, item.path, {status, errno});
+      return 'stop';
+    }
+    const content = Buffer.from(read.digests);
+    if (sameDigest(content, have.content)) return {kind: 'equal', content, notes};
+    const twin = store.pathWith(content, entry.sizeBytes, item.path);
+    if (twin === undefined) return undefined;
+    store.setContentAt(item.path, content);
+    events.onNotes(item.path, notes);
+    stats.copiedBytes += entry.sizeBytes;
+    batches.push(item, putFile(item.path, entry, content, {from: 'copy', path: twin}));
+    await batches.kick();
+    return 'stop';
+  }
+
+  #takeOutcome({item, entry, have, transfer}: Running, outcome: LargeFileOutcome): void {
+    const {store, events, batches} = this.#parts;
+    const {path} = item;
+    switch (outcome.kind) {
+      case 'unread':
+        return tellUnread(events, path, outcome);
+      case 'refused':
+        return batches.refused(item, putFile(path, entry, NO_CONTENT, {from: 'staged', transfer}), outcome.result);
+      case 'equal': {
+        store.setContentAt(path, outcome.content);
+        events.onNotes(path, outcome.notes);
+        const op = have === undefined ? undefined : metaOp(path, entry, have, this.#options.view);
+        if (op !== undefined) batches.push(item, op);
+        return;
+      }
+      case 'staged':
+        store.setContentAt(path, outcome.content);
+        events.onNotes(path, outcome.notes);
+        batches.push(item, putFile(path, entry, outcome.content, {from: 'staged', transfer}));
+    }
+  }
+}

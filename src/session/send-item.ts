@@ -1,0 +1,112 @@
+/**
+ * The nouns of sending: a step on its way, what sending needs of the state and of the volume's workers, what it tells.
+ *
+ * Holds no state of its own and sends nothing.
+ */
+import type {Clock} from '../base/clock.ts';
+import type {JobRunner} from '../base/jobs.ts';
+import type {Digest} from '../model/digest.ts';
+import {metaOf, type Entry, type Stat} from '../model/entry.ts';
+import type {Op} from '../model/op.ts';
+import {showPath, type RelPath} from '../model/path.ts';
+import type {ProblemCode} from '../model/problem.ts';
+import type {LinkStats} from '../model/status.ts';
+import type {View} from '../model/view.ts';
+import {planMeta, type Have, type Step} from '../reconcile/plan-path.ts';
+import {READ_STATUS, type LargeFileJobs, type LargeFileParts} from './large-file.ts';
+import type {Session} from './session.ts';
+
+export interface FilesRead {
+  status: Uint8Array;
+  errno: Int32Array;
+  notes: Uint8Array;
+  digests: Uint8Array;
+  bytes: Uint8Array;
+}
+
+type FilesJob = {in: {files: {path: RelPath; expected: Stat}[]}; out: FilesRead; part: never};
+export type SenderJobs = LargeFileJobs & {'read-files': FilesJob; 'hash-files': FilesJob};
+
+/** What the sender needs of the state. */
+export interface SourceStore {
+  entryAt(path: RelPath): Entry | undefined;
+  setContentAt(path: RelPath, content: Digest): void;
+  /** Other names of the same file, smallest first, with `path` among them. */
+  namesOf(entry: Entry): RelPath[];
+  /** A path that holds this content and was not changed since it was read. */
+  pathWith(content: Digest, sizeBytes: number, except: RelPath): RelPath | undefined;
+}
+
+export type Applied = {path: RelPath; op: Op; isReplaced: boolean; sizeBytes: number; noticedMs: number | undefined};
+
+export interface SenderEvents {
+  onApplied(applied: Applied): void;
+  /** A path that did not arrive: what is known about why. */
+  onFailed(path: RelPath, code: ProblemCode, message: string, side: 'source' | 'target'): void;
+  /** A file carries attributes that this version leaves behind. */
+  onNotes(path: RelPath, notes: number): void;
+}
+
+export interface SenderOptions {
+  link: number;
+  view: View;
+}
+
+export interface SenderParts extends Omit<LargeFileParts, 'onBytes' | 'jobs'> {
+  session: Session;
+  jobs: JobRunner<SenderJobs>;
+  store: SourceStore;
+  clock: Clock;
+  stats: LinkStats;
+  events: SenderEvents;
+}
+
+/** A step on its way. */
+export interface Item {
+  path: RelPath;
+  step: Step;
+  noticedMs: number | undefined;
+  /** Copying what the target should have failed once: send the bytes. */
+  mustSend: boolean;
+  attempts: number;
+  /** What was decided once the content was known. */
+  op?: Op;
+}
+
+/** A file's operation, whole, from wherever the target gets its bytes. */
+export function putFile(
+  path: RelPath,
+  entry: Entry,
+  content: Digest,
+  source: Extract<Op, {kind: 'put-file'}>['source'],
+): Extract<Op, {kind: 'put-file'}> {
+  return {kind: 'put-file', path, meta: metaOf(entry), sizeBytes: entry.sizeBytes, content, source};
+}
+
+/** What is left to be done for a file whose content is equal. */
+export function metaOp(path: RelPath, entry: Entry, have: Have, view: View): Op | undefined {
+  const step = planMeta(path, 'file', metaOf(entry), have.meta, view);
+  return step?.kind === 'op' ? step.op : undefined;
+}
+
+/** Tells why a file could not be read as one version. @param status one of READ_STATUS, not `ok` */
+export function tellUnread(events: SenderEvents, path: RelPath, read: {status: number; errno: number}): void {
+  const shown = showPath(path);
+  if (read.status === READ_STATUS.vanished)
+    return events.onFailed(path, 'vanished', `${shown} went away before it was read`, 'source');
+  if (read.status === READ_STATUS.changed)
+    return events.onFailed(path, 'changing', `${shown} changed while it was read; it is read again`, 'source');
+  const message = `${shown} cannot be read (errno ${read.errno}); its old version stays on the target`;
+  events.onFailed(path, 'unreadable', message, 'source');
+}
+
+/** Counts what the target did. */
+export function countApplied(stats: LinkStats, op: Op, isReplaced: boolean): void {
+  if (op.kind === 'put-file') stats.filesSent++;
+  if (op.kind === 'delete') stats.deleted++;
+  else if (op.kind === 'rename' || op.kind === 'exchange') stats.renamed++;
+  else if (op.kind === 'link') stats.linked++;
+  else if (op.kind === 'set-meta') stats.metaChanged++;
+  else if (isReplaced) stats.replaced++;
+  else stats.created++;
+}
