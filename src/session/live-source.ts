@@ -14,7 +14,8 @@ import {DirtySet} from '../reconcile/dirty-set.ts';
 import {planPath, type Have, type Step} from '../reconcile/plan-path.ts';
 import type {Change, PathProblem, ScanResult} from '../scan/scanner.ts';
 import type {TreeEntry} from '../model/tree.ts';
-import {haltedByDeletes, type SourceLink, type SourceState} from './source-link.ts';
+import {haltedByDeletes} from './refusal.ts';
+import type {SourceLink, SourceState} from './source-link.ts';
 import {createSteps} from './walk.ts';
 
 /** The scanner, by shape. */

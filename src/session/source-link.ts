@@ -5,20 +5,21 @@
  * edges are in STATES.md. Invariant: "in sync" is said only for equal digests of one cut that both sides observed.
  */
 import type {Clock} from '../base/clock.ts';
-import {TowlineError, type HaltKind} from '../base/errors.ts';
+import type {TowlineError} from '../base/errors.ts';
 import type {JobRunner} from '../base/jobs.ts';
-import {DIGEST_BYTES, sameDigest, type Digest} from '../model/digest.ts';
-import {metaOf, sameTime, statOf, type Entry} from '../model/entry.ts';
-import {ROOT, showPath, type RelPath} from '../model/path.ts';
+import type {Digest} from '../model/digest.ts';
+import {metaOf} from '../model/entry.ts';
+import {ROOT, type RelPath} from '../model/path.ts';
 import type {LinkStats} from '../model/status.ts';
-import {EMPTY_TREE, entryDigestBytes, leafNodeDigest, type TreeNode} from '../model/tree.ts';
+import {EMPTY_TREE, entryDigestBytes, leafNodeDigest} from '../model/tree.ts';
 import {viewDigest, type View} from '../model/view.ts';
 import {judgeDeletes, type DeleteLimits} from '../reconcile/delete-guard.ts';
-import {planMeta, type Have, type Step} from '../reconcile/plan-path.ts';
+import type {Step} from '../reconcile/plan-path.ts';
 import type {Message, MessageOf} from '../wire/messages.ts';
-import {splitNodeRequests, splitPaths} from '../wire/split.ts';
+import {AskPeer} from './ask-peer.ts';
+import {compareContents} from './compare-content.ts';
 import {repairGroups} from './groups.ts';
-import {READ_STATUS} from './large-file.ts';
+import {haltedByDeletes, refusalError} from './refusal.ts';
 import type {SenderEvents, SenderJobs, SenderParts, SourceStore} from './send-item.ts';
 import {Sender} from './sender.ts';
 import type {Session} from './session.ts';
@@ -75,13 +76,11 @@ export interface CatchUp {
   assumed: number;
 }
 
-const ASK_NODES_OPEN_MAX = 4;
-const HASH_FILES_AT_ONCE = 512;
-
 export class SourceLink {
   readonly sender: Sender;
   readonly #options: SourceLinkOptions;
   readonly #parts: SourceLinkParts;
+  readonly #peer: AskPeer;
   readonly #opened = Promise.withResolvers<MessageOf<'link-opened'>>();
   readonly #cuts = new Map<number, (result: MessageOf<'cut-result'>) => void>();
   readonly #refused = Promise.withResolvers<never>();
@@ -93,6 +92,7 @@ export class SourceLink {
   constructor(options: SourceLinkOptions, parts: SourceLinkParts) {
     this.#options = options;
     this.#parts = parts;
+    this.#peer = new AskPeer(options, parts);
     this.#view = options.view;
     this.sender = new Sender({link: options.link, view: options.view}, {...parts, store: parts.state});
     this.#opened.promise.catch(() => undefined);
@@ -149,16 +149,17 @@ export class SourceLink {
       result.steps++;
       await this.#perform(rootStep);
     }
-    const peer = {listNodes: (nodes: {path: RelPath; prefix: Buffer}[]) => this.#listNodes(nodes)};
     const options = {
       view: this.#view,
       onCompared: (count: number) => this.#parts.events.onCompared(count),
       ...(this.#options.renames === undefined ? {} : {renames: this.#options.renames}),
     };
-    for await (const steps of walk(options, {tree: state, peer})) {
+    for await (const steps of walk(options, {tree: state, peer: this.#peer})) {
       if (!session.isOpen) throw await session.closed;
-      for (const step of await this.#compareContents(steps, result)) {
-        result.steps++;
+      const compared = await this.#compareContents(steps);
+      result.assumed += compared.assumed;
+      result.steps += compared.steps.length;
+      for (const step of compared.steps) {
         if (step.destroys === 0) await this.#perform(step);
         else {
           destroyed += step.destroys;
@@ -176,8 +177,8 @@ export class SourceLink {
   }
 
   /** Steps of noticed changes, with contents compared where they may be equal already. */
-  prepare(steps: Step[]): Promise<Step[]> {
-    return this.#compareContents(steps, {steps: 0, assumed: 0});
+  async prepare(steps: Step[]): Promise<Step[]> {
+    return (await this.#compareContents(steps)).steps;
   }
 
   /** Proves equality at this moment. @throws the reason why the session ended */
@@ -203,22 +204,7 @@ export class SourceLink {
 
   /** Makes the hard links on the target those of the source, once all contents are equal. @returns steps sent */
   async repairLinks(): Promise<number> {
-    const {link} = this.#options;
-    const theirs: RelPath[][] = [];
-    for (let after = 0; ;) {
-      let next = 0;
-      await this.#parts.session.ask(
-        (request) => ({kind: 'list-groups', link, request, after}),
-        (answer) => {
-          if (answer.kind !== 'group-listing') return false;
-          theirs.push(...answer.groups);
-          next = answer.next;
-          return next !== 0xffff_ffff;
-        },
-      );
-      if (next === 0) break;
-      after = next;
-    }
+    const theirs = await this.#peer.groups();
     const steps = repairGroups(this.#ownGroups(), theirs, (path) => this.#parts.state.entryAt(path));
     for (const step of steps) await this.#perform(step);
     await this.sender.flush();
@@ -229,7 +215,7 @@ export class SourceLink {
   async #rootStep(): Promise<Step | undefined> {
     const root = this.#parts.state.getRoot();
     if (root === undefined || root.isIncomplete || this.#targetDigest === undefined) return undefined;
-    const [node] = await this.#listNodes([{path: ROOT, prefix: Buffer.alloc(0)}]);
+    const [node] = await this.#peer.listNodes([{path: ROOT, prefix: Buffer.alloc(0)}]);
     const subtree = node === undefined || node.kind === 'absent' ? EMPTY_TREE : node.digest;
     const tree = {
       name: ROOT,
@@ -269,122 +255,9 @@ export class SourceLink {
     throw haltedByDeletes(verdict, this.#targetCount, volume);
   }
 
-  /**
-   * Files of equal size whose content is not known on both sides are hashed before they are sent: what another tool
-   * copied is adopted. With `isQuick`, equal size and time count as equal, and are counted.
-   */
-  async #compareContents(steps: Step[], result: CatchUp): Promise<Step[]> {
-    const {state} = this.#parts;
-    const kept: Step[] = [];
-    const doubtful: {step: Extract<Step, {kind: 'file'}>; entry: Entry; have: Have}[] = [];
-    for (const step of steps) {
-      const entry = step.kind === 'file' ? state.entryAt(step.path) : undefined;
-      if (step.kind !== 'file' || step.have?.type !== 'file' || entry === undefined) kept.push(step);
-      else if (
-        step.have.content !== undefined &&
-        (entry.content !== undefined || !isAlike(entry, step.have)) &&
-        !this.#options.isDryRun
-      )
-        kept.push(step);
-      else if (
-        this.#options.isQuick &&
-        isAlike(entry, step.have) &&
-        (entry.content === undefined || step.have.content === undefined)
-      ) {
-        result.assumed++;
-        const meta = planMeta(step.path, 'file', entry, step.have.meta, this.#view);
-        if (meta !== undefined) kept.push(meta);
-      } else doubtful.push({step, entry, have: step.have});
-    }
-    for (let index = 0; index < doubtful.length; index += HASH_FILES_AT_ONCE) {
-      kept.push(...(await this.#hashBoth(doubtful.slice(index, index + HASH_FILES_AT_ONCE))));
-    }
-    return kept;
-  }
-
-  async #hashBoth(doubtful: {step: Extract<Step, {kind: 'file'}>; entry: Entry; have: Have}[]): Promise<Step[]> {
-    const isSameSize = ({entry, have}: {entry: Entry; have: Have}): boolean => entry.sizeBytes === have.sizeBytes;
-    const [theirs] = await Promise.all([
-      this.#hashTheirs(doubtful.filter(({have}) => have.content === undefined).map(({step}) => step.path)),
-      this.#hashOurs(doubtful.filter((file) => isSameSize(file) && file.entry.content === undefined)),
-    ]);
-    return doubtful.flatMap(({step, have}): Step[] => {
-      const entry = this.#parts.state.entryAt(step.path);
-      const content = have.content ?? theirs.get(step.path);
-      if (entry === undefined) return [];
-      if (!sameDigest(entry.content, content)) return [{...step, have: {...have, content}}];
-      const meta = planMeta(step.path, 'file', entry, have.meta, this.#view);
-      return meta === undefined ? [] : [meta];
-    });
-  }
-
-  async #hashTheirs(paths: RelPath[]): Promise<Map<RelPath, Digest>> {
-    const found = new Map<RelPath, Digest>();
-    for (const part of splitPaths(paths)) {
-      if (part.length === 0) continue;
-      let at = 0;
-      await this.#parts.session.ask(
-        (request) => ({kind: 'hash-files', link: this.#options.link, request, paths: part}),
-        (answer) => {
-          if (answer.kind !== 'file-digests') return false;
-          for (const digest of answer.digests) {
-            const path = part[at++];
-            if (path !== undefined && digest !== undefined) found.set(path, Buffer.from(digest));
-          }
-          return at >= part.length;
-        },
-      );
-    }
-    return found;
-  }
-
-  async #hashOurs(files: {step: Step; entry: Entry}[]): Promise<void> {
-    const {jobs, state, stats, events} = this.#parts;
-    if (files.length === 0) return;
-    const wanted = files.map(({step, entry}) => ({path: step.path, expected: statOf(entry)}));
-    const read = await jobs.run('hash-files', {files: wanted}, {lane: 1});
-    for (const [index, {step}] of files.entries()) {
-      if (read.status[index] !== READ_STATUS.ok) {
-        if (read.status[index] === READ_STATUS.unreadable) {
-          events.onFailed(
-            step.path,
-            'unreadable',
-            `${showPath(step.path)} cannot be read (errno ${read.errno[index]}); its old version stays on the target`,
-            'source',
-          );
-        }
-        continue;
-      }
-      stats.filesHashed++;
-      state.setContentAt(step.path, Buffer.from(read.digests.slice(index * DIGEST_BYTES, (index + 1) * DIGEST_BYTES)));
-      events.onNotes(step.path, read.notes[index] as number);
-    }
-  }
-
-  /** Asks for nodes of the target's tree, in requests that overlap. */
-  async #listNodes(nodes: {path: RelPath; prefix: Buffer}[]): Promise<TreeNode[]> {
-    const parts = splitNodeRequests(nodes);
-    const listed: TreeNode[] = [];
-    for (let index = 0; index < parts.length; index += ASK_NODES_OPEN_MAX) {
-      const answers = await Promise.all(
-        parts.slice(index, index + ASK_NODES_OPEN_MAX).map((part) => this.#askNodes(part)),
-      );
-      listed.push(...answers.flat());
-    }
-    return listed;
-  }
-
-  async #askNodes(nodes: {path: RelPath; prefix: Buffer}[]): Promise<TreeNode[]> {
-    const listed: TreeNode[] = [];
-    if (nodes.length === 0) return listed;
-    await this.#parts.session.ask(
-      (request) => ({kind: 'list-nodes', link: this.#options.link, request, nodes}),
-      (answer) => {
-        if (answer.kind === 'node-listing') listed.push(...answer.nodes);
-        return listed.length >= nodes.length;
-      },
-    );
-    return listed;
+  #compareContents(steps: Step[]): Promise<{steps: Step[]; assumed: number}> {
+    const {isQuick, isDryRun} = this.#options;
+    return compareContents(steps, {view: this.#view, isQuick, isDryRun}, {...this.#parts, peer: this.#peer});
   }
 
   #take(message: Message): void {
@@ -392,7 +265,7 @@ export class SourceLink {
       case 'link-opened':
         return this.#opened.resolve(message);
       case 'link-refused':
-        return this.#fail(refusal(message, this.#options.volume));
+        return this.#fail(refusalError(message, this.#options.volume));
       case 'cut-result':
         this.#cuts.get(message.cut)?.(message);
         this.#cuts.delete(message.cut);
@@ -406,43 +279,4 @@ export class SourceLink {
     this.#refused.reject(reason);
     this.sender.fail(reason);
   }
-}
-
-/** Whether size and time say that a file is the same; only its content can prove it. */
-function isAlike(entry: Entry, have: Have): boolean {
-  return entry.sizeBytes === have.sizeBytes && sameTime(entry.mtime, have.meta.mtime);
-}
-
-function refusal(message: MessageOf<'link-refused'>, volume: string): TowlineError {
-  const [code, kind] = message.code.split(':');
-  if (code === 'HALTED') {
-    return new TowlineError('HALTED', message.message, {
-      kind: kind as HaltKind,
-      volume,
-      count: message.count,
-      limit: message.limit,
-    });
-  }
-  if (code === 'ROOT_MISSING') return new TowlineError('ROOT_MISSING', message.message, {path: volume});
-  if (code === 'NOT_AUTHORISED') return new TowlineError('NOT_AUTHORISED', message.message, {peer: ''});
-  if (code === 'BUG') return new TowlineError('BUG', message.message, {what: message.message});
-  return new TowlineError('REFUSED', message.message, {reason: message.code});
-}
-
-/** The halt of a link whose deletes are too many. */
-export function haltedByDeletes(
-  verdict: {kind: HaltKind; count: number; limit: number},
-  treeCount: number,
-  volume: string,
-): TowlineError {
-  const what =
-    verdict.kind === 'root-emptied'
-      ? `the source is empty, and all ${treeCount} entries of the target would be deleted`
-      : `${verdict.count} of ${treeCount} entries of the target would be deleted; the limit is ${verdict.limit}`;
-  return new TowlineError('HALTED', `halted: ${what}. Look at the source; if that is right, confirm ${verdict.count}`, {
-    kind: verdict.kind,
-    volume,
-    count: verdict.count,
-    limit: verdict.limit,
-  });
 }

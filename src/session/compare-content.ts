@@ -1,0 +1,111 @@
+/**
+ * Compares contents before they are sent: what another tool copied already is adopted, not sent again.
+ *
+ * Sends nothing itself. Invariant: a file is taken as equal unread only where the operator asked for it (`isQuick`), and
+ * it is counted then.
+ */
+import type {JobRunner} from '../base/jobs.ts';
+import {DIGEST_BYTES, sameDigest} from '../model/digest.ts';
+import {sameTime, statOf, type Entry} from '../model/entry.ts';
+import type {LinkStats} from '../model/status.ts';
+import type {View} from '../model/view.ts';
+import {planMeta, type Have, type Step} from '../reconcile/plan-path.ts';
+import type {AskPeer} from './ask-peer.ts';
+import {READ_STATUS} from './large-file.ts';
+import {tellUnread, type SenderEvents, type SenderJobs, type SourceStore} from './send-item.ts';
+
+export interface CompareContentOptions {
+  /** As both ends agreed on it. */
+  view: View;
+  isQuick: boolean;
+  isDryRun: boolean;
+}
+
+export interface CompareContentParts {
+  peer: AskPeer;
+  jobs: JobRunner<SenderJobs>;
+  state: SourceStore;
+  stats: LinkStats;
+  events: SenderEvents;
+}
+
+type FileStep = Extract<Step, {kind: 'file'}>;
+type Doubtful = {step: FileStep; entry: Entry; have: Have};
+
+const HASH_FILES_AT_ONCE = 512;
+
+/**
+ * Files of equal size whose content is not known on both sides are hashed before they are sent.
+ * @returns the steps that are left, and how many files were taken as equal by size and time
+ */
+export async function compareContents(
+  steps: readonly Step[],
+  options: CompareContentOptions,
+  parts: CompareContentParts,
+): Promise<{steps: Step[]; assumed: number}> {
+  const kept: Step[] = [];
+  const doubtful: Doubtful[] = [];
+  let assumed = 0;
+  for (const step of steps) {
+    const entry = step.kind === 'file' ? parts.state.entryAt(step.path) : undefined;
+    if (step.kind !== 'file' || step.have?.type !== 'file' || entry === undefined) {
+      kept.push(step);
+      continue;
+    }
+    const {have} = step;
+    const isKnown = have.content !== undefined && (entry.content !== undefined || !isAlike(entry, have));
+    const isUnread = entry.content === undefined || have.content === undefined;
+    if (isKnown && !options.isDryRun) kept.push(step);
+    else if (options.isQuick && isUnread && isAlike(entry, have)) {
+      assumed++;
+      kept.push(...metaSteps(step, entry, have, options.view));
+    } else doubtful.push({step, entry, have});
+  }
+  for (let index = 0; index < doubtful.length; index += HASH_FILES_AT_ONCE)
+    kept.push(...(await hashBoth(doubtful.slice(index, index + HASH_FILES_AT_ONCE), options, parts)));
+  return {steps: kept, assumed};
+}
+
+async function hashBoth(
+  doubtful: readonly Doubtful[],
+  options: CompareContentOptions,
+  parts: CompareContentParts,
+): Promise<Step[]> {
+  const unread = doubtful.filter(({entry, have}) => entry.sizeBytes === have.sizeBytes && entry.content === undefined);
+  const [theirs] = await Promise.all([
+    parts.peer.hashFiles(doubtful.filter(({have}) => have.content === undefined).map(({step}) => step.path)),
+    hashOurs(unread, parts),
+  ]);
+  return doubtful.flatMap(({step, have}): Step[] => {
+    const entry = parts.state.entryAt(step.path);
+    const content = have.content ?? theirs.get(step.path);
+    if (entry === undefined) return [];
+    if (!sameDigest(entry.content, content)) return [{...step, have: {...have, content}}];
+    return metaSteps(step, entry, have, options.view);
+  });
+}
+
+async function hashOurs(files: readonly Doubtful[], parts: CompareContentParts): Promise<void> {
+  const {jobs, state, stats, events} = parts;
+  if (files.length === 0) return;
+  const wanted = files.map(({step, entry}) => ({path: step.path, expected: statOf(entry)}));
+  const read = await jobs.run('hash-files', {files: wanted}, {lane: 1});
+  for (const [index, {step}] of files.entries()) {
+    const status = read.status[index] as number;
+    if (status === READ_STATUS.unreadable) tellUnread(events, step.path, {status, errno: read.errno[index] as number});
+    if (status !== READ_STATUS.ok) continue;
+    stats.filesHashed++;
+    state.setContentAt(step.path, Buffer.from(read.digests.slice(index * DIGEST_BYTES, (index + 1) * DIGEST_BYTES)));
+    events.onNotes(step.path, read.notes[index] as number);
+  }
+}
+
+function metaSteps(step: FileStep, entry: Entry, have: Have, view: View): Step[] {
+  const meta = planMeta(step.path, 'file', entry, have.meta, view);
+  return meta === undefined ? [] : [meta];
+}
+
+/** Whether size and time say that a file is the same; only its content can prove it. */
+function isAlike(entry: Entry, have: Have): boolean {
+  return entry.sizeBytes === have.sizeBytes && sameTime(entry.mtime, have.meta.mtime);
+}

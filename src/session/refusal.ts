@@ -1,0 +1,48 @@
+/**
+ * What ends a link, as an error and as the message that tells the peer: both directions, so that they stay in step.
+ *
+ * Invariant: a halt reaches the other side with its kind, its count and its limit.
+ */
+import {TowlineError, type HaltKind} from '../base/errors.ts';
+import type {MessageOf} from '../wire/messages.ts';
+
+/** The message that tells the source why its link ends. */
+export function refusalMessage(link: number, error: TowlineError): MessageOf<'link-refused'> {
+  const {message} = error;
+  if (error.code !== 'HALTED') return {kind: 'link-refused', link, code: error.code, message, count: 0, limit: 0};
+  const {kind, count, limit} = (error as TowlineError<'HALTED'>).details;
+  return {kind: 'link-refused', link, code: `HALTED:${kind}`, message, count, limit};
+}
+
+/** The error that a refusal stands for. */
+export function refusalError(refusal: MessageOf<'link-refused'>, volume: string): TowlineError {
+  const {message, count, limit} = refusal;
+  const [code, kind] = refusal.code.split(':');
+  switch (code) {
+    case 'HALTED':
+      return new TowlineError('HALTED', message, {kind: kind as HaltKind, volume, count, limit});
+    case 'ROOT_MISSING':
+      return new TowlineError('ROOT_MISSING', message, {path: volume});
+    case 'NOT_AUTHORISED':
+      return new TowlineError('NOT_AUTHORISED', message, {peer: ''});
+    case 'BUG':
+      return new TowlineError('BUG', message, {what: message});
+    default:
+      return new TowlineError('REFUSED', message, {reason: refusal.code});
+  }
+}
+
+/** The halt of a link whose deletes are too many, seen by the source. */
+export function haltedByDeletes(
+  verdict: {kind: HaltKind; count: number; limit: number},
+  treeCount: number,
+  volume: string,
+): TowlineError {
+  const {kind, count, limit} = verdict;
+  const what =
+    kind === 'root-emptied'
+      ? `the source is empty, and all ${treeCount} entries of the target would be deleted`
+      : `${count} of ${treeCount} entries of the target would be deleted; the limit is ${limit}`;
+  const message = `halted: ${what}. Look at the source; if that is right, confirm ${count}`;
+  return new TowlineError('HALTED', message, {kind, volume, count, limit});
+}
