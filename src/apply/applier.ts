@@ -14,7 +14,7 @@ import {bumped} from '../model/version.ts';
 import type {MessageOf} from '../wire/messages.ts';
 import type {ApplyJobs, SeenDir} from './apply-jobs.ts';
 import type {ApplyOptions} from './context.ts';
-import {decodeJournal, encodeJournal, type JournalRecord, type Known} from './journal-record.ts';
+import {decodeJournal, encodeJournal, type Known} from './journal-record.ts';
 
 /** What the applier needs of the state. */
 export interface TargetStore {
@@ -118,11 +118,10 @@ export class Applier {
       batch: input.batch,
       atMs: input.atMs,
     });
-    for (const {index, result, stat} of switched) {
+    for (const {index, result, stat, otherStat} of switched) {
       results[index] = result;
       const op = ops[index] as Op;
-      if (result.status === 'done')
-        this.#recordSwitched(op, records.find((record) => record.index === index) as JournalRecord, stat);
+      if (result.status === 'done') this.#recordSwitched(op, stat, otherStat);
       else this.#doubt(op.path, result);
     }
     this.#recordDirs(dirs);
@@ -154,7 +153,7 @@ export class Applier {
     return parentId === undefined ? undefined : store.get(parentId, nameOf(path));
   }
 
-  #recordSwitched(op: Op, record: JournalRecord, stat: Stat | undefined): void {
+  #recordSwitched(op: Op, stat: Stat | undefined, otherStat: Stat | undefined): void {
     const {store} = this.#parts;
     if (op.kind === 'delete') {
       const parentId = store.dirIdOf(parentOf(op.path));
@@ -163,8 +162,8 @@ export class Applier {
     }
     if (op.kind === 'rename') this.#moveRow(op.path, op.to);
     if (op.kind === 'exchange') this.#exchangeRows(op.path, op.to);
-    void record;
     if (stat !== undefined) this.#record(op, stat);
+    if (op.kind === 'exchange' && otherStat !== undefined) this.#record({...op, path: op.to, to: op.path}, otherStat);
   }
 
   #moveRow(from: RelPath, to: RelPath): void {

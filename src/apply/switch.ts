@@ -26,6 +26,8 @@ export interface Switched {
   result: OpResult;
   /** What is at the path now (for a rename: at its new path); undefined where nothing is or it failed. */
   stat: Stat | undefined;
+  /** After an exchange: what is at the other path now. */
+  otherStat: Stat | undefined;
   /** Places in the trash of what was replaced or removed. */
   trashed: string[];
 }
@@ -35,13 +37,13 @@ export function switchAll(context: ApplyContext, records: readonly JournalRecord
   return records.map((record) => {
     const trashed: string[] = [];
     try {
-      const {result, stat} = switchOne(context, record, trashed);
-      return {index: record.index, result, stat, trashed};
+      const {result, stat, otherStat} = switchOne(context, record, trashed);
+      return {index: record.index, result, stat, otherStat, trashed};
     } catch (error) {
       if (record.kind === 'install') dropStaged(context, record.stage);
       const isPathGone = isLinuxError(error, 'ENOENT', 'ENOTDIR');
       const result = isPathGone ? failure('base-changed', record.path, error.message) : failureFrom(error, record.path);
-      return {index: record.index, result, stat: undefined, trashed};
+      return {index: record.index, result, stat: undefined, otherStat: undefined, trashed};
     }
   });
 }
@@ -49,6 +51,7 @@ export function switchAll(context: ApplyContext, records: readonly JournalRecord
 interface Outcome {
   result: OpResult;
   stat: Stat | undefined;
+  otherStat?: Stat;
 }
 
 function switchOne(context: ApplyContext, record: JournalRecord, trashed: string[]): Outcome {
@@ -66,15 +69,8 @@ function switchOne(context: ApplyContext, record: JournalRecord, trashed: string
     }
     case 'rename':
       return rename(context, record, trashed);
-    case 'exchange': {
-      const from = context.changedPlace(record.path);
-      const to = context.changedPlace(record.to);
-      if (statAt(from.dirFd, from.name).ino === record.ino)
-        renameAt(from.dirFd, from.name, to.dirFd, to.name, 'exchange');
-      context.dirs.drop(record.path);
-      context.dirs.drop(record.to);
-      return {result: DONE, stat: statAt(context.place(record.to).dirFd, to.name)};
-    }
+    case 'exchange':
+      return exchange(context, record);
     case 'delete':
       return remove(context, record, trashed);
   }
@@ -163,6 +159,20 @@ function rename(context: ApplyContext, record: RecordOf<'rename'>, trashed: stri
     context.touched.move(record.path, record.to);
   }
   return {result: DONE, stat: statAt(to.dirFd, to.name)};
+}
+
+function exchange(context: ApplyContext, record: RecordOf<'exchange'>): Outcome {
+  const from = context.changedPlace(record.path);
+  const to = context.changedPlace(record.to);
+  const inos = [statAt(from.dirFd, from.name).ino, statAt(to.dirFd, to.name).ino];
+  if (inos[0] === record.ino && inos[1] === record.toIno) {
+    renameAt(from.dirFd, from.name, to.dirFd, to.name, 'exchange');
+    context.dirs.drop(record.path);
+    context.dirs.drop(record.to);
+    context.touched.exchange(record.path, record.to);
+  } else if (inos[0] !== record.toIno || inos[1] !== record.ino)
+    return {result: failure('base-changed', record.path, 'something else is there by now'), stat: undefined};
+  return {result: DONE, stat: statAt(to.dirFd, to.name), otherStat: statAt(from.dirFd, from.name)};
 }
 
 interface Place {

@@ -32,6 +32,16 @@ export class TouchedDirs {
     }
   }
 
+  /** Two entries changed places: remembered times of directories go with them. */
+  exchange(a: RelPath, b: RelPath): void {
+    for (const [path, mtime] of [...this.#times]) {
+      const from = isWithin(path, a) ? a : isWithin(path, b) ? b : undefined;
+      if (from === undefined) continue;
+      if (this.#times.get(path) === mtime) this.#times.delete(path);
+      this.#times.set((from === a ? b : a) + path.slice(from.length), mtime);
+    }
+  }
+
   /** A directory was removed. */
   drop(path: RelPath): void {
     for (const touched of [...this.#times.keys()]) if (isWithin(touched, path)) this.#times.delete(touched);

@@ -7,7 +7,7 @@ import type {Clock} from '../base/clock.ts';
 import {showPath, type RelPath} from '../model/path.ts';
 import {IS_TRANSIENT, type Problem, type ProblemCode} from '../model/problem.ts';
 import type {Step} from '../reconcile/plan-path.ts';
-import type {PathProblem} from '../scan/scanner.ts';
+import type {PathProblem} from '../scan/scan-problems.ts';
 import type {Applied} from '../session/send-item.ts';
 import type {AgentStore} from '../state/agent-store.ts';
 import type {SyncEvent} from './sync-api.ts';

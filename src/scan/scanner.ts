@@ -6,11 +6,11 @@
  * inode before it is taken for deleted.
  */
 import type {JobRunner} from '../base/jobs.ts';
-import {CARRIED_TYPES, isUntouched, sameInode, sameMeta, type Entry, type Stat} from '../model/entry.ts';
-import {joinPath, nameOf, parentOf, ROOT, showPath, type Name, type RelPath} from '../model/path.ts';
-import type {ProblemCode} from '../model/problem.ts';
+import {isUntouched, sameInode, sameMeta, type Entry, type Stat} from '../model/entry.ts';
+import {joinPath, nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {bumped} from '../model/version.ts';
 import {readListings, type Listing, type ListedEntry} from './listing.ts';
+import {cannotCarry, unreadable, type PathProblem} from './scan-problems.ts';
 import type {ScanJobs, ScanRules} from './scan-tree.ts';
 
 /** An entry as the state holds it. */
@@ -40,16 +40,12 @@ export interface EntryStore {
 export type Change =
   | {kind: 'put'; path: RelPath; before: KnownEntry | undefined; after: Entry}
   | {kind: 'renamed'; path: RelPath; to: RelPath; entry: KnownEntry}
+  /** Both names have changed places; `entry` was at `path` and `other` at `to`. */
+  | {kind: 'exchanged'; path: RelPath; to: RelPath; entry: KnownEntry; other: KnownEntry}
   | {kind: 'gone'; path: RelPath; before: KnownEntry; count: number};
 
-export interface PathProblem {
-  path: RelPath;
-  code: ProblemCode;
-  message: string;
-}
-
 export interface ScanResult {
-  /** Renames come first, in the order in which they must be done. */
+  /** A rename or exchange stands before what builds on it. */
   changes: Change[];
   problems: PathProblem[];
   /** Paths that were looked at and have no problem of the scanner's. */
@@ -57,23 +53,17 @@ export interface ScanResult {
   directories: number;
 }
 
-const ERRNO_NAMES: Record<number, string> = {
-  1: 'EPERM',
-  2: 'ENOENT',
-  5: 'EIO',
-  13: 'EACCES',
-  20: 'ENOTDIR',
-  40: 'ELOOP',
-  116: 'ESTALE',
-};
 const ENOENT = 2;
 const ENOTDIR = 20;
+const BETWEEN: Name = '\u0001exchange'; // a row's name for the length of an exchange
 
 /** One pass: collects what vanished until all of it was looked at. */
 interface Pass {
   result: ScanResult;
   /** Vanished names by path; an entry leaves it when it turns up elsewhere. */
   gone: Map<RelPath, KnownEntry>;
+  /** Names whose row was exchanged for another in this pass. */
+  exchanged: Set<RelPath>;
   /** Whether every change is wanted (live), or only renames (a walk follows). */
   isDetailed: boolean;
   mountId: number;
@@ -133,13 +123,13 @@ export class Scanner {
       isWhole && !isFirst ? new Map([...store.children(dirId)].map((entry) => [entry.name, entry])) : undefined;
     let hasProblem = false;
     for (const listed of listing.entries()) {
+      const path = joinPath(listing.path, listed.name);
       const known = isFirst
         ? undefined
-        : missing !== undefined
+        : missing !== undefined && !pass.exchanged.has(path)
           ? missing.get(listed.name)
           : store.get(dirId, listed.name);
       if (listed.state !== 'absent') missing?.delete(listed.name);
-      const path = joinPath(listing.path, listed.name);
       if (listed.state === 'absent') {
         if (!isWhole && known !== undefined) pass.gone.set(path, known);
       } else if (listed.state === 'error') {
@@ -165,7 +155,7 @@ export class Scanner {
   ): Promise<boolean> {
     const {store} = this.#parts;
     const stat = listed.stat();
-    const fault = this.#cannotCarry(path, stat, pass);
+    const fault = cannotCarry(path, stat, pass.mountId);
     if (fault !== undefined) {
       pass.result.problems.push(fault);
       return false;
@@ -197,24 +187,6 @@ export class Scanner {
     };
   }
 
-  #cannotCarry(path: RelPath, stat: Stat, pass: Pass): PathProblem | undefined {
-    if (!CARRIED_TYPES.includes(stat.type)) {
-      return {
-        path,
-        code: 'not-carried',
-        message: `${showPath(path)} is a ${typeWord(stat)}: this version does not carry it`,
-      };
-    }
-    if (pass.mountId !== 0 && stat.mountId !== pass.mountId) {
-      return {
-        path,
-        code: 'mount',
-        message: `${showPath(path)} is a mount point inside the volume and is not entered; give it a link of its own`,
-      };
-    }
-    return undefined;
-  }
-
   /** The known entry that this new name is another place of, moved to its new place in the state. */
   async #findMoved(
     path: RelPath,
@@ -229,8 +201,13 @@ export class Scanner {
     for (const old of store.findByInode(stat.ino)) {
       if (!sameInode(old, stat) || (old.parentId === dirId && old.name === name)) continue;
       const from = joinPath(store.pathOf(old.parentId), old.name);
-      if (!pass.gone.has(from) && !(await this.#hasLeft(from, old))) continue;
+      const there = pass.gone.has(from) ? undefined : await this.#nowAt(from);
+      if (there === 'unknown' || (there !== undefined && sameInode(old, there))) continue;
       if (stat.type === 'dir' && (path === from || path.startsWith(`${from}/`))) continue;
+      if (known !== undefined && there !== undefined && isSwap(known, there, {from, path})) {
+        this.#exchange(pass, {from, path}, old, known);
+        return {...old, parentId: dirId, name};
+      }
       pass.gone.delete(from);
       if (known !== undefined) store.remove(dirId, name); // what was here before is replaced by the rename
       store.move(old.parentId, old.name, dirId, name);
@@ -239,6 +216,17 @@ export class Scanner {
       return {...old, parentId: dirId, name};
     }
     return undefined;
+  }
+
+  /** Two names have changed places, perhaps through a third that was never seen: their rows do the same. */
+  #exchange(pass: Pass, at: {from: RelPath; path: RelPath}, old: KnownEntry, known: KnownEntry): void {
+    const {store} = this.#parts;
+    store.move(old.parentId, old.name, old.parentId, BETWEEN);
+    store.move(known.parentId, known.name, old.parentId, old.name);
+    store.move(old.parentId, BETWEEN, known.parentId, known.name);
+    pass.exchanged.add(at.from);
+    pass.exchanged.add(at.path);
+    pass.result.changes.push({kind: 'exchanged', path: at.from, to: at.path, entry: old, other: known});
   }
 
   /** What was noted as gone below a directory that turned up elsewhere is gone from there. */
@@ -250,17 +238,19 @@ export class Scanner {
     }
   }
 
-  async #hasLeft(path: RelPath, old: KnownEntry): Promise<boolean> {
+  /** What is at a path at this moment; undefined for nothing. */
+  async #nowAt(path: RelPath): Promise<Stat | undefined | 'unknown'> {
     const dirs = [{path: parentOf(path), names: [nameOf(path)]}];
     const packed = await this.#parts.jobs.run('scan-names', {dirs, rules: {...this.#options.rules, ignore: []}});
     for (const listing of readListings(packed)) {
-      if (listing.status === 'unreadable') return listing.errno === ENOENT || listing.errno === ENOTDIR;
+      if (listing.status === 'unreadable')
+        return listing.errno === ENOENT || listing.errno === ENOTDIR ? undefined : 'unknown';
       for (const listed of listing.entries()) {
-        if (listed.state === 'present') return !sameInode(old, listed.stat());
-        return listed.state === 'absent';
+        if (listed.state === 'present') return listed.stat();
+        return listed.state === 'absent' ? undefined : 'unknown';
       }
     }
-    return false;
+    return 'unknown';
   }
 
   /** The directory's own metadata. @returns its id, or undefined when the state does not know it */
@@ -347,31 +337,22 @@ export class Scanner {
 }
 
 function newPass(isDetailed: boolean): Pass {
-  return {result: {changes: [], problems: [], entries: 0, directories: 0}, gone: new Map(), isDetailed, mountId: 0};
+  return {
+    result: {changes: [], problems: [], entries: 0, directories: 0},
+    gone: new Map(),
+    exchanged: new Set(),
+    isDetailed,
+    mountId: 0,
+  };
+}
+
+/** Whether what was known at one place is now at the other, and neither holds the other. */
+function isSwap(known: KnownEntry, there: Stat, at: {from: RelPath; path: RelPath}): boolean {
+  if (!sameInode(known, there) || (there.type !== 'dir' && there.nlink > 1)) return false;
+  return !at.from.startsWith(`${at.path}/`);
 }
 
 function isEmpty(entries: Iterable<unknown>): boolean {
   for (const _ of entries) return false;
   return true;
-}
-
-function unreadable(path: RelPath, errno: number): PathProblem {
-  const what = ERRNO_NAMES[errno] ?? `errno ${errno}`;
-  return {
-    path,
-    code: 'unreadable',
-    message: `${showPath(path)} cannot be read (${what}); nothing at or below it was deleted on the target`,
-  };
-}
-
-function typeWord(stat: Stat): string {
-  return {
-    fifo: 'FIFO',
-    socket: 'socket',
-    block: 'block device',
-    char: 'character device',
-    file: 'file',
-    dir: 'directory',
-    symlink: 'symlink',
-  }[stat.type];
 }

@@ -12,7 +12,8 @@ import type {Digest} from '../model/digest.ts';
 import {judgeAtMs, judgeDeletes, noteDeletes, type Burst, type DeleteLimits} from '../reconcile/delete-guard.ts';
 import {DirtySet} from '../reconcile/dirty-set.ts';
 import {planPath, type Have, type Step} from '../reconcile/plan-path.ts';
-import type {Change, PathProblem, ScanResult} from '../scan/scanner.ts';
+import type {PathProblem} from '../scan/scan-problems.ts';
+import type {Change, ScanResult} from '../scan/scanner.ts';
 import type {TreeEntry} from '../model/tree.ts';
 import {haltedByDeletes} from './refusal.ts';
 import type {SourceLink, SourceState} from './source-link.ts';
@@ -195,7 +196,8 @@ export class LiveSource {
   }
 
   async #sendRenames(link: SourceLink, changes: readonly Change[]): Promise<void> {
-    for (const change of changes) if (change.kind === 'renamed') await link.sender.add(renameStep(change));
+    for (const change of changes)
+      if (change.kind === 'renamed' || change.kind === 'exchanged') await link.sender.add(moveStep(change));
   }
 
   async #look(link: SourceLink, due: {path: RelPath; names: Name[] | undefined}[], noticedMs: number): Promise<void> {
@@ -250,7 +252,7 @@ export class LiveSource {
   }
 
   #stepOf(change: Change, link: SourceLink): Step | undefined {
-    if (change.kind === 'renamed') return renameStep(change);
+    if (change.kind === 'renamed' || change.kind === 'exchanged') return moveStep(change);
     if (change.kind === 'gone')
       return planPath(change.path, undefined, haveOf(change.before, change.count - 1), link.view);
     const before = change.before === undefined ? undefined : haveOf(change.before, 0);
@@ -336,8 +338,10 @@ export class LiveSource {
   }
 }
 
-function renameStep(change: Extract<Change, {kind: 'renamed'}>): Step {
-  const {path, to, entry} = change;
+/** What the target is asked for a rename or an exchange that the scanner noticed. */
+export function moveStep(change: Extract<Change, {kind: 'renamed' | 'exchanged'}>): Step {
+  const {kind, path, to, entry} = change;
+  if (kind === 'exchanged') return {kind: 'op', path, op: {kind: 'exchange', path, to}, destroys: 0};
   return {kind: 'op', path, op: {kind: 'rename', path, to, type: entry.type, content: entry.content}, destroys: 0};
 }
 

@@ -1,0 +1,64 @@
+/**
+ * What a scan says about paths that it cannot read or that this version does not carry. Pure.
+ *
+ * Invariant: every message names its path and says what became of its copy on the target, or what to do.
+ */
+import {CARRIED_TYPES, type Stat} from '../model/entry.ts';
+import {showPath, type RelPath} from '../model/path.ts';
+import type {ProblemCode} from '../model/problem.ts';
+
+export interface PathProblem {
+  path: RelPath;
+  code: ProblemCode;
+  message: string;
+}
+
+const ERRNO_NAMES: Record<number, string> = {
+  1: 'EPERM',
+  2: 'ENOENT',
+  5: 'EIO',
+  13: 'EACCES',
+  20: 'ENOTDIR',
+  40: 'ELOOP',
+  116: 'ESTALE',
+};
+
+/** @param mountId of the volume's root; 0 while it is not known */
+export function cannotCarry(path: RelPath, stat: Stat, mountId: number): PathProblem | undefined {
+  if (!CARRIED_TYPES.includes(stat.type)) {
+    return {
+      path,
+      code: 'not-carried',
+      message: `${showPath(path)} is a ${typeWord(stat)}: this version does not carry it`,
+    };
+  }
+  if (mountId !== 0 && stat.mountId !== mountId) {
+    return {
+      path,
+      code: 'mount',
+      message: `${showPath(path)} is a mount point inside the volume and is not entered; give it a link of its own`,
+    };
+  }
+  return undefined;
+}
+
+export function unreadable(path: RelPath, errno: number): PathProblem {
+  const what = ERRNO_NAMES[errno] ?? `errno ${errno}`;
+  return {
+    path,
+    code: 'unreadable',
+    message: `${showPath(path)} cannot be read (${what}); nothing at or below it was deleted on the target`,
+  };
+}
+
+function typeWord(stat: Stat): string {
+  return {
+    fifo: 'FIFO',
+    socket: 'socket',
+    block: 'block device',
+    char: 'character device',
+    file: 'file',
+    dir: 'directory',
+    symlink: 'symlink',
+  }[stat.type];
+}
