@@ -4,11 +4,12 @@
  * Invariant: a run that did not end with 0 is an error, never a figure.
  */
 import {type ChildProcess, spawn} from 'node:child_process';
-import {mkdirSync, readFileSync, readdirSync} from 'node:fs';
+import {readFileSync, readdirSync, rmSync} from 'node:fs';
 import {join} from 'node:path';
 
 const PROJECT = join(import.meta.dirname, '../..');
 const LAUNCHER = join(PROJECT, 'bin/towline.js');
+const SOURCES = join(PROJECT, 'src/main.ts'); // in a profile, lines of the sources tell more than lines of the bundle
 export const PROFILES = join(PROJECT, 'bench/out/profiles');
 const POLL_MS = 20;
 
@@ -37,10 +38,14 @@ export async function runTool(tool: ToolName, column: Column, places: Places, pr
 
 async function runTowline(column: Column, {source, target}: Places, profile: string | undefined): Promise<Measured> {
   const flags = profile === undefined ? [] : ['--cpu-prof', '--cpu-prof-dir', join(PROFILES, profile)];
-  if (profile !== undefined) mkdirSync(join(PROFILES, profile), {recursive: true});
+  if (profile !== undefined) rmSync(join(PROFILES, profile), {recursive: true, force: true});
   const args = ['sync', source, copyOf(target), '--once', '--stats', '--state', join(target, 'state')];
   if (column === 'plain') args.push('--durability', 'none');
-  const {seconds, stdout, memoryBytes} = await timed(process.execPath, [...flags, LAUNCHER, ...args]);
+  const {seconds, stdout, memoryBytes} = await timed(process.execPath, [
+    ...flags,
+    profile === undefined ? LAUNCHER : SOURCES,
+    ...args,
+  ]);
   const own = Number(/^ *Peak memory +([\d.]+) MiB/m.exec(stdout)?.[1] ?? 0) * 1024 * 1024;
   return {
     seconds,
@@ -68,9 +73,13 @@ function figure(text: string, pattern: RegExp): number {
   return Number(digits);
 }
 
+let running: ChildProcess | undefined;
+process.on('exit', () => running?.kill('SIGKILL')); // it holds the filesystems that go now
+
 async function timed(command: string, args: string[]): Promise<{seconds: number; stdout: string; memoryBytes: number}> {
   const startMs = performance.now();
   const child = spawn(command, args, {stdio: ['ignore', 'pipe', 'pipe']});
+  running = child;
   let [stdout, stderr, memoryBytes] = ['', '', 0];
   child.stdout.on('data', (data: Buffer) => (stdout += data.toString()));
   child.stderr.on('data', (data: Buffer) => (stderr += data.toString()));
@@ -81,6 +90,7 @@ async function timed(command: string, args: string[]): Promise<{seconds: number;
   });
   const seconds = (performance.now() - startMs) / 1000;
   clearInterval(poll);
+  running = undefined;
   if (code !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${code}: ${stdout}${stderr}`);
   return {seconds, stdout, memoryBytes};
 }
@@ -123,6 +133,6 @@ export function topOfProfiles(profile: string, countMax: number): string[] {
 }
 
 function frameName({functionName, url, lineNumber}: CpuProfile['nodes'][number]['callFrame']): string {
-  const place = url.replace(/^.*\/(dist|node_modules)\//, '$1/');
+  const place = url.replace(/^.*\/(src|node_modules)\//, '$1/');
   return `${functionName || '(anonymous)'}${place === '' ? '' : ` ${place}:${lineNumber + 1}`}`;
 }
