@@ -5,80 +5,22 @@
  * side's own limits; the answer to a cut is given when everything before it is durable.
  */
 import type {Clock} from '../base/clock.ts';
-import {isTowlineError, messageOf, TowlineError, type HaltKind} from '../base/errors.ts';
+import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {JobRunner} from '../base/jobs.ts';
-import {signatureParts} from '../delta/signature-parts.ts';
-import type {Signature} from '../delta/signature.ts';
-import {DIGEST_BYTES, sameDigest, type Digest} from '../model/digest.ts';
-import {statOf, type Entry, type Stat} from '../model/entry.ts';
 import type {Op, OpResult} from '../model/op.ts';
-import {nameOf, parentOf, type Name, type RelPath} from '../model/path.ts';
-import type {TreeNode} from '../model/tree.ts';
+import {nameOf, parentOf} from '../model/path.ts';
 import {viewDigest, type View} from '../model/view.ts';
 import {judgeDeletes, NO_DELETE_LIMITS, noteDeletes, type Burst, type DeleteLimits} from '../reconcile/delete-guard.ts';
-import {encode} from '../wire/codec.ts';
 import type {Message, MessageOf} from '../wire/messages.ts';
-import {splitGroups, splitNodes} from '../wire/split.ts';
-import {READ_STATUS} from './large-file.ts';
+import {answerDigests, answerGroups, answerNodes, answerSignature} from './answer-asks.ts';
+import {ReceiveFiles, type StagedFiles} from './receive-files.ts';
+import {refusalMessage} from './refusal.ts';
 import type {Session} from './session.ts';
-
-interface FilesRead {
-  status: Uint8Array;
-  digests: Uint8Array;
-}
-
-type FileToRead = {path: RelPath; expected: Stat};
-
-export type TargetJobs = {
-  'hash-files': {in: {files: FileToRead[]}; out: FilesRead; part: never};
-  'sign-file': {
-    in: {file: FileToRead; content: Uint8Array; blockBytes: number; seed: Uint8Array};
-    out: Signature | undefined;
-    part: never;
-  };
-  'open-staged': {
-    in: {
-      transfer: number;
-      stage: string;
-      path: RelPath;
-      sizeBytes: number;
-      base: {path: RelPath; expected: Stat} | undefined;
-      isDurable: boolean;
-    };
-    out: OpResult;
-    part: never;
-  };
-  'write-leaves': {
-    in: {frame: Uint8Array};
-    out: {rejected: number[]; isBaseChanged: boolean; result: OpResult};
-    part: never;
-  };
-  'finish-staged': {in: {transfer: number; content: Uint8Array}; out: OpResult; part: never};
-  'drop-staged': {in: {transfer: number}; out: undefined; part: never};
-};
-
-/** What the link needs of the target's state. */
-export interface TargetTree {
-  stateId: Buffer;
-  dirIdOf(path: RelPath): number | undefined;
-  get(parentId: number, name: Name): (Entry & {dirId: number}) | undefined;
-  setContent(parentId: number, name: Name, content: Digest | undefined): void;
-  node(dirId: number, prefix: Buffer): TreeNode;
-  countBelow(dirId: number): number;
-  entryCount(): number;
-  rootDigest(): Digest;
-  groupsDigest(): Digest;
-  groups(after: number, countMax: number): {groups: RelPath[][]; next: number};
-  flush(): void;
-}
+import type {TargetJobs, TargetTree} from './target-tree.ts';
 
 /** Applies batches; apply/applier.ts by shape. */
 export interface BatchApplier {
-  apply(
-    frame: Uint8Array,
-    message: MessageOf<'batch'>,
-    staged: Map<number, {stage: string; content: Uint8Array}>,
-  ): Promise<OpResult[]>;
+  apply(frame: Uint8Array, message: MessageOf<'batch'>, staged: StagedFiles): Promise<OpResult[]>;
 }
 
 export interface TargetLinkParts {
@@ -97,25 +39,16 @@ export interface TargetLinkOptions {
   deleteLimits: DeleteLimits;
 }
 
-interface Transfer {
-  stage: string;
-  work: Promise<void>;
-  isOver: boolean;
-  missing: Set<number>;
-  end: Buffer | undefined;
+/** What an open link works with. */
+interface OpenLink {
+  applier: BatchApplier;
+  files: ReceiveFiles;
 }
-
-const GROUPS_AT_ONCE = 256;
-const TRANSFERS_MAX = 64;
-const OWN_MEMORY_BYTES = 64 * 1024; // smaller Buffers may share their memory with others (Buffer.poolSize)
-const SIGNATURE_BLOCKS_AT_ONCE = 32_768; // 384 KiB a message
 
 export class TargetLink {
   readonly #options: TargetLinkOptions;
   readonly #parts: TargetLinkParts;
-  readonly #transfers = new Map<number, Transfer>();
-  readonly #staged = new Map<number, {stage: string; content: Uint8Array}>();
-  #applier: BatchApplier | undefined;
+  #opened: OpenLink | undefined;
   #link = 0;
   #isDurable = true;
   #confirmed = 0;
@@ -133,52 +66,46 @@ export class TargetLink {
     try {
       await this.#take(message, frame);
     } catch (error) {
-      if (!this.#parts.session.isOpen) return;
-      const known = isTowlineError(error)
-        ? error
-        : new TowlineError('BUG', messageOf(error), {what: messageOf(error)}, {cause: error});
-      this.#refuse(known);
+      this.#stop(error);
     }
+  }
+
+  /** What the link does not survive: the source is told, unless nobody is there any more. */
+  #stop(error: unknown): void {
+    if (!this.#parts.session.isOpen) return;
+    const message = messageOf(error);
+    this.#refuse(isTowlineError(error) ? error : new TowlineError('BUG', message, {what: message}, {cause: error}));
   }
 
   #refuse(error: TowlineError): void {
     this.#isHalted = true;
-    const {count, limit} =
-      error.code === 'HALTED' ? (error.details as {count: number; limit: number}) : {count: 0, limit: 0};
-    const kind = error.code === 'HALTED' ? `HALTED:${(error.details as {kind: HaltKind}).kind}` : error.code;
-    this.#parts.session.send({
-      kind: 'link-refused',
-      link: this.#link,
-      code: kind,
-      message: error.message,
-      count,
-      limit,
-    });
+    this.#parts.session.send(refusalMessage(this.#link, error));
     this.#parts.onProblem(error);
   }
 
   #take(message: Message, frame: Buffer): void | Promise<void> {
     if (message.kind === 'open-link') return this.#open(message);
-    if (this.#applier === undefined || this.#isHalted) return undefined;
+    const opened = this.#opened;
+    if (opened === undefined || this.#isHalted) return undefined;
     switch (message.kind) {
       case 'list-nodes':
-        return this.#listNodes(message);
+        return answerNodes(message, this.#parts);
       case 'hash-files':
-        return this.#hashFiles(message);
+        return answerDigests(message, this.#parts);
       case 'list-groups':
-        return this.#listGroups(message);
+        return answerGroups(message, this.#parts);
       case 'ask-signature':
-        return this.#sign(message);
+        return answerSignature(message, this.#parts);
       case 'batch':
-        return this.#apply(message, frame);
+        return this.#apply(message, frame, opened);
       case 'file-start':
-        return this.#startFile(message);
+        return opened.files.start(message);
       case 'file-leaves':
-        return this.#writeLeaves(message, frame);
+        return opened.files.writeLeaves(message, frame);
       case 'file-end':
-        return this.#endFile(message.transfer, Buffer.from(message.content));
+        return opened.files.end(message.transfer, Buffer.from(message.content));
       case 'file-abort':
-        return this.#dropFile(message.transfer);
+        return opened.files.drop(message.transfer);
       case 'cut':
         return this.#answerCut(message);
       default:
@@ -206,7 +133,10 @@ export class TargetLink {
     const timePrecisionNs = Math.max(message.view.timePrecisionNs, this.#options.timePrecisionNs);
     this.#isDurable = message.isDurable;
     this.#confirmed = message.confirmedDeletes;
-    this.#applier = await this.#parts.open(message, {...message.view, timePrecisionNs});
+    const applier = await this.#parts.open(message, {...message.view, timePrecisionNs});
+    const {isDurable, link} = message;
+    const onError = (error: unknown): void => this.#stop(error);
+    this.#opened = {applier, files: new ReceiveFiles({link, isDurable}, {...this.#parts, onError})};
     session.send({
       kind: 'link-opened',
       link: message.link,
@@ -218,90 +148,13 @@ export class TargetLink {
     });
   }
 
-  async #listNodes({link, request, nodes}: MessageOf<'list-nodes'>): Promise<void> {
-    const {tree, session} = this.#parts;
-    const found = nodes.map(({path, prefix}): TreeNode => {
-      const dirId = tree.dirIdOf(path);
-      return dirId === undefined ? {kind: 'absent'} : tree.node(dirId, prefix);
-    });
-    for (const part of splitNodes(found))
-      await session.sendData(encode({kind: 'node-listing', link, request, nodes: part}), true);
-  }
-
-  async #hashFiles({link, request, paths}: MessageOf<'hash-files'>): Promise<void> {
-    const {jobs, session} = this.#parts;
-    const entries = paths.map((path) => this.#fileAt(path));
-    const unread = entries.filter((file) => file !== undefined && file.entry.content === undefined) as File[];
-    if (unread.length > 0) {
-      const files = unread.map(({path, entry}) => ({path, expected: statOf(entry)}));
-      const read = await jobs.run('hash-files', {files}, {lane: 1});
-      for (const [index, file] of unread.entries()) {
-        if (read.status[index] !== READ_STATUS.ok) continue;
-        const content = Buffer.from(read.digests.slice(index * DIGEST_BYTES, (index + 1) * DIGEST_BYTES));
-        this.#parts.tree.setContent(file.parentId, file.entry.name, content);
-      }
-    }
-    session.send({
-      kind: 'file-digests',
-      link,
-      request,
-      digests: paths.map((path) => this.#fileAt(path)?.entry.content),
-    });
-  }
-
-  #fileAt(path: RelPath): File | undefined {
-    const {tree} = this.#parts;
-    const parentId = tree.dirIdOf(parentOf(path));
-    const entry = parentId === undefined ? undefined : tree.get(parentId, nameOf(path));
-    return parentId === undefined || entry?.type !== 'file' ? undefined : {path, parentId, entry};
-  }
-
-  async #listGroups({link, request, after}: MessageOf<'list-groups'>): Promise<void> {
-    const {tree, session} = this.#parts;
-    const {groups, next} = tree.groups(after, GROUPS_AT_ONCE);
-    const parts = splitGroups(groups);
-    if (parts.length === 0) parts.push([]);
-    for (const [index, part] of parts.entries()) {
-      // Only the last part of the page says where the next one begins.
-      const isLast = index === parts.length - 1;
-      await session.sendData(
-        encode({kind: 'group-listing', link, request, groups: part, next: isLast ? next : 0xffff_ffff}),
-        true,
-      );
-    }
-  }
-
-  async #sign({link, request, path, content, blockBytes, seed}: MessageOf<'ask-signature'>): Promise<void> {
-    const {jobs, session} = this.#parts;
-    const file = this.#fileAt(path);
-    const isThere = file !== undefined && sameDigest(file.entry.content, content);
-    const input = isThere
-      ? {file: {path, expected: statOf(file.entry)}, content: Buffer.from(content), blockBytes, seed: Buffer.from(seed)}
-      : undefined;
-    const signature = input === undefined ? undefined : await jobs.run('sign-file', input, {lane: 1});
-    if (signature === undefined) {
-      session.send({
-        kind: 'no-signature',
-        link,
-        request,
-        code: 'base-changed',
-        message: 'the file is not there with that content',
-      });
-      return;
-    }
-    const whole = {...signature, strong: Buffer.from(signature.strong), weak: Buffer.from(signature.weak)};
-    for (const rows of signatureParts(whole, SIGNATURE_BLOCKS_AT_ONCE)) {
-      await session.sendData(encode({kind: 'signature', link, request, rows}), false);
-    }
-  }
-
-  #apply(message: MessageOf<'batch'>, frame: Buffer): Promise<void> {
+  #apply(message: MessageOf<'batch'>, frame: Buffer, {applier, files}: OpenLink): Promise<void> {
     this.#batches = this.#batches.then(async () => {
       if (this.#isHalted) return;
       try {
         this.#judge(message.ops);
-        const results = await (this.#applier as BatchApplier).apply(frame, message, this.#staged);
-        this.#forgetStaged(message.ops);
+        const results = await applier.apply(frame, message, files.staged);
+        files.forget(message.ops);
         this.#parts.session.send({kind: 'batch-result', link: message.link, batch: message.batch, results});
       } catch (error) {
         if (!isTowlineError(error)) throw error;
@@ -343,118 +196,6 @@ export class TargetLink {
     return op.kind === 'put-file' && entry.type === 'file' && op.sizeBytes === 0 && entry.sizeBytes > 0 ? 1 : 0;
   }
 
-  #forgetStaged(ops: readonly Op[]): void {
-    for (const op of ops)
-      if (op.kind === 'put-file' && op.source.from === 'staged') this.#staged.delete(op.source.transfer);
-  }
-
-  #startFile(message: MessageOf<'file-start'>): void {
-    const {transfer, path, sizeBytes, base} = message;
-    if (this.#transfers.size >= TRANSFERS_MAX || this.#transfers.has(transfer)) {
-      throw new TowlineError('PROTOCOL', 'too many transfers, or one number twice', {
-        rule: 'transfers',
-        value: String(transfer),
-        limit: String(TRANSFERS_MAX),
-      });
-    }
-    const stage = `t${Math.floor(this.#parts.clock.nowMs())}-${transfer}`;
-    const known = base === undefined ? undefined : this.#fileAt(base.path);
-    const isThere = known !== undefined && sameDigest(known.entry.content, base?.content);
-    const from = isThere ? {path: known.path, expected: statOf(known.entry)} : undefined;
-    const state: Transfer = {stage, work: Promise.resolve(), isOver: false, missing: new Set(), end: undefined};
-    this.#transfers.set(transfer, state);
-    this.#then(state, async () => {
-      if (base !== undefined && !isThere) {
-        return this.#overFile(transfer, {
-          status: 'failed',
-          code: 'base-changed',
-          message: 'the base of the delta is not there',
-        });
-      }
-      const result = await this.#parts.jobs.run(
-        'open-staged',
-        {transfer, stage, path, sizeBytes, base: from, isDurable: this.#isDurable},
-        {lane: 1},
-      );
-      if (result.status === 'failed') this.#overFile(transfer, result);
-    });
-  }
-
-  #writeLeaves(message: MessageOf<'file-leaves'>, frame: Buffer): Promise<void> | undefined {
-    const {link, transfer} = message;
-    const state = this.#transfers.get(transfer);
-    if (state === undefined || state.isOver) return undefined;
-    const leafIndexes = message.leaves.map((_, index) => message.leafIndexFirst + index);
-    return this.#then(state, async () => {
-      if (state.isOver) return;
-      const transferList = frame.length >= OWN_MEMORY_BYTES ? [frame.buffer as ArrayBuffer] : [];
-      const {rejected, isBaseChanged, result} = await this.#parts.jobs.run(
-        'write-leaves',
-        {frame},
-        {lane: 1, transfer: transferList},
-      );
-      if (result.status === 'failed') return this.#overFile(transfer, result);
-      for (const leafIndex of leafIndexes) state.missing.delete(leafIndex);
-      for (const leafIndex of rejected) {
-        state.missing.add(leafIndex);
-        this.#parts.session.send({kind: 'leaf-rejected', link, transfer, leafIndex, isBaseChanged});
-      }
-      if (state.end !== undefined && state.missing.size === 0) await this.#finish(transfer, state, state.end);
-    });
-  }
-
-  #endFile(transfer: number, content: Buffer): Promise<void> | undefined {
-    const state = this.#transfers.get(transfer);
-    if (state === undefined || state.isOver) return undefined;
-    return this.#then(state, async () => {
-      if (state.isOver) return;
-      if (state.missing.size > 0)
-        state.end = content; // rejected leaves are on their way again
-      else await this.#finish(transfer, state, content);
-    });
-  }
-
-  async #finish(transfer: number, state: Transfer, content: Buffer): Promise<void> {
-    const result = await this.#parts.jobs.run('finish-staged', {transfer, content}, {lane: 1});
-    if (result.status === 'done') this.#staged.set(transfer, {stage: state.stage, content});
-    state.isOver = true;
-    this.#transfers.delete(transfer);
-    this.#parts.session.send({kind: 'file-staged', link: this.#link, transfer, result});
-  }
-
-  #overFile(transfer: number, result: OpResult): void {
-    const state = this.#transfers.get(transfer);
-    if (state === undefined) return;
-    state.isOver = true;
-    this.#parts.session.send({kind: 'file-staged', link: this.#link, transfer, result});
-  }
-
-  #dropFile(transfer: number): Promise<void> | undefined {
-    const state = this.#transfers.get(transfer);
-    if (state === undefined) return undefined;
-    state.isOver = true;
-    this.#transfers.delete(transfer);
-    return this.#then(state, async () => {
-      await this.#parts.jobs.run('drop-staged', {transfer}, {lane: 1});
-    });
-  }
-
-  /** One transfer's messages are worked off one after the other. */
-  #then(state: Transfer, work: () => Promise<void> | void): Promise<void> {
-    state.work = state.work.then(work);
-    state.work.catch((error: unknown) => this.#guardedFailure(error));
-    return state.work.catch(() => undefined);
-  }
-
-  #guardedFailure(error: unknown): void {
-    if (!this.#parts.session.isOpen) return;
-    this.#refuse(
-      isTowlineError(error)
-        ? error
-        : new TowlineError('BUG', messageOf(error), {what: messageOf(error)}, {cause: error}),
-    );
-  }
-
   async #answerCut({link, cut}: MessageOf<'cut'>): Promise<void> {
     await this.#batches;
     const {tree, session} = this.#parts;
@@ -474,13 +215,7 @@ export class TargetLink {
 
   /** Drops what was being received; called when the session is over. */
   async close(): Promise<void> {
-    for (const transfer of [...this.#transfers.keys()]) await this.#dropFile(transfer)?.catch(() => undefined);
+    await this.#opened?.files.close();
     await this.#batches.catch(() => undefined);
   }
-}
-
-interface File {
-  path: RelPath;
-  parentId: number;
-  entry: Entry;
 }

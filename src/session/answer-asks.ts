@@ -1,0 +1,94 @@
+/**
+ * Answers what the source asks about the target's tree: nodes, contents, hard-link groups, signatures.
+ *
+ * Reads only. Invariant: an answer is no larger than a frame; what is larger goes in parts.
+ */
+import type {JobRunner} from '../base/jobs.ts';
+import {signatureParts} from '../delta/signature-parts.ts';
+import {DIGEST_BYTES, sameDigest} from '../model/digest.ts';
+import {statOf} from '../model/entry.ts';
+import type {TreeNode} from '../model/tree.ts';
+import {encode} from '../wire/codec.ts';
+import type {MessageOf} from '../wire/messages.ts';
+import {splitGroups, splitNodes} from '../wire/split.ts';
+import {READ_STATUS} from './large-file.ts';
+import type {Session} from './session.ts';
+import {fileAt, type AnswerJobs, type TargetTree} from './target-tree.ts';
+
+export interface AnswerParts {
+  session: Session;
+  jobs: JobRunner<AnswerJobs>;
+  tree: TargetTree;
+}
+
+const GROUPS_AT_ONCE = 256;
+const PAGE_GOES_ON = 0xffff_ffff; // PROTOCOL.md: more parts of this page follow
+const SIGNATURE_BLOCKS_AT_ONCE = 32_768; // 384 KiB a message
+
+export async function answerNodes({link, request, nodes}: MessageOf<'list-nodes'>, parts: AnswerParts): Promise<void> {
+  const {tree, session} = parts;
+  const found = nodes.map(({path, prefix}): TreeNode => {
+    const dirId = tree.dirIdOf(path);
+    return dirId === undefined ? {kind: 'absent'} : tree.node(dirId, prefix);
+  });
+  for (const part of splitNodes(found))
+    await session.sendData(encode({kind: 'node-listing', link, request, nodes: part}), true);
+}
+
+/** Hashes what was not read yet, and remembers it. */
+export async function answerDigests(
+  {link, request, paths}: MessageOf<'hash-files'>,
+  parts: AnswerParts,
+): Promise<void> {
+  const {jobs, session, tree} = parts;
+  const unread = paths.flatMap((path) => {
+    const file = fileAt(tree, path);
+    return file === undefined || file.entry.content !== undefined ? [] : [file];
+  });
+  if (unread.length > 0) {
+    const files = unread.map(({path, entry}) => ({path, expected: statOf(entry)}));
+    const read = await jobs.run('hash-files', {files}, {lane: 1});
+    for (const [index, {parentId, entry}] of unread.entries()) {
+      if (read.status[index] !== READ_STATUS.ok) continue;
+      const content = Buffer.from(read.digests.slice(index * DIGEST_BYTES, (index + 1) * DIGEST_BYTES));
+      tree.setContent(parentId, entry.name, content);
+    }
+  }
+  const digests = paths.map((path) => fileAt(tree, path)?.entry.content);
+  session.send({kind: 'file-digests', link, request, digests});
+}
+
+export async function answerGroups(
+  {link, request, after}: MessageOf<'list-groups'>,
+  {tree, session}: AnswerParts,
+): Promise<void> {
+  const {groups, next} = tree.groups(after, GROUPS_AT_ONCE);
+  const parts = splitGroups(groups);
+  if (parts.length === 0) parts.push([]);
+  for (const [index, part] of parts.entries()) {
+    // Only the last part of the page says where the next one begins.
+    const isLast = index === parts.length - 1;
+    const listing = {kind: 'group-listing', link, request, groups: part, next: isLast ? next : PAGE_GOES_ON} as const;
+    await session.sendData(encode(listing), true);
+  }
+}
+
+export async function answerSignature(
+  {link, request, path, content, blockBytes, seed}: MessageOf<'ask-signature'>,
+  {jobs, session, tree}: AnswerParts,
+): Promise<void> {
+  const file = fileAt(tree, path);
+  const isThere = file !== undefined && sameDigest(file.entry.content, content);
+  const input = isThere
+    ? {file: {path, expected: statOf(file.entry)}, content: Buffer.from(content), blockBytes, seed: Buffer.from(seed)}
+    : undefined;
+  const signature = input === undefined ? undefined : await jobs.run('sign-file', input, {lane: 1});
+  if (signature === undefined) {
+    const message = 'the file is not there with that content';
+    session.send({kind: 'no-signature', link, request, code: 'base-changed', message});
+    return;
+  }
+  const whole = {...signature, strong: Buffer.from(signature.strong), weak: Buffer.from(signature.weak)};
+  for (const rows of signatureParts(whole, SIGNATURE_BLOCKS_AT_ONCE))
+    await session.sendData(encode({kind: 'signature', link, request, rows}), false);
+}

@@ -1,0 +1,166 @@
+/**
+ * Receives large files beside the batches: stages them leaf by leaf until they are whole, and says which are.
+ *
+ * States and their edges are in STATES.md. Invariant: one transfer's messages are worked off one after the other, and a
+ * file counts as staged only when all of its leaves have the digest that the source announced.
+ */
+import type {Clock} from '../base/clock.ts';
+import {TowlineError} from '../base/errors.ts';
+import type {JobRunner} from '../base/jobs.ts';
+import {sameDigest} from '../model/digest.ts';
+import {statOf} from '../model/entry.ts';
+import type {Op, OpResult} from '../model/op.ts';
+import type {MessageOf} from '../wire/messages.ts';
+import type {Session} from './session.ts';
+import {fileAt, type ReceiveJobs, type TargetTree} from './target-tree.ts';
+
+export interface ReceiveParts {
+  session: Session;
+  jobs: JobRunner<ReceiveJobs>;
+  tree: TargetTree;
+  clock: Clock;
+  /** What no transfer survives. */
+  onError(error: unknown): void;
+}
+
+/** Files that are whole, by transfer. */
+export type StagedFiles = Map<number, {stage: string; content: Uint8Array}>;
+
+interface Transfer {
+  stage: string;
+  work: Promise<void>;
+  isOver: boolean;
+  /** Leaves that were rejected and are on their way again. */
+  missing: Set<number>;
+  /** The announced content, once the source said that it has sent everything. */
+  end: Buffer | undefined;
+}
+
+const TRANSFERS_MAX = 64;
+const OWN_MEMORY_BYTES = 64 * 1024; // smaller Buffers may share their memory with others (Buffer.poolSize)
+
+export class ReceiveFiles {
+  readonly staged: StagedFiles = new Map();
+  readonly #options: {link: number; isDurable: boolean};
+  readonly #parts: ReceiveParts;
+  readonly #transfers = new Map<number, Transfer>();
+
+  constructor(options: {link: number; isDurable: boolean}, parts: ReceiveParts) {
+    this.#options = options;
+    this.#parts = parts;
+  }
+
+  /** @throws PROTOCOL for too many transfers, or a number that is taken */
+  start(message: MessageOf<'file-start'>): void {
+    const {transfer, base} = message;
+    if (this.#transfers.size >= TRANSFERS_MAX || this.#transfers.has(transfer)) {
+      throw new TowlineError('PROTOCOL', 'too many transfers, or one number twice', {
+        rule: 'transfers',
+        value: String(transfer),
+        limit: String(TRANSFERS_MAX),
+      });
+    }
+    const stage = `t${Math.floor(this.#parts.clock.nowMs())}-${transfer}`;
+    const known = base === undefined ? undefined : fileAt(this.#parts.tree, base.path);
+    const isThere = known !== undefined && sameDigest(known.entry.content, base?.content);
+    const from = isThere ? {path: known.path, expected: statOf(known.entry)} : undefined;
+    const state: Transfer = {stage, work: Promise.resolve(), isOver: false, missing: new Set(), end: undefined};
+    this.#transfers.set(transfer, state);
+    void this.#then(state, async () => {
+      if (base === undefined || isThere) return this.#open(message, stage, from);
+      this.#refuse(transfer, {status: 'failed', code: 'base-changed', message: 'the base of the delta is not there'});
+    });
+  }
+
+  /** @returns when the leaves are written: then their credit goes back */
+  writeLeaves(message: MessageOf<'file-leaves'>, frame: Buffer): Promise<void> | undefined {
+    const {transfer} = message;
+    const state = this.#transfers.get(transfer);
+    if (state === undefined || state.isOver) return undefined;
+    const leafIndexes = message.leaves.map((_, index) => message.leafIndexFirst + index);
+    return this.#then(state, async () => {
+      if (state.isOver) return;
+      const moved = frame.length >= OWN_MEMORY_BYTES ? [frame.buffer as ArrayBuffer] : [];
+      const written = await this.#parts.jobs.run('write-leaves', {frame}, {lane: 1, transfer: moved});
+      const {rejected, isBaseChanged, result} = written;
+      if (result.status === 'failed') return this.#refuse(transfer, result);
+      for (const leafIndex of leafIndexes) state.missing.delete(leafIndex);
+      for (const leafIndex of rejected) {
+        state.missing.add(leafIndex);
+        const {link} = this.#options;
+        this.#parts.session.send({kind: 'leaf-rejected', link, transfer, leafIndex, isBaseChanged});
+      }
+      if (state.end !== undefined && state.missing.size === 0) await this.#finish(transfer, state, state.end);
+    });
+  }
+
+  /** The source has sent everything. */
+  end(transfer: number, content: Buffer): Promise<void> | undefined {
+    const state = this.#transfers.get(transfer);
+    if (state === undefined || state.isOver) return undefined;
+    return this.#then(state, async () => {
+      if (state.isOver) return;
+      if (state.missing.size > 0)
+        state.end = content; // rejected leaves are on their way again
+      else await this.#finish(transfer, state, content);
+    });
+  }
+
+  /** The source gave up: what was staged goes. */
+  drop(transfer: number): Promise<void> | undefined {
+    const state = this.#transfers.get(transfer);
+    if (state === undefined) return undefined;
+    state.isOver = true;
+    this.#transfers.delete(transfer);
+    return this.#then(state, async () => {
+      await this.#parts.jobs.run('drop-staged', {transfer}, {lane: 1});
+    });
+  }
+
+  /** A batch has taken these files. */
+  forget(ops: readonly Op[]): void {
+    for (const op of ops)
+      if (op.kind === 'put-file' && op.source.from === 'staged') this.staged.delete(op.source.transfer);
+  }
+
+  /** Drops what is being received. */
+  async close(): Promise<void> {
+    for (const transfer of [...this.#transfers.keys()]) await this.drop(transfer)?.catch(() => undefined);
+  }
+
+  async #open(
+    {transfer, path, sizeBytes}: MessageOf<'file-start'>,
+    stage: string,
+    base: ReceiveJobs['open-staged']['in']['base'],
+  ): Promise<void> {
+    const {isDurable} = this.#options;
+    const input = {transfer, stage, path, sizeBytes, base, isDurable};
+    const result = await this.#parts.jobs.run('open-staged', input, {lane: 1});
+    if (result.status === 'failed') this.#refuse(transfer, result);
+  }
+
+  async #finish(transfer: number, state: Transfer, content: Buffer): Promise<void> {
+    const result = await this.#parts.jobs.run('finish-staged', {transfer, content}, {lane: 1});
+    if (result.status === 'done') this.staged.set(transfer, {stage: state.stage, content});
+    state.isOver = true;
+    this.#transfers.delete(transfer);
+    this.#tell(transfer, result);
+  }
+
+  #refuse(transfer: number, result: OpResult): void {
+    const state = this.#transfers.get(transfer);
+    if (state === undefined) return;
+    state.isOver = true;
+    this.#tell(transfer, result);
+  }
+
+  #tell(transfer: number, result: OpResult): void {
+    this.#parts.session.send({kind: 'file-staged', link: this.#options.link, transfer, result});
+  }
+
+  #then(state: Transfer, work: () => Promise<void> | void): Promise<void> {
+    state.work = state.work.then(work);
+    state.work.catch((error: unknown) => this.#parts.onError(error));
+    return state.work.catch(() => undefined);
+  }
+}

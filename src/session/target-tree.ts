@@ -1,0 +1,74 @@
+/**
+ * What the target's end of a link needs of its state and of its volume's workers.
+ *
+ * Types, and one look-up; holds nothing.
+ */
+import type {Signature} from '../delta/signature.ts';
+import type {Digest} from '../model/digest.ts';
+import type {Entry, Stat} from '../model/entry.ts';
+import type {OpResult} from '../model/op.ts';
+import {nameOf, parentOf, type Name, type RelPath} from '../model/path.ts';
+import type {TreeNode} from '../model/tree.ts';
+
+/** The target's state; state/volume-store.ts by shape. */
+export interface TargetTree {
+  stateId: Buffer;
+  dirIdOf(path: RelPath): number | undefined;
+  get(parentId: number, name: Name): (Entry & {dirId: number}) | undefined;
+  setContent(parentId: number, name: Name, content: Digest | undefined): void;
+  node(dirId: number, prefix: Buffer): TreeNode;
+  countBelow(dirId: number): number;
+  entryCount(): number;
+  rootDigest(): Digest;
+  groupsDigest(): Digest;
+  groups(after: number, countMax: number): {groups: RelPath[][]; next: number};
+  flush(): void;
+}
+
+/** A regular file as the state knows it. */
+export interface KnownFile {
+  path: RelPath;
+  parentId: number;
+  entry: Entry;
+}
+
+export function fileAt(tree: TargetTree, path: RelPath): KnownFile | undefined {
+  const parentId = tree.dirIdOf(parentOf(path));
+  const entry = parentId === undefined ? undefined : tree.get(parentId, nameOf(path));
+  return parentId === undefined || entry?.type !== 'file' ? undefined : {path, parentId, entry};
+}
+
+type FileToRead = {path: RelPath; expected: Stat};
+
+export type AnswerJobs = {
+  'hash-files': {in: {files: FileToRead[]}; out: {status: Uint8Array; digests: Uint8Array}; part: never};
+  'sign-file': {
+    in: {file: FileToRead; content: Uint8Array; blockBytes: number; seed: Uint8Array};
+    out: Signature | undefined;
+    part: never;
+  };
+};
+
+export type ReceiveJobs = {
+  'open-staged': {
+    in: {
+      transfer: number;
+      stage: string;
+      path: RelPath;
+      sizeBytes: number;
+      base: FileToRead | undefined;
+      isDurable: boolean;
+    };
+    out: OpResult;
+    part: never;
+  };
+  'write-leaves': {
+    in: {frame: Uint8Array};
+    out: {rejected: number[]; isBaseChanged: boolean; result: OpResult};
+    part: never;
+  };
+  'finish-staged': {in: {transfer: number; content: Uint8Array}; out: OpResult; part: never};
+  'drop-staged': {in: {transfer: number}; out: undefined; part: never};
+};
+
+export type TargetJobs = AnswerJobs & ReceiveJobs;
