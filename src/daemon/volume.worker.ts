@@ -19,7 +19,7 @@ import type {RootIdentity} from '../model/root.ts';
 import {scanHandlers} from '../scan/scan-tree.ts';
 import {heldRoot} from '../volume/open-root.ts';
 import type {VolumeJobs} from './volume-jobs.ts';
-import type {Places} from '../volume/places.ts';
+import {openPlacesInRoot, type Places} from '../volume/places.ts';
 import {readHandlers} from '../volume/read-files.ts';
 import {transferHandlers} from '../volume/read-transfer.ts';
 
@@ -37,7 +37,18 @@ const withRoot = heldRoot({path: root.path, expected: root, jail});
 
 const withPlaces: WithPlaces = (job) => {
   if (places === undefined) throw new Error('this volume has no staging folder');
-  const {staging, trash} = places;
+  const {staging, trash, isInRoot} = places;
+  if (isInRoot) {
+    return withRoot((open) => {
+      const opened = openPlacesInRoot(open.fd, Buffer.from(root.path, 'latin1').toString());
+      try {
+        return job(open, opened);
+      } finally {
+        closeFd(opened.stagingFd);
+        closeFd(opened.trashFd);
+      }
+    });
+  }
   const [stagingFd, trashFd] = jail.outside(
     () => [openDirPath(fromText(staging)), openDirPath(fromText(trash))] as const,
   );

@@ -75,8 +75,7 @@ function makeInRoot(rootFd: number, rootPath: string): void {
     makeDir(rootFd, RESERVED_NAME);
     const fd = openDirAt(rootFd, RESERVED_NAME);
     try {
-      const stat = statFd(fd);
-      if (stat.uid !== process.geteuid?.() || (stat.mode & 0o077) !== 0) throw foreign(rootPath);
+      checkPrivate(fd, rootPath);
       makeDir(fd, 'staging');
       makeDir(fd, 'trash');
       chmodFd(fd, 0o700);
@@ -114,6 +113,40 @@ function foreign(rootPath: string): TowlineError {
     `${path} is there but not a private folder of this user; move it away, the name is reserved`,
     {reason: path},
   );
+}
+
+/**
+ * Opens places in the root for one job, from the held root downwards: who may write to the volume may have put a link
+ * in their way. What was removed meanwhile is made again.
+ * @returns descriptors for the caller to close
+ * @throws TowlineError REFUSED, SYSTEM
+ */
+export function openPlacesInRoot(rootFd: number, rootPath: string): {stagingFd: number; trashFd: number} {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      const fd = openDirAt(rootFd, RESERVED_NAME);
+      try {
+        checkPrivate(fd, rootPath);
+        const stagingFd = openDirAt(fd, 'staging');
+        try {
+          return {stagingFd, trashFd: openDirAt(fd, 'trash')};
+        } catch (error) {
+          closeFd(stagingFd);
+          throw error;
+        }
+      } finally {
+        closeFd(fd);
+      }
+    } catch (error) {
+      if (isLinuxError(error, 'ENOENT') && attempt === 0) makeInRoot(rootFd, rootPath);
+      else throw isLinuxError(error, 'ENOENT', 'ENOTDIR', 'ELOOP') ? foreign(rootPath) : error;
+    }
+  }
+}
+
+function checkPrivate(fd: number, rootPath: string): void {
+  const stat = statFd(fd);
+  if (stat.uid !== process.geteuid?.() || (stat.mode & 0o077) !== 0) throw foreign(rootPath);
 }
 
 /** Removes a place in the root when nothing is left in it, so that an unused target shows nothing of Towline. */
