@@ -10,7 +10,7 @@ import type {Digest} from '../model/digest.ts';
 import type {Entry, Stat} from '../model/entry.ts';
 import type {Op, OpResult} from '../model/op.ts';
 import {nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
-import {bumped} from '../model/version.ts';
+import {bumped, type VersionVector} from '../model/version.ts';
 import type {MessageOf} from '../wire/messages.ts';
 import type {ApplyJobs, SeenDir} from './apply-jobs.ts';
 import type {ApplyOptions} from './context.ts';
@@ -93,7 +93,7 @@ export class Applier {
       this.#parts.journal.drop(id);
       count++;
     }
-    await this.#parts.jobs.run('sweep-staging', {}, {lane: 1}); // the lane of the scan that follows: one worker less to start
+    await this.#parts.jobs.run('sweep-staging', {nowMs: this.#parts.clock.nowMs()}, {lane: 1}); // the lane of the scan that follows: one worker less to start
     return count;
   }
 
@@ -141,9 +141,14 @@ export class Applier {
 
   #knownAt(path: RelPath): Known | undefined {
     const entry = this.#entryAt(path);
-    if (entry === undefined) return undefined;
+    if (entry === undefined || !this.#isOwn(entry)) return undefined;
     const {type, ino, sizeBytes, mtime, ctime} = entry;
     return {type, ino, sizeBytes, mtime, ctime};
+  }
+
+  /** Whether this link wrote what is there: the scan of a target notes its own agent on what somebody else changed. */
+  #isOwn({version}: Entry): boolean {
+    return version.length > 0 && version.every(({agent}) => agent === this.#options.agent);
   }
 
   #entryAt(path: RelPath): Entry | undefined {
@@ -202,13 +207,21 @@ export class Applier {
       content: this.#contentAfter(op, stat, before),
       isIncomplete: false,
       seq: store.nextSeq(),
-      version: bumped(before?.version ?? [], this.#options.agent),
+      version: bumped(this.#versionBefore(op, before), this.#options.agent),
     };
     if (path === ROOT) return store.putRoot(entry);
     const parentId = store.dirIdOf(parentOf(path));
     if (parentId !== undefined) store.put(parentId, entry);
     // Another name changed the inode's ctime and link count: the other names' rows follow.
     if (op.kind === 'link') this.#refreshNames(op.to, stat);
+  }
+
+  /** New content is this link's alone; other operations leave whose content it is. */
+  #versionBefore(op: Op, before: Entry | undefined): VersionVector {
+    if (op.kind === 'link') return this.#entryAt(op.to)?.version ?? [];
+    const version = before?.version ?? [];
+    const isNew = op.kind === 'put-file' || op.kind === 'put-symlink' || op.kind === 'make-dir';
+    return isNew ? version.filter(({agent}) => agent === this.#options.agent) : version;
   }
 
   #refreshNames(path: RelPath, stat: Stat): void {

@@ -13,14 +13,14 @@ import type {Stat} from '../model/entry.ts';
 import type {Op} from '../model/op.ts';
 import {nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {decode} from '../wire/codec.ts';
-import {ApplyContext, type ApplyOptions, type WithPlaces} from './context.ts';
+import {ApplyContext, type ApplyOptions, type OpenPlaces, type WithPlaces} from './context.ts';
 import {applyCreations, type Created} from './create.ts';
 import type {Failed} from './failure.ts';
 import type {JournalRecord, Known} from './journal-record.ts';
 import {stage} from './stage.ts';
 import {stagedHandlers, type StagedJobs, type StagedTransfers} from './staged-transfers.ts';
-import {switchAll, type Switched} from './switch.ts';
-import {pruneTrash, removeTree} from './trash.ts';
+import {KEPT_SUFFIX, switchAll, type Switched} from './switch.ts';
+import {pruneTrash, removeTree, Trash} from './trash.ts';
 
 /** A directory whose times were put back, as it is now. */
 export interface SeenDir {
@@ -54,7 +54,7 @@ export type ApplyJobs = StagedJobs & {
     part: never;
   };
   /** Removes what an earlier run left in the staging folder. */
-  'sweep-staging': {in: Record<string, never>; out: {removed: number}; part: never};
+  'sweep-staging': {in: {nowMs: number}; out: {removed: number}; part: never};
   'prune-trash': {in: {nowMs: number; keepMs: number}; out: {removed: number}; part: never};
 };
 
@@ -82,7 +82,7 @@ export function applyHandlers(withPlaces: WithPlaces): JobHandlers<ApplyJobs> {
         const switched = switchAll(context, input.records);
         return {switched, dirs: settleDirs(context)};
       }),
-    'sweep-staging': () => withPlaces((_root, {stagingFd}) => sweep(stagingFd)),
+    'sweep-staging': ({nowMs}) => withPlaces((_root, places) => sweep(places, nowMs)),
     'prune-trash': ({nowMs, keepMs}) =>
       withPlaces((_root, {trashFd}) => ({removed: pruneTrash(trashFd, nowMs, keepMs)})),
   };
@@ -173,8 +173,18 @@ function settleDirs(context: ApplyContext): SeenDir[] {
   return dirs;
 }
 
-function sweep(stagingFd: number): {removed: number} {
+function sweep({stagingFd, trashFd}: OpenPlaces, nowMs: number): {removed: number} {
   const names = listNames(stagingFd).filter((name) => /^[bt]\d+-/.test(name));
-  for (const name of names) removeTree(stagingFd, name);
+  const trash = new Trash(trashFd, nowMs);
+  try {
+    for (const name of names) {
+      // Somebody's version whose way to the trash failed; its path is not known any more.
+      if (name.endsWith(KEPT_SUFFIX))
+        trash.take(stagingFd, name, {path: name, type: statAt(stagingFd, name).type, reason: 'foreign'});
+      else removeTree(stagingFd, name);
+    }
+  } finally {
+    trash.close();
+  }
   return {removed: names.length};
 }

@@ -2,7 +2,8 @@
  * What the steps of one batch share while it runs in a worker: the held root, open directories, staging, trash.
  */
 import {DirCache} from '../linux/beneath.ts';
-import {nameOf, parentOf, type Name, type RelPath} from '../model/path.ts';
+import {EPERM, LinuxError} from '../linux/linux-error.ts';
+import {isWithin, nameOf, parentOf, type Name, type RelPath} from '../model/path.ts';
 import type {OpenRoot} from '../model/root.ts';
 import {TouchedDirs} from './touched-dirs.ts';
 import {Trash} from './trash.ts';
@@ -42,8 +43,12 @@ export class ApplyContext implements Disposable {
     this.batch = parts.batch;
   }
 
-  /** The parent directory of a path, opened below the root, and the name in it. */
+  /**
+   * The parent directory of a path, opened below the root, and the name in it.
+   * @throws LinuxError EPERM for what is Towline's own: no peer has a say there
+   */
   place(path: RelPath): {dirFd: number; name: Name} {
+    if (this.options.reserved.some((name) => isWithin(path, name))) throw new LinuxError('openat', EPERM);
     return {dirFd: this.dirs.open(parentOf(path)), name: nameOf(path)};
   }
 

@@ -54,6 +54,9 @@ export function applyCreations(context: ApplyContext, ops: readonly Op[]): Creat
       if (!isCreation(op)) break;
       try {
         if (op.kind === 'put-file') {
+          const {source} = op;
+          // What it copies may be a file of this batch that has no name yet.
+          if (source.from === 'copy' && unnamed.some((file) => file.op.path === source.path)) settle();
           const {dirFd, name} = context.changedPlace(op.path);
           if (statAtIfAny(dirFd, name) !== undefined) break;
           const fd = openTmp(dirFd, 0o600);

@@ -6,7 +6,7 @@
 import type {EntryType, FileTime, Meta, Stat} from '../model/entry.ts';
 import type {RelPath} from '../model/path.ts';
 
-/** What the state knows to be at a path: only that may be dropped without a place in the trash. */
+/** What this link wrote at a path, as the state knows it: only that may be dropped without a place in the trash. */
 export type Known = Pick<Stat, 'type' | 'ino' | 'sizeBytes' | 'mtime' | 'ctime'>;
 
 export type JournalRecord =
@@ -23,7 +23,16 @@ export type JournalRecord =
       known: Known | undefined;
     }
   | {kind: 'meta'; index: number; path: RelPath; type: EntryType; meta: Meta}
-  | {kind: 'rename'; index: number; path: RelPath; to: RelPath; ino: number; type: EntryType}
+  /** `toIno`: what it replaces, if anything. */
+  | {
+      kind: 'rename';
+      index: number;
+      path: RelPath;
+      to: RelPath;
+      ino: number;
+      toIno?: number | undefined;
+      type: EntryType;
+    }
   | {kind: 'exchange'; index: number; path: RelPath; to: RelPath; ino: number; toIno: number}
   | {kind: 'delete'; index: number; path: RelPath; ino: number; type: EntryType};
 

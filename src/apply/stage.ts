@@ -5,8 +5,9 @@
  */
 import {constants} from 'node:fs';
 import {LEAF_BYTES, contentDigest, sha256, smallContentDigest} from '../model/digest.ts';
+import type {Stat} from '../model/entry.ts';
 import type {Op, OpKind} from '../model/op.ts';
-import {nameOf, parentOf, ROOT, showPath} from '../model/path.ts';
+import {nameOf, parentOf, ROOT, showPath, type RelPath} from '../model/path.ts';
 import {mkdirAt, openDirAt, rmdirAt} from '../linux/directories.ts';
 import {linkAt, openRegular, readInto, symlinkAt, unlinkAt, writeFrom} from '../linux/files.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
@@ -146,8 +147,9 @@ let leaf: Buffer | undefined;
 /** A file that the volume already holds: copied and hashed on the way, because only the digest is trusted. */
 function copyFile(context: ApplyContext, fd: number, op: OpOf<'put-file'>, from: string): Failed | undefined {
   leaf ??= Buffer.allocUnsafeSlow(LEAF_BYTES);
-  const {dirFd, name} = context.place(from);
-  const base = openRegular(dirFd, name);
+  const base = openCopied(context, from);
+  if (base === undefined)
+    return failure('base-changed', op.path, `${showPath(from)}, which holds its content, is gone`);
   try {
     if (base.stat.sizeBytes !== op.sizeBytes)
       return failure('base-changed', op.path, `${showPath(from)} has another size by now`);
@@ -161,6 +163,16 @@ function copyFile(context: ApplyContext, fd: number, op: OpOf<'put-file'>, from:
     return failure('base-changed', op.path, `${showPath(from)} has another content by now`);
   } finally {
     closeFd(base.fd);
+  }
+}
+
+function openCopied(context: ApplyContext, path: RelPath): {fd: number; stat: Stat} | undefined {
+  try {
+    const {dirFd, name} = context.place(path);
+    return openRegular(dirFd, name);
+  } catch (error) {
+    if (isLinuxError(error, 'ENOENT', 'ENOTDIR', 'ELOOP', 'EINVAL')) return undefined;
+    throw error;
   }
 }
 
@@ -193,8 +205,9 @@ function planRename(context: ApplyContext, op: OpOf<'rename'>, index: number): S
   const stat = statAtIfAny(from.dirFd, from.name);
   if (stat === undefined || stat.type !== op.type)
     return {failed: failure('base-changed', op.path, `no ${op.type} is there to be renamed`)};
-  context.place(op.to);
-  return {record: {kind: 'rename', index, path: op.path, to: op.to, ino: stat.ino, type: op.type}};
+  const to = context.place(op.to);
+  const toIno = statAtIfAny(to.dirFd, to.name)?.ino;
+  return {record: {kind: 'rename', index, path: op.path, to: op.to, ino: stat.ino, toIno, type: op.type}};
 }
 
 function planExchange(context: ApplyContext, op: OpOf<'exchange'>, index: number): Staged {

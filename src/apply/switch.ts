@@ -19,6 +19,9 @@ import type {JournalRecord, Known} from './journal-record.ts';
 import {setMeta} from './metadata.ts';
 import {removeTree, type TrashReason} from './trash.ts';
 
+/** Ends the name of what a rename replaced, until it is in the trash. */
+export const KEPT_SUFFIX = '-old';
+
 type RecordOf<K extends JournalRecord['kind']> = Extract<JournalRecord, {kind: K}>;
 
 export interface Switched {
@@ -40,7 +43,7 @@ export function switchAll(context: ApplyContext, records: readonly JournalRecord
       const {result, stat, otherStat} = switchOne(context, record, trashed);
       return {index: record.index, result, stat, otherStat, trashed};
     } catch (error) {
-      if (record.kind === 'install') dropStaged(context, record.stage);
+      if (record.kind === 'install') dropStaged(context, record);
       const isPathGone = isLinuxError(error, 'ENOENT', 'ENOTDIR');
       const result = isPathGone ? failure('base-changed', record.path, error.message) : failureFrom(error, record.path);
       return {index: record.index, result, stat: undefined, otherStat: undefined, trashed};
@@ -86,8 +89,10 @@ function install(context: ApplyContext, record: RecordOf<'install'>, trashed: st
       return {result: DONE, stat: current};
     }
     const staged = statAtIfAny(stagingFd, record.stage);
-    if (staged?.ino !== record.ino)
+    if (staged?.ino !== record.ino) {
+      dispose(context, record, trashed); // switched before a crash, and changed by somebody since: what went out is kept
       return {result: failure('base-changed', record.path, 'its staged entry is gone'), stat: undefined};
+    }
     try {
       renameAt(stagingFd, record.stage, dirFd, name, current === undefined ? 'no-replace' : 'exchange');
     } catch (error) {
@@ -97,13 +102,24 @@ function install(context: ApplyContext, record: RecordOf<'install'>, trashed: st
     if (record.type === 'dir') context.dirs.drop(record.path);
     if (current !== undefined) {
       context.touched.drop(record.path);
-      dispose(context, record, trashed);
+      disposeOrUndo(context, record, {dirFd, name}, trashed);
     }
     if (record.type === 'dir') context.touched.set(record.path, record.mtime);
     const stat = statAt(dirFd, name);
     if (stat.ino === record.ino) return {result: DONE, stat};
   }
   return {result: failure('base-changed', record.path, 'it is being changed on the target'), stat: undefined};
+}
+
+/** What cannot be kept is not replaced: with the trash full or failing, the old entry takes its place again. */
+function disposeOrUndo(context: ApplyContext, record: RecordOf<'install'>, place: Place, trashed: string[]): void {
+  try {
+    dispose(context, record, trashed);
+  } catch (error) {
+    if (statAtIfAny(context.stagingFd, record.stage) !== undefined)
+      renameAt(context.stagingFd, record.stage, place.dirFd, place.name, 'exchange');
+    throw error;
+  }
 }
 
 /** Sends what the exchange brought out to the trash, or drops it where nothing would be lost. */
@@ -145,11 +161,16 @@ function rename(context: ApplyContext, record: RecordOf<'rename'>, trashed: stri
   const from = context.changedPlace(record.path);
   const to = context.changedPlace(record.to);
   const current = statAtIfAny(to.dirFd, to.name);
-  if (current?.ino === record.ino && statAtIfAny(from.dirFd, from.name)?.ino !== record.ino)
+  const there = statAtIfAny(from.dirFd, from.name);
+  if (current?.ino === record.ino && there?.ino !== record.ino) {
+    // Done before a crash: what it replaced may still wait on its way to the trash.
+    if (record.toIno !== undefined && there?.ino === record.toIno)
+      renameAt(from.dirFd, from.name, context.stagingFd, keptName(context, record), 'no-replace');
+    takeKept(context, record, trashed);
     return {result: DONE, stat: current};
-  if (statAt(from.dirFd, from.name).ino !== record.ino) {
-    return {result: failure('base-changed', record.path, 'something else is there by now'), stat: undefined};
   }
+  if (there?.ino !== record.ino)
+    return {result: failure('base-changed', record.path, 'something else is there by now'), stat: undefined};
   if (current === undefined) renameAt(from.dirFd, from.name, to.dirFd, to.name, 'no-replace');
   else if (current.ino !== record.ino) replaceByRename(context, record, {from, to, current}, trashed);
   else unlinkAt(from.dirFd, from.name); // two names of one file
@@ -188,17 +209,28 @@ function replaceByRename(
   trashed: string[],
 ): void {
   const {from, to, current} = places;
-  const item = {path: record.to, type: current.type, reason: 'foreign' as TrashReason};
-  const keep = `b${context.batch}-${record.index}-old`;
+  const kept = keptName(context, record);
   if (current.type !== 'dir' && record.type !== 'dir') {
-    linkAt(to.dirFd, to.name, context.stagingFd, keep);
+    const isLinked = statAtIfAny(context.stagingFd, kept)?.ino === current.ino; // before a crash
+    if (!isLinked) linkAt(to.dirFd, to.name, context.stagingFd, kept);
     renameAt(from.dirFd, from.name, to.dirFd, to.name, 'replace');
   } else {
     renameAt(from.dirFd, from.name, to.dirFd, to.name, 'exchange');
-    renameAt(from.dirFd, from.name, context.stagingFd, keep, 'no-replace');
+    renameAt(from.dirFd, from.name, context.stagingFd, kept, 'no-replace');
     context.touched.drop(record.to);
   }
-  const place = context.trash.take(context.stagingFd, keep, item);
+  takeKept(context, record, trashed);
+}
+
+function keptName(context: ApplyContext, record: RecordOf<'rename'>): Name {
+  return `b${context.batch}-${record.index}${KEPT_SUFFIX}`;
+}
+
+function takeKept(context: ApplyContext, record: RecordOf<'rename'>, trashed: string[]): void {
+  const kept = keptName(context, record);
+  const stat = statAtIfAny(context.stagingFd, kept);
+  if (stat === undefined) return;
+  const place = context.trash.take(context.stagingFd, kept, {path: record.to, type: stat.type, reason: 'foreign'});
   if (place !== undefined) trashed.push(place);
 }
 
@@ -263,9 +295,10 @@ function removeAround(context: ApplyContext, record: RecordOf<'delete'>, trashed
   return {result: failure('not-empty', record.path, 'the folder was deleted on the source'), stat: undefined};
 }
 
-function dropStaged(context: ApplyContext, stage: string): void {
+/** Removes a staged entry that was not switched in; what lies there instead is not ours to drop. */
+function dropStaged(context: ApplyContext, {stage, ino}: RecordOf<'install'>): void {
   try {
-    removeTree(context.stagingFd, stage);
+    if (statAtIfAny(context.stagingFd, stage)?.ino === ino) removeTree(context.stagingFd, stage);
   } catch (error) {
     if (!isLinuxError(error)) throw error; // swept at the next start
   }

@@ -13,7 +13,7 @@ import {listNames, mkdirAt, openDirAt, rmdirAt} from '../linux/directories.ts';
 import {renameAt, unlinkAt} from '../linux/files.ts';
 import {isLinuxError, LinuxError} from '../linux/linux-error.ts';
 import {closeFd, openAt} from '../linux/open-fd.ts';
-import {statAt, statFd} from '../linux/stat.ts';
+import {statAt, statAtIfAny, statFd} from '../linux/stat.ts';
 import type {EntryType} from '../model/entry.ts';
 import {bytesOf, showPath, type Name, type RelPath} from '../model/path.ts';
 
@@ -43,16 +43,23 @@ export class Trash {
   take(fromFd: number, name: Name, item: {path: RelPath; type: EntryType; reason: TrashReason}): string | undefined {
     const hourFd = this.#hour();
     const key = createHash('sha256').update(bytesOf(item.path)).digest('hex').slice(0, 24);
+    let place = `${key}-v`;
     if (item.reason === 'overwritten') {
-      const place = `${key}-v`;
-      if (this.#tryMove(fromFd, name, hourFd, place)) return this.#noted(place, item);
-      removeTree(fromFd, name);
-      return undefined;
+      if (statAtIfAny(hourFd, place) !== undefined) {
+        removeTree(fromFd, name);
+        return undefined;
+      }
+    } else {
+      const kind = item.reason === 'deleted' ? 'd' : 'f';
+      for (let count = 0; ; count++) {
+        place = `${key}-${kind}${count}`;
+        if (statAtIfAny(hourFd, place) === undefined) break;
+      }
     }
-    for (let count = 0; ; count++) {
-      const place = `${key}-${item.reason === 'deleted' ? 'd' : 'f'}${count}`;
-      if (this.#tryMove(fromFd, name, hourFd, place)) return this.#noted(place, item);
-    }
+    // The line first: without room for it nothing is moved, and what is in the trash can be found.
+    this.#note(place, item);
+    renameAt(fromFd, name, hourFd, place, 'no-replace');
+    return `${hourOf(this.#nowMs)}/${place}`;
   }
 
   close(): void {
@@ -60,21 +67,10 @@ export class Trash {
     this.#hourFd = -1;
   }
 
-  #tryMove(fromFd: number, name: Name, hourFd: number, place: string): boolean {
-    try {
-      renameAt(fromFd, name, hourFd, place, 'no-replace');
-      return true;
-    } catch (error) {
-      if (isLinuxError(error, 'EEXIST')) return false;
-      throw error;
-    }
-  }
-
-  #noted(place: string, item: {path: RelPath; type: EntryType; reason: TrashReason}): string {
-    const where = `${hourOf(this.#nowMs)}/${place}`;
+  #note(place: string, item: {path: RelPath; type: EntryType; reason: TrashReason}): void {
     const line = {
       at: new Date(this.#nowMs).toISOString(),
-      place: where,
+      place: `${hourOf(this.#nowMs)}/${place}`,
       path: showPath(item.path),
       ...pathBytes(item.path),
       type: item.type,
@@ -83,10 +79,13 @@ export class Trash {
     const fd = openAt(this.#hour(), INDEX_NAME, constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND, 0o600);
     try {
       writeSync(fd, `${JSON.stringify(line)}\n`);
+    } catch (error) {
+      const {code} = error as NodeJS.ErrnoException;
+      // On a full disk a delete goes on all the same, so that there is something to make room with.
+      if (item.reason !== 'deleted' || (code !== 'ENOSPC' && code !== 'EDQUOT')) throw error;
     } finally {
       closeFd(fd);
     }
-    return where;
   }
 
   #hour(): number {

@@ -23,6 +23,7 @@ import {findPlaces, leavePlaces, RESERVED_NAME, type Places} from '../volume/pla
 import {openRoot} from '../volume/root-identity.ts';
 import {entryStore} from './source-state.ts';
 import {openState, type OpenState} from './state-folder.ts';
+import {SOURCE_AGENT, TARGET_AGENT} from './sync-agents.ts';
 import {volumePool, type VolumeJobs} from './volume-jobs.ts';
 import type {JobPool} from '../base/jobs.ts';
 
@@ -131,7 +132,7 @@ export class TargetEnd {
       setsOwners: view.owners,
       reserved: [RESERVED_NAME],
       ignore: view.ignore,
-      agent: 'source',
+      agent: SOURCE_AGENT,
     };
     const applier = new Applier(options, {jobs: this.#pool, store: volume, journal, clock: systemClock});
     if (!request.isDryRun) {
@@ -139,7 +140,7 @@ export class TargetEnd {
       if (count > 0) this.#parts.onNotice(`${count} batch(es) that a crash had interrupted were completed`);
     }
     const rules = {ignore: view.ignore, reserved: [RESERVED_NAME], seed: volume.hashSeed};
-    const scanner = new Scanner({agent: 'target', rules}, {store: entryStore(volume), jobs: this.#pool});
+    const scanner = new Scanner({agent: TARGET_AGENT, rules}, {store: entryStore(volume), jobs: this.#pool});
     await scanner.scanTree(ROOT);
     return applier;
   }
