@@ -12,7 +12,7 @@ import {type CommonFlags, verbosityOf} from './common-options.ts';
 import {JsonView} from './json-view.ts';
 import type {CliParts} from './parts.ts';
 import type {Screen} from './screen.ts';
-import {shellWord} from './summary.ts';
+import {confirmLine} from './summary.ts';
 import {oneLine} from './text.ts';
 
 export interface ConfirmCommandFlags extends CommonFlags {
@@ -64,7 +64,7 @@ export async function confirmCommand(
 
 async function checkAnswer(
   halt: Halt,
-  request: {source: string; target: string; count: number | undefined},
+  request: {source: string; target: string; stateFolder: string | undefined; count: number | undefined},
   flags: ConfirmCommandFlags,
   parts: CliParts & {screen: Screen},
 ): Promise<void> {
@@ -73,8 +73,7 @@ async function checkAnswer(
     throw refused(`--yes ${request.count} is not what waits: it is ${halt.count} now, nothing was confirmed`);
   }
   if (parts.ask === undefined || flags.json === true) {
-    const places = `${shellWord(request.source)} ${shellWord(request.target)}`;
-    throw refused(`nobody to ask here; to let it go on, type: towline confirm ${places} --yes ${halt.count}`);
+    throw refused(`nobody to ask here; to let it go on, type: ${confirmLine(request)} --yes ${halt.count}`);
   }
   parts.screen.flush();
   const answer = await parts.ask(`Type ${halt.count} to let it go on: `);

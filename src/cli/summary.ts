@@ -22,7 +22,7 @@ export function resultLines(outcome: SyncOutcome, options: SyncOptions, planned:
   if (outcome.status.kind === 'halted') {
     return [
       `Halted, nothing more is done: ${oneLine(outcome.status.reason)}`,
-      `To see what waits and let it go on: towline confirm ${shellWord(options.source)} ${shellWord(options.target)}`,
+      `To see what waits and let it go on: ${confirmLine(options)}`,
     ];
   }
   if (options.isDryRun && outcome.error === undefined) return [dryRunLine(planned)];
@@ -111,6 +111,12 @@ export function statsLines(outcome: SyncOutcome): string[] {
   rows.push(['Trash', oneLine(outcome.folders.trash)]);
   const width = Math.max(...rows.map(([label]) => label.length));
   return rows.map(([label, value]) => `  ${label.padEnd(width)}  ${value}`);
+}
+
+/** The command that lets a halted pair go on, to be pasted: the pair's state is found only where it was told to be. */
+export function confirmLine(pair: {source: string; target: string; stateFolder: string | undefined}): string {
+  const state = pair.stateFolder === undefined ? '' : ` --state ${shellWord(pair.stateFolder)}`;
+  return `towline confirm ${shellWord(pair.source)} ${shellWord(pair.target)}${state}`;
 }
 
 /** A word that can be pasted into a shell as it is. */

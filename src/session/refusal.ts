@@ -43,6 +43,6 @@ export function haltedByDeletes(
     kind === 'root-emptied'
       ? `the source is empty, and all ${treeCount} entries of the target would be deleted`
       : `${count} of ${treeCount} entries of the target would be deleted; the limit is ${limit}`;
-  const message = `halted: ${what}. Look at the source; if that is right, confirm ${count}`;
+  const message = `${what}. Look at the source; if that is right, confirm ${count}`;
   return new TowlineError('HALTED', message, {kind, volume, count, limit});
 }

@@ -124,5 +124,5 @@ function missing(path: string, code: string, isKnown: boolean): TowlineError {
 
 function halted(kind: HaltKind, path: string, message: string): TowlineError {
   const details = {kind, volume: showPath(path), count: 0, limit: 0};
-  return new TowlineError('HALTED', `halted: ${message}. Nothing was changed on the target.`, details);
+  return new TowlineError('HALTED', `${message}. Nothing was changed on the target.`, details);
 }

@@ -83,6 +83,10 @@ describe('for people', () => {
     const ran = await runScripted(ONCE, {outcome: outcomeOf({exitCode: 3, isInSync: false, status, error})});
     expect(ran).toMatchObject({exitCode: 3, stderr: 'Error: 51 of 100 entries would be deleted\n'});
     expect(ran.stdout).toContain('towline confirm /nonexistent/a /nonexistent/b\n');
+    const elsewhere = await runScripted([...ONCE, '--state', '/nonexistent/s'], {
+      outcome: outcomeOf({exitCode: 3, isInSync: false, status, error}),
+    });
+    expect(elsewhere.stdout).toContain('towline confirm /nonexistent/a /nonexistent/b --state /nonexistent/s\n');
   });
 
   test('files taken as equal unread are said, and are not called in sync', async () => {
