@@ -129,8 +129,8 @@ export class JobPool<J extends JobMap> implements JobRunner<J> {
       this.#lanes[options.lane ?? 0].add({
         request: {id: this.#nextId++, kind, input},
         transfer: options.transfer ?? [],
-        onPart: options.onPart as Task['onPart'],
-        resolve: resolve as Task['resolve'],
+        onPart: options.onPart,
+        resolve,
         reject,
         parts: Promise.resolve(),
       });

@@ -3,12 +3,13 @@
  */
 import {existsSync, readFileSync} from 'node:fs';
 import {release} from 'node:os';
+import {join} from 'node:path';
 
 /** `0.1.0` */
 export function version(): string {
   // Two levels up in the sources, one in the bundled build.
-  const url = ['../../package.json', '../package.json'].map((path) => new URL(path, import.meta.url)).find(existsSync);
-  return url === undefined ? 'unknown' : (JSON.parse(readFileSync(url, 'utf8')) as {version: string}).version;
+  const path = ['../..', '..'].map((up) => join(import.meta.dirname, up, 'package.json')).find(existsSync);
+  return path === undefined ? 'unknown' : (JSON.parse(readFileSync(path, 'utf8')) as {version: string}).version;
 }
 
 /** What a bug report must name. */

@@ -6,42 +6,26 @@
 import {systemClock as clock} from '../base/clock.ts';
 import {EXIT_CODE, isTowlineError, messageOf, REACTION, TowlineError} from '../base/errors.ts';
 import {backoffDelayMs} from '../base/backoff.ts';
-import type {JobPool} from '../base/jobs.ts';
 import {nameOf, parentOf, ROOT, showPath, type RelPath} from '../model/path.ts';
 import {zeroStats, type LinkStats, type LinkStatus} from '../model/status.ts';
-import {PLAIN_VIEW, type View} from '../model/view.ts';
 import type {DeleteLimits} from '../reconcile/delete-guard.ts';
-import {Scanner, type ScanResult} from '../scan/scanner.ts';
+import type {ScanResult} from '../scan/scanner.ts';
 import {LiveSource, moveStep} from '../session/live-source.ts';
 import {Session} from '../session/session.ts';
-import {SourceLink, type CutResult, type SourceState} from '../session/source-link.ts';
+import {SourceLink, type CutResult} from '../session/source-link.ts';
 import {dial} from '../transport/dial.ts';
 import type {Identity} from '../transport/identity.ts';
 import {FRAME_BYTES_MAX} from '../wire/limits.ts';
 import {pairIdentities} from './pair-identities.ts';
-import {RESERVED_NAME} from '../volume/places.ts';
 import {signatureStore} from './signature-store.ts';
-import {entryStore, sourceState} from './source-state.ts';
-import {openState, type OpenState} from './state-folder.ts';
+import {closeEnds, openEnds, viewOf, type SourceEnds} from './source-ends.ts';
 import type {SyncOptions, SyncOutcome, SyncParts} from './sync-api.ts';
-import {SyncEvents} from './sync-events.ts';
-import {TargetThread} from './target-thread.ts';
-import {volumePool, type VolumeJobs} from './volume-jobs.ts';
+import type {SyncEvents} from './sync-events.ts';
 import {startWatch, type RunningWatch} from './watch-source.ts';
 
-const TRASH_KEEP_MS = 7 * 24 * 3_600_000;
 const ROUNDS_MAX = 6; // of one catch-up: a source that never rests is reported, not chased for ever
 const RECONNECT = {delayMsMin: 100, delayMsMax: 15_000};
 const POLL_MS = 10_000;
-
-interface Ends {
-  state: OpenState;
-  source: SourceState;
-  pool: JobPool<VolumeJobs>;
-  scanner: Scanner;
-  target: TargetThread;
-  events: SyncEvents;
-}
 
 export class SourceRun {
   readonly #options: SyncOptions;
@@ -63,7 +47,7 @@ export class SourceRun {
 
   /** @throws TowlineError for what is found before both ends are open */
   async run(): Promise<SyncOutcome> {
-    const ends = this.#open();
+    const ends = openEnds(this.#options, this.#folder, this.#parts);
     let watch: RunningWatch | undefined;
     let error: TowlineError | undefined;
     try {
@@ -78,64 +62,15 @@ export class SourceRun {
       await watch?.close();
     }
     const outcome = this.#outcome(ends, error);
-    await this.#close(ends);
+    await closeEnds(ends);
     return outcome;
-  }
-
-  #open(): Ends {
-    const {source: rootPath, isDryRun} = this.#options;
-    const view = this.#view();
-    const target = new TargetThread(
-      {
-        volume: 'sync',
-        rootPath: this.#options.target,
-        stateFolder: `${this.#folder}/target`,
-        isDryRun,
-        isDurable: this.#options.durability !== 'none',
-        deleteLimits: this.#options.deleteLimit,
-        view,
-        trashKeepMs: TRASH_KEEP_MS,
-      },
-      {onNotice: (message) => this.#notice('warn', message)},
-    );
-    try {
-      const state = openState({
-        folder: `${this.#folder}/source`,
-        side: 'source',
-        view,
-        rootPath,
-        isDryRun,
-        onNotice: (message) => this.#notice('warn', message),
-      });
-      const source = sourceState(state.volume);
-      const pool = volumePool('towline source', {root: state.root, places: undefined});
-      const rules = {ignore: view.ignore, reserved: [RESERVED_NAME], seed: state.volume.hashSeed};
-      const scanner = new Scanner({agent: 'source', rules}, {store: entryStore(state.volume), jobs: pool});
-      const events = new SyncEvents(
-        {isLive: !this.#options.isOnce},
-        {
-          agent: state.agent,
-          clock,
-          onEvent: this.#parts.onEvent,
-          isThere: (path) => source.entryAt(path) !== undefined,
-        },
-      );
-      return {state, source, pool, scanner, target, events};
-    } catch (error) {
-      void target.close();
-      throw error;
-    }
-  }
-
-  #view(): View {
-    return {...PLAIN_VIEW, ignore: [...this.#options.ignore], owners: process.geteuid?.() === 0};
   }
 
   #limits(): DeleteLimits {
     return this.#options.deleteLimit;
   }
 
-  async #startLive(ends: Ends): Promise<RunningWatch> {
+  async #startLive(ends: SourceEnds): Promise<RunningWatch> {
     const live = new LiveSource(
       {
         settleMs: this.#options.settleMs,
@@ -166,7 +101,7 @@ export class SourceRun {
   }
 
   #liveStatus(
-    ends: Ends,
+    ends: SourceEnds,
     status: {kind: 'sending'; pendingCount: number} | {kind: 'in-sync'; digest: Buffer} | {kind: 'unequal'},
   ): void {
     if (status.kind === 'sending') return this.#setStatus({kind: 'sending', pendingCount: status.pendingCount});
@@ -175,7 +110,7 @@ export class SourceRun {
   }
 
   /** Both sides are equal at this moment. */
-  #proved(ends: Ends, digest: Buffer): void {
+  #proved(ends: SourceEnds, digest: Buffer): void {
     ends.events.proved();
     ends.state.volume.flush();
     ends.state.agent.setLinkBase({lastInSync: {atMs: clock.nowMs(), digest}, ackedSeq: ends.state.volume.seq()});
@@ -187,7 +122,7 @@ export class SourceRun {
   }
 
   /** One connection after the other, until the run is over. */
-  async #runLinks(ends: Ends): Promise<void> {
+  async #runLinks(ends: SourceEnds): Promise<void> {
     const {signal} = this.#parts;
     const {source: own, target: other} = await pairIdentities(this.#folder, clock.nowMs());
     const port = await ends.target.listen(other, own.id);
@@ -208,7 +143,7 @@ export class SourceRun {
     }
   }
 
-  async #scan(ends: Ends): Promise<ScanResult> {
+  async #scan(ends: SourceEnds): Promise<ScanResult> {
     this.#setStatus({kind: 'scanning', entries: 0});
     const onProgress = (entries: number): void =>
       this.#progress({phase: 'scan', entriesDone: entries, entriesTotal: undefined, bytesDone: 0, path: undefined});
@@ -221,7 +156,7 @@ export class SourceRun {
   }
 
   async #runLink(
-    ends: Ends,
+    ends: SourceEnds,
     peers: {own: Identity; other: Identity; port: number},
     scanning: Promise<ScanResult>,
   ): Promise<void> {
@@ -233,6 +168,7 @@ export class SourceRun {
     const session = new Session({name: 'source'}, {channel});
     const onAbort = (): void => session.close('the run was ended');
     signal.addEventListener('abort', onAbort, {once: true});
+    let catchingUp: Promise<void> | undefined;
     try {
       await session.ready();
       const renames = new Map<RelPath, RelPath>();
@@ -241,23 +177,26 @@ export class SourceRun {
       ends.source.setView(link.view);
       for (const change of scanned.changes) if (change.kind === 'renamed') renames.set(change.to, change.path);
       await this.#sendRenames(ends, link, scanned);
-      await this.#catchUp(ends, link);
-      if (this.#live !== undefined && !this.#options.isDryRun) await this.#live.follow(link, signal);
+      catchingUp = this.#catchUp(ends, link);
+      catchingUp.catch(() => undefined);
+      if (this.#live !== undefined && !this.#options.isDryRun) await this.#live.follow(link, catchingUp, signal);
+      else await catchingUp;
       if (signal.aborted) throw cancelled(signal);
     } finally {
       signal.removeEventListener('abort', onAbort);
       this.#stats.wireBytes += session.wireBytes;
       session.close('done');
+      await catchingUp?.catch(() => undefined);
     }
   }
 
-  #newLink(ends: Ends, session: Session, renames: Map<RelPath, RelPath>): SourceLink {
+  #newLink(ends: SourceEnds, session: Session, renames: Map<RelPath, RelPath>): SourceLink {
     const confirmedDeletes = ends.state.agent.takeConfirmation();
     return new SourceLink(
       {
         link: 1,
         volume: 'sync',
-        view: this.#view(),
+        view: viewOf(this.#options),
         isDryRun: this.#options.isDryRun,
         isDurable: this.#options.durability !== 'none',
         isQuick: this.#options.isQuick,
@@ -295,7 +234,7 @@ export class SourceRun {
   }
 
   #failed(
-    ends: Ends,
+    ends: SourceEnds,
     path: RelPath,
     code: Parameters<SyncEvents['failed']>[1],
     message: string,
@@ -308,7 +247,7 @@ export class SourceRun {
   }
 
   /** Renames and exchanges that the scan noticed go first: what follows builds on them. */
-  async #sendRenames(ends: Ends, link: SourceLink, scanned: ScanResult): Promise<void> {
+  async #sendRenames(ends: SourceEnds, link: SourceLink, scanned: ScanResult): Promise<void> {
     for (const change of scanned.changes) {
       if (change.kind !== 'renamed' && change.kind !== 'exchanged') continue;
       const step = moveStep(change);
@@ -319,7 +258,7 @@ export class SourceRun {
   }
 
   /** Compares and sends until both are equal, or until what is left cannot be sent now. */
-  async #catchUp(ends: Ends, link: SourceLink): Promise<void> {
+  async #catchUp(ends: SourceEnds, link: SourceLink): Promise<void> {
     for (let round = 0; round < ROUNDS_MAX; round++) {
       this.#setStatus({kind: 'comparing'});
       const cut: CutResult | undefined = this.#options.isDryRun ? undefined : await link.cut();
@@ -348,7 +287,7 @@ export class SourceRun {
   }
 
   /** Files that changed while they were read are looked at once more. */
-  async #lookAgain(ends: Ends): Promise<void> {
+  async #lookAgain(ends: SourceEnds): Promise<void> {
     const paths = [...this.#again];
     this.#again = new Set();
     if (paths.length === 0) return;
@@ -357,14 +296,14 @@ export class SourceRun {
     ends.events.scanned(result.problems, false);
   }
 
-  #halt(ends: Ends, error: TowlineError<'HALTED'>): void {
+  #halt(ends: SourceEnds, error: TowlineError<'HALTED'>): void {
     const {kind, count, limit} = error.details;
     if (!this.#options.isDryRun)
       ends.state.agent.halt({kind, count, limit, message: error.message, sinceMs: clock.nowMs()});
     this.#setStatus({kind: 'halted', reason: error.message});
   }
 
-  #outcome(ends: Ends, error: TowlineError | undefined): SyncOutcome {
+  #outcome(ends: SourceEnds, error: TowlineError | undefined): SyncOutcome {
     const {first, count} = ends.events.problems();
     const status = this.#status;
     const isStopped = error === undefined || error.code === 'CANCELLED';
@@ -392,12 +331,6 @@ export class SourceRun {
     return isInSync && problemCount === 0 ? 0 : 1;
   }
 
-  async #close(ends: Ends): Promise<void> {
-    await ends.target.close();
-    await ends.pool.close();
-    ends.state.close();
-  }
-
   #setStatus(status: LinkStatus): void {
     this.#parts.log.debug('status', {from: this.#status.kind, to: status.kind});
     this.#status = status;
@@ -412,10 +345,6 @@ export class SourceRun {
     path: RelPath | undefined;
   }): void {
     this.#parts.onEvent({kind: 'progress', bytesTotal: undefined, ...at});
-  }
-
-  #notice(level: 'info' | 'warn', message: string): void {
-    this.#parts.onEvent({kind: 'notice', level, message});
   }
 }
 

@@ -27,7 +27,7 @@ export interface OpenStateOptions {
   rootPath: string;
   /** A dry run leaves no mark on the root. */
   isDryRun: boolean;
-  onNotice(message: string): void;
+  onNotice: (message: string) => void;
 }
 
 export interface OpenState {

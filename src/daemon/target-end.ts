@@ -39,7 +39,7 @@ export interface TargetEndOptions {
 }
 
 export interface TargetEndParts {
-  onNotice(message: string): void;
+  onNotice: (message: string) => void;
 }
 
 const PRUNE_EVERY_MS = 3_600_000;

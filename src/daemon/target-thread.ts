@@ -22,7 +22,7 @@ export class TargetThread {
   readonly #closed = Promise.withResolvers<void>();
   readonly #onNotice: (message: string) => void;
 
-  constructor(options: TargetEndOptions, parts: {onNotice(message: string): void}) {
+  constructor(options: TargetEndOptions, parts: {onNotice: (message: string) => void}) {
     this.#onNotice = parts.onNotice;
     this.opened = this.#opened.promise;
     this.opened.catch(() => undefined);

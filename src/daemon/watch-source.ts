@@ -22,7 +22,7 @@ const REMOTE_TYPES: ReadonlySet<number> = new Set([0x6969, 0xff534d42, 0xfe534d4
 /** Resolves when the whole tree is watched. */
 export async function startWatch(
   options: {root: RootIdentity; backEnd: 'auto' | 'inotify' | 'chokidar'},
-  parts: {live: LiveSource; onNotice(level: 'info' | 'warn', message: string): void},
+  parts: {live: LiveSource; onNotice: (level: 'info' | 'warn', message: string) => void},
 ): Promise<RunningWatch> {
   const {fd} = openRoot(options.root.path, options.root);
   try {
@@ -55,7 +55,7 @@ function newWatcher(
 
 function take(
   event: WatchEvent,
-  parts: {live: LiveSource; onNotice(level: 'info' | 'warn', message: string): void},
+  parts: {live: LiveSource; onNotice: (level: 'info' | 'warn', message: string) => void},
 ): void {
   const {live, onNotice} = parts;
   switch (event.kind) {

@@ -105,7 +105,7 @@ function escapeChar(char: string): string {
   if (char === '\t') return '\\t';
   if (char === '\r') return '\\r';
   const code = char.charCodeAt(0);
-  return code < 0x100 && code < 0x80 ? escapeByte(code) : `\\u${code.toString(16).padStart(4, '0')}`;
+  return code < 0x80 ? escapeByte(code) : `\\u${code.toString(16).padStart(4, '0')}`;
 }
 
 function escapeByte(byte: number): string {

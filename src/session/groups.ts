@@ -59,7 +59,8 @@ function takeApart(
 function leaders(groups: readonly RelPath[][]): Map<RelPath, RelPath> {
   const leaderOf = new Map<RelPath, RelPath>();
   for (const group of groups) {
-    const leader = leaderOf.get(group[0] as RelPath) ?? (group[0] as RelPath);
+    const first = group[0] as RelPath;
+    const leader = leaderOf.get(first) ?? first;
     for (const path of group) leaderOf.set(path, leader);
   }
   return leaderOf;

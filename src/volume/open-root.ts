@@ -3,7 +3,7 @@
  *
  * Between jobs nothing of the volume is held, so that it can be unmounted at any time.
  */
-import {Jail} from '../linux/jail.ts';
+import type {Jail} from '../linux/jail.ts';
 import {closeFd} from '../linux/open-fd.ts';
 import {statFd} from '../linux/stat.ts';
 import type {RootIdentity, WithRoot} from '../model/root.ts';

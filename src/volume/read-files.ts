@@ -101,7 +101,7 @@ function forEachFile(
     dirs.dropAll();
   }
   out.bytes = bytes.subarray(0, at);
-  context.transfer(bytes.buffer as ArrayBuffer);
+  context.transfer(bytes.buffer);
   return out;
 }
 

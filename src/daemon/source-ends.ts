@@ -1,0 +1,80 @@
+/**
+ * What a run of `sync` holds while it goes on: the source's state, workers and scanner, and the thread of the target.
+ *
+ * Opens and closes; drives nothing. Invariant: when opening fails, nothing stays open.
+ */
+import {systemClock as clock} from '../base/clock.ts';
+import type {JobPool} from '../base/jobs.ts';
+import {PLAIN_VIEW, type View} from '../model/view.ts';
+import {Scanner} from '../scan/scanner.ts';
+import type {SourceState} from '../session/source-link.ts';
+import {RESERVED_NAME} from '../volume/places.ts';
+import {entryStore, sourceState} from './source-state.ts';
+import {openState, type OpenState} from './state-folder.ts';
+import {SOURCE_AGENT} from './sync-agents.ts';
+import type {SyncOptions, SyncParts} from './sync-api.ts';
+import {SyncEvents} from './sync-events.ts';
+import {TargetThread} from './target-thread.ts';
+import {volumePool, type VolumeJobs} from './volume-jobs.ts';
+
+const TRASH_KEEP_MS = 7 * 24 * 3_600_000;
+
+export interface SourceEnds {
+  state: OpenState;
+  source: SourceState;
+  pool: JobPool<VolumeJobs>;
+  scanner: Scanner;
+  target: TargetThread;
+  events: SyncEvents;
+}
+
+/** @param folder the state folder of this pair. @throws TowlineError as `openState` */
+export function openEnds(options: SyncOptions, folder: string, parts: SyncParts): SourceEnds {
+  const {source: rootPath, isDryRun} = options;
+  const view = viewOf(options);
+  const onNotice = (message: string): void => parts.onEvent({kind: 'notice', level: 'warn', message});
+  const target = new TargetThread(
+    {
+      volume: 'sync',
+      rootPath: options.target,
+      stateFolder: `${folder}/target`,
+      isDryRun,
+      isDurable: options.durability !== 'none',
+      deleteLimits: options.deleteLimit,
+      view,
+      trashKeepMs: TRASH_KEEP_MS,
+    },
+    {onNotice},
+  );
+  try {
+    const state = openState({folder: `${folder}/source`, side: 'source', view, rootPath, isDryRun, onNotice});
+    const source = sourceState(state.volume);
+    const pool = volumePool('towline source', {root: state.root, places: undefined});
+    const rules = {ignore: view.ignore, reserved: [RESERVED_NAME], seed: state.volume.hashSeed};
+    const scanner = new Scanner({agent: SOURCE_AGENT, rules}, {store: entryStore(state.volume), jobs: pool});
+    const events = new SyncEvents(
+      {isLive: !options.isOnce},
+      {
+        agent: state.agent,
+        clock,
+        onEvent: (event) => parts.onEvent(event),
+        isThere: (path) => source.entryAt(path) !== undefined,
+      },
+    );
+    return {state, source, pool, scanner, target, events};
+  } catch (error) {
+    void target.close();
+    throw error;
+  }
+}
+
+export async function closeEnds(ends: SourceEnds): Promise<void> {
+  await ends.target.close();
+  await ends.pool.close();
+  ends.state.close();
+}
+
+/** The view that the source offers; only root can keep owners. */
+export function viewOf(options: SyncOptions): View {
+  return {...PLAIN_VIEW, ignore: [...options.ignore], owners: process.geteuid?.() === 0};
+}
