@@ -8,7 +8,6 @@ import {onTestFinished} from 'vitest';
 import {closeFd, openDirPath} from '../../../src/linux/open-fd.ts';
 
 export const isRoot = process.getuid?.() === 0;
-export const NOT_ROOT = isRoot ? '' : ' (skipped: needs root)';
 
 export interface Folder {
   path: string;

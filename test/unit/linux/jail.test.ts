@@ -8,7 +8,10 @@ import {openDirAt} from '../../../src/linux/directories.ts';
 import {closeFd, holdAt} from '../../../src/linux/open-fd.ts';
 import {codeOf} from './code-of.ts';
 import {jailed, type Seen} from './jailed.ts';
-import {held, isRoot, makeFolder, NOT_ROOT, type Folder} from './folder.ts';
+import {held, isRoot, makeFolder, type Folder} from './folder.ts';
+import {needsRoot} from '../../needs.ts';
+
+const rootTest = needsRoot(test);
 
 const NOTHING = {host: false, inside: 'ENOENT', absoluteLink: 'ENOENT', outwardLink: 'ENOENT', names: 0, proc: false};
 
@@ -28,28 +31,25 @@ function fill(path: string): void {
   symlinkSync('../../../../../../etc/passwd', join(path, 'outward'));
 }
 
-test.skipIf(!isRoot)(
-  `a jailed thread sees its volume alone, and the main thread and its pool the host${NOT_ROOT}`,
-  async () => {
-    const folder = makeFolder();
-    const {path, restingFd} = makeRoot(folder);
-    fill(path);
-    const umaskBefore = process.umask();
-    const {seen, end} = await jailed(held(openDirAt(folder.fd, 'volume')), restingFd, async () => {
-      expect(existsSync('/etc/passwd')).toBe(true);
-      await access('/etc/passwd');
-      expect(existsSync(join(path, 'inside'))).toBe(true);
-    });
-    await end();
-    expect(seen).toMatchObject({isActive: true, resting: NOTHING, after: NOTHING, failed: 'JOB'});
-    expect(seen.inside).toEqual({...NOTHING, inside: 'none', names: 3, read: 'volume'});
-    expect(seen.refusals).toEqual({nested: 'BUG', asynchronous: 'BUG', closedRoot: 'EBADF'});
-    expect(statSync(join(path, 'made')).mode & 0o777).toBe(0o666); // umask 0 in there
-    expect(process.umask()).toBe(umaskBefore);
-  },
-);
+rootTest('a jailed thread sees its volume alone, and the main thread and its pool the host', async () => {
+  const folder = makeFolder();
+  const {path, restingFd} = makeRoot(folder);
+  fill(path);
+  const umaskBefore = process.umask();
+  const {seen, end} = await jailed(held(openDirAt(folder.fd, 'volume')), restingFd, async () => {
+    expect(existsSync('/etc/passwd')).toBe(true);
+    await access('/etc/passwd');
+    expect(existsSync(join(path, 'inside'))).toBe(true);
+  });
+  await end();
+  expect(seen).toMatchObject({isActive: true, resting: NOTHING, after: NOTHING, failed: 'JOB'});
+  expect(seen.inside).toEqual({...NOTHING, inside: 'none', names: 3, read: 'volume'});
+  expect(seen.refusals).toEqual({nested: 'BUG', asynchronous: 'BUG', closedRoot: 'EBADF'});
+  expect(statSync(join(path, 'made')).mode & 0o777).toBe(0o666); // umask 0 in there
+  expect(process.umask()).toBe(umaskBefore);
+});
 
-test.skipIf(!isRoot)(`a resting thread does not keep its volume from being unmounted${NOT_ROOT}`, async () => {
+rootTest('a resting thread does not keep its volume from being unmounted', async () => {
   const folder = makeFolder();
   const {path, restingFd} = makeRoot(folder);
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'towline-test', path]);

@@ -5,7 +5,10 @@ import {expect, test} from 'vitest';
 import {openAt, openDirPath} from '../../../src/linux/open-fd.ts';
 import {getXattr, listXattrs, removeXattr, setXattr} from '../../../src/linux/xattrs.ts';
 import {codeOf} from './code-of.ts';
-import {held, isRoot, makeFolder, NOT_ROOT} from './folder.ts';
+import {held, makeFolder} from './folder.ts';
+import {needsRoot} from '../../needs.ts';
+
+const rootTest = needsRoot(test);
 
 function makeFile(): number {
   const folder = makeFolder();
@@ -48,7 +51,7 @@ test('a filesystem without attributes has none and refuses to set one', () => {
   expect(['ENOTSUP', 'EPERM', 'EACCES']).toContain(codeOf(() => setXattr(fd, 'user.a', Buffer.from('1'))));
 });
 
-test.skipIf(!isRoot)(`trusted attributes are root's own${NOT_ROOT}`, () => {
+rootTest("trusted attributes are root's own", () => {
   const fd = makeFile();
   setXattr(fd, 'trusted.towline.test', Buffer.from([1]));
   expect(listXattrs(fd)).toEqual(['trusted.towline.test']);
