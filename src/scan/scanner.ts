@@ -72,6 +72,7 @@ interface Pass {
 export class Scanner {
   readonly #options: {agent: string; rules: ScanRules};
   readonly #parts: {store: EntryStore; jobs: JobRunner<ScanJobs>};
+  #last: Promise<unknown> = Promise.resolve();
 
   /** @param options `agent` is this agent's short ID, for version vectors */
   constructor(options: {agent: string; rules: ScanRules}, parts: {store: EntryStore; jobs: JobRunner<ScanJobs>}) {
@@ -80,7 +81,23 @@ export class Scanner {
   }
 
   /** Scans the tree at `start`; of the changes only renames are returned: who wants the others compares digests. */
-  async scanTree(start: RelPath, onProgress?: (entries: number) => void): Promise<ScanResult> {
+  scanTree(start: RelPath, onProgress?: (entries: number) => void): Promise<ScanResult> {
+    return this.#inTurn(() => this.#scanTree(start, onProgress));
+  }
+
+  /** Looks at single names or whole directories (without what is below) and returns every change. */
+  lookAt(dirs: {path: RelPath; names: Name[] | undefined}[]): Promise<ScanResult> {
+    return this.#inTurn(() => this.#lookAt(dirs));
+  }
+
+  /** One pass after the other: what was seen earlier never overwrites what was seen later. */
+  #inTurn(pass: () => Promise<ScanResult>): Promise<ScanResult> {
+    const turn = this.#last.then(pass, pass);
+    this.#last = turn;
+    return turn;
+  }
+
+  async #scanTree(start: RelPath, onProgress?: (entries: number) => void): Promise<ScanResult> {
     const pass = newPass(false);
     const counts = await this.#parts.jobs.run(
       'scan-tree',
@@ -99,8 +116,7 @@ export class Scanner {
     return pass.result;
   }
 
-  /** Looks at single names or whole directories (without what is below) and returns every change. */
-  async lookAt(dirs: {path: RelPath; names: Name[] | undefined}[]): Promise<ScanResult> {
+  async #lookAt(dirs: {path: RelPath; names: Name[] | undefined}[]): Promise<ScanResult> {
     const pass = newPass(true);
     const packed = await this.#parts.jobs.run('scan-names', {dirs, rules: this.#options.rules});
     for (const listing of readListings(packed)) await this.#takeListing(listing, pass);

@@ -34,6 +34,7 @@ interface Running {
 }
 
 const LARGE_OPEN_MAX = 2;
+const WAITING_MAX = 4_096; // paths only; so many large files don't hold back what comes after them
 const NO_CONTENT = Buffer.alloc(32);
 
 export class LargeQueue {
@@ -41,6 +42,7 @@ export class LargeQueue {
   readonly #parts: SenderParts & {batches: BatchPort};
   readonly #large = new Map<number, LargeFile>();
   readonly #byPath = new Map<RelPath, LargeFile>();
+  readonly #waiting: Item[] = [];
   #nextTransfer = 1;
 
   constructor(options: SenderOptions, parts: SenderParts & {batches: BatchPort}) {
@@ -48,9 +50,9 @@ export class LargeQueue {
     this.#parts = parts;
   }
 
-  /** Transfers that are open. */
+  /** Transfers that are open or wait for their turn. */
   get size(): number {
-    return this.#large.size;
+    return this.#large.size + this.#waiting.length;
   }
 
   /** A file changed again: what is being sent of it is out of date. */
@@ -63,10 +65,25 @@ export class LargeQueue {
     this.#large.get(message.transfer)?.take(message);
   }
 
-  /** Starts a file's transfer, waiting for its turn. @throws the reason why the session ended */
-  async start(item: Item, entry: Entry): Promise<void> {
+  /** Takes a file, whose transfer starts when it is its turn. @throws the reason why the session ended */
+  async add(item: Item): Promise<void> {
+    while (this.#waiting.length >= WAITING_MAX) await this.#parts.batches.room();
+    this.#waiting.push(item);
+    this.#startNext();
+  }
+
+  #startNext(): void {
+    while (this.#large.size < LARGE_OPEN_MAX) {
+      const index = this.#waiting.findIndex(({path}) => !this.#byPath.has(path));
+      const [item] = index < 0 ? [] : this.#waiting.splice(index, 1);
+      if (item === undefined) return;
+      const entry = this.#parts.store.entryAt(item.path);
+      if (entry?.type === 'file') this.#start(item, entry); // else gone meanwhile: its event comes
+    }
+  }
+
+  #start(item: Item, entry: Entry): void {
     const {session, jobs, signatures, seed, stats, batches} = this.#parts;
-    while (this.#large.size >= LARGE_OPEN_MAX || this.#byPath.has(item.path)) await batches.room();
     const transfer = this.#nextTransfer++;
     const have = item.step.kind === 'file' && item.step.have?.type === 'file' ? item.step.have : undefined;
     const base =
@@ -94,6 +111,7 @@ export class LargeQueue {
     } finally {
       this.#large.delete(running.transfer);
       this.#byPath.delete(running.item.path);
+      this.#startNext();
       this.#parts.batches.wake();
     }
     await this.#parts.batches.kick();

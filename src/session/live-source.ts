@@ -58,6 +58,7 @@ interface HeldStep {
 
 const NAMES_AT_ONCE = 2_048; // one look; more is taken in the next round
 const DIRTY_COUNT_MAX = 200_000; // about 40 MB; beyond it a scan is cheaper
+const SLEEP_MS_MAX = 3_600_000; // within what a timer can hold
 const RETRY = {delayMsMin: 500, delayMsMax: 60_000};
 
 export class LiveSource {
@@ -72,6 +73,7 @@ export class LiveSource {
   #walkAtMs: number | undefined;
   #walkAttempts = 0;
   #isPolling = false;
+  #isCatchingUp = false;
   #failures = 0;
 
   constructor(options: LiveOptions, parts: LiveParts) {
@@ -110,21 +112,29 @@ export class LiveSource {
   }
 
   /**
-   * Follows until the signal is aborted.
+   * Follows until the signal is aborted. While the link catches up, small changes are sent already; scans and proofs wait.
+   * @param catchingUp ends when everything that differed at the start was sent
    * @throws HALTED, or the reason why the session ended
    */
-  async follow(link: SourceLink, signal: AbortSignal): Promise<void> {
+  async follow(link: SourceLink, catchingUp: Promise<void>, signal: AbortSignal): Promise<void> {
     let isProven = false;
+    this.#isCatchingUp = true;
+    const failed = catchingUp.then(() => {
+      this.#isCatchingUp = false;
+      this.#wake.resolve();
+      return new Promise<never>(() => undefined);
+    });
+    failed.catch(() => undefined);
     const onAbort = (): void => this.#wake.resolve();
     signal.addEventListener('abort', onAbort);
     try {
       while (!signal.aborted) {
         this.#wake = Promise.withResolvers<void>();
         if (await this.#round(link)) isProven = false;
-        else if (!isProven && link.sender.pendingCount === 0 && this.#dirty.size === 0) {
+        else if (!isProven && !this.#isCatchingUp && link.sender.pendingCount === 0 && this.#dirty.size === 0) {
           isProven = true;
           await this.#prove(link);
-        } else await Promise.race([this.#sleep(link), link.over]);
+        } else await Promise.race([this.#sleep(link), link.over, failed]);
       }
     } finally {
       signal.removeEventListener('abort', onAbort);
@@ -140,14 +150,14 @@ export class LiveSource {
     }
     if (this.#burst !== undefined && this.#held.length > 0 && judgeAtMs(this.#burst) <= nowMs)
       return this.#release(link);
-    if (nowMs >= this.#rescanAtMs) this.noteTree(ROOT);
-    if (this.#needsScan.length > 0) return this.#scan(link);
+    if (nowMs >= this.#rescanAtMs && !this.#isCatchingUp) this.noteTree(ROOT);
+    if (this.#needsScan.length > 0 && !(this.#isCatchingUp && this.#needsScan.includes(ROOT))) return this.#scan(link);
     const due = this.#dirty.take(nowMs, NAMES_AT_ONCE);
     if (due.length > 0) {
       await this.#look(link, due, Math.min(...due.map(({firstMs}) => firstMs)));
       return true;
     }
-    if (this.#walkAtMs !== undefined && this.#walkAtMs <= nowMs) {
+    if (this.#walkAtMs !== undefined && this.#walkAtMs <= nowMs && !this.#isCatchingUp) {
       this.#walkAtMs = undefined;
       await link.catchUp();
       return true;
@@ -212,7 +222,7 @@ export class LiveSource {
       const step = this.#stepOf(change, link);
       if (change.kind === 'put' && change.after.type === 'dir' && change.before?.type !== 'dir')
         newDirs.push(change.path);
-      if (change.kind === 'put' && change.after.type === 'file') link.sender.abortLarge(change.path);
+      if (change.kind !== 'put' || change.after.type === 'file') link.sender.abortLarge(change.path);
       if (step === undefined) continue;
       steps.push(step);
     }
@@ -315,12 +325,11 @@ export class LiveSource {
     const {clock} = this.#parts;
     const nowMs = clock.monotonicMs();
     const times = [
-      this.#rescanAtMs,
       this.#dirty.nextDueMs(),
-      this.#walkAtMs,
+      ...(this.#isCatchingUp ? [] : [this.#rescanAtMs, this.#walkAtMs]),
       this.#held.length > 0 && this.#burst !== undefined ? judgeAtMs(this.#burst) : undefined,
     ];
-    const nextMs = Math.min(...times.filter((time) => time !== undefined));
+    const nextMs = Math.min(nowMs + SLEEP_MS_MAX, ...times.filter((time) => time !== undefined));
     const waker = new AbortController();
     const timer = clock.sleep(Math.max(0, nextMs - nowMs), waker.signal).catch(() => undefined);
     // While answers are outstanding, the proof waits for them.

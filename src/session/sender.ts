@@ -89,7 +89,7 @@ export class Sender {
         this.#links.push(item);
         return;
       }
-      if (entry.sizeBytes > INLINE_FILE_BYTES_MAX) return this.#large.start(item, entry);
+      if (entry.sizeBytes > INLINE_FILE_BYTES_MAX) return this.#large.add(item);
       this.#groupBytes += entry.sizeBytes;
     }
     this.#group.push(item);

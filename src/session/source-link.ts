@@ -171,7 +171,11 @@ export class SourceLink {
     }
     this.#judge(destroyed);
     await this.sender.flush();
-    for (const step of destructive) await this.#perform(step);
+    for (const step of destructive) {
+      // What came meanwhile is not deleted.
+      const isBack = step.kind === 'op' && step.op.kind === 'delete' && state.entryAt(step.path) !== undefined;
+      if (!isBack) await this.#perform(step);
+    }
     await this.sender.flush();
     return result;
   }
