@@ -77,6 +77,17 @@ export function stagedHandlers(withPlaces: WithPlaces): JobHandlers<StagedJobs> 
     }
     return receiving;
   };
+  const discard = (transfer: number): void => {
+    const receiving = drop(transfer);
+    if (receiving === undefined) return;
+    withPlaces((_root, {stagingFd}) => {
+      try {
+        unlinkAt(stagingFd, receiving.stage);
+      } catch (error) {
+        if (!isLinuxError(error, 'ENOENT')) throw error;
+      }
+    });
+  };
   return {
     'open-staged': (input) => {
       try {
@@ -105,38 +116,34 @@ export function stagedHandlers(withPlaces: WithPlaces): JobHandlers<StagedJobs> 
     'finish-staged': ({transfer, content}) => {
       const receiving = open.get(transfer);
       if (receiving === undefined) return failure('internal', '', 'the transfer is not open');
-      try {
-        const missing = receiving.isWritten.indexOf(0);
-        if (missing >= 0) return failure('corrupt', receiving.path, `its leaf ${missing} is missing`);
-        if (!contentDigest(receiving.leafDigests).equals(content))
-          return failure('corrupt', receiving.path, 'its leaves do not make the announced content');
-        if (receiving.isDurable) syncFd(receiving.fd);
-        return DONE;
-      } catch (error) {
-        return failureFrom(error, receiving.path);
-      } finally {
-        drop(transfer);
-      }
+      const result = finish(receiving, content);
+      if (result.status === 'done') drop(transfer);
+      else discard(transfer);
+      return result;
     },
     'drop-staged': ({transfer}) => {
-      const receiving = drop(transfer);
-      if (receiving !== undefined) {
-        withPlaces((_root, {stagingFd}) => {
-          try {
-            unlinkAt(stagingFd, receiving.stage);
-          } catch (error) {
-            if (!isLinuxError(error, 'ENOENT')) throw error;
-          }
-        });
-      }
+      discard(transfer);
       return undefined;
     },
   };
 }
 
+function finish(receiving: Receiving, content: Uint8Array): OpResult {
+  try {
+    const missing = receiving.isWritten.indexOf(0);
+    if (missing >= 0) return failure('corrupt', receiving.path, `its leaf ${missing} is missing`);
+    if (!contentDigest(receiving.leafDigests).equals(content))
+      return failure('corrupt', receiving.path, 'its leaves do not make the announced content');
+    if (receiving.isDurable) syncFd(receiving.fd);
+    return DONE;
+  } catch (error) {
+    return failureFrom(error, receiving.path);
+  }
+}
+
 function openStaged(rootFd: number, stagingFd: number, input: StagedJobs['open-staged']['in']): Receiving {
   const {baseFd, base} = input.base === undefined ? {baseFd: -1, base: NO_BASE} : openBase(rootFd, input.base);
-  const fd = openAt(stagingFd, input.stage, CREATE, 0o600);
+  const fd = createStage(stagingFd, input.stage, baseFd);
   const leafCount = leafCountOf(input.sizeBytes);
   return {
     stage: input.stage,
@@ -149,6 +156,15 @@ function openStaged(rootFd: number, stagingFd: number, input: StagedJobs['open-s
     isWritten: new Uint8Array(leafCount),
     isDurable: input.isDurable,
   };
+}
+
+function createStage(stagingFd: number, stage: string, baseFd: number): number {
+  try {
+    return openAt(stagingFd, stage, CREATE, 0o600);
+  } catch (error) {
+    if (baseFd >= 0) closeFd(baseFd);
+    throw error;
+  }
 }
 
 /** The base as it is now: when it is not what the state knows, its leaves will not have their digests. */

@@ -56,6 +56,7 @@ export function sourceState(store: VolumeStore): SourceState {
         .sort(),
     pathWith: (content, sizeBytes, except) =>
       store.findByContent(content, sizeBytes, 4).find(({path}) => path !== except)?.path,
+    countOfSize: (sizeBytes) => store.countOfSize(sizeBytes),
     rootDigest: () => store.rootDigest(),
     groupsDigest: () => store.groupsDigest(),
     groups: (after, countMax) => store.groups(after, countMax),

@@ -78,6 +78,7 @@ export class SyncEvents {
   notes(path: RelPath, notes: number): void {
     const {agent} = this.#parts;
     if (notes === 0) {
+      if (agent.problemCount() === 0) return;
       const old = agent.problems(1, {side: 'source', path: beforePath(path)})[0];
       if (old?.path === path && old.code === 'attributes') this.#solved(path);
       return;

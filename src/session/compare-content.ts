@@ -47,12 +47,13 @@ export async function compareContents(
   const doubtful: Doubtful[] = [];
   let assumed = 0;
   for (const step of steps) {
-    const entry = step.kind === 'file' ? parts.state.entryAt(step.path) : undefined;
-    if (step.kind !== 'file' || step.have?.type !== 'file' || entry === undefined) {
+    if (step.kind !== 'file' || step.have?.type !== 'file') {
       kept.push(step);
       continue;
     }
     const {have} = step;
+    const entry = parts.state.entryAt(step.path);
+    if (entry === undefined) continue; // gone meanwhile: its event comes
     const isKnown = have.content !== undefined && (entry.content !== undefined || !isAlike(entry, have));
     const isUnread = entry.content === undefined || have.content === undefined;
     if (isKnown && !options.isDryRun) kept.push(step);

@@ -64,15 +64,25 @@ export interface LargeFileOptions {
   base: {path: RelPath; sizeBytes: number; content: Digest} | undefined;
 }
 
+type Refusal = Extract<OpResult, {status: 'failed'}>;
+
 export type LargeFileOutcome =
   | {kind: 'staged'; content: Digest; notes: number}
   /** Nothing had to be sent: the target has this content. */
   | {kind: 'equal'; content: Digest; notes: number}
   | {kind: 'unread'; status: number; errno: number}
-  | {kind: 'refused'; result: Extract<OpResult, {status: 'failed'}>};
+  | {kind: 'refused'; result: Refusal};
+
+/** Why a transfer ended before the file was staged. */
+type Failed = Extract<LargeFileOutcome, {kind: 'unread' | 'refused'}>;
 
 const LEAVES_PER_JOB = 8; // 2 MiB: a job of a few ms, so that smaller work gets its turn
-const LEAF_RETRIES_MAX = 64;
+const LEAF_RETRIES_MAX = 64; // more, and the base is not what it was: the whole file goes, literal
+const TOO_MANY_REJECTED: Refusal = {
+  status: 'failed',
+  code: 'base-changed',
+  message: 'the target has another base than it had',
+};
 
 export class LargeFile {
   readonly #options: LargeFileOptions;
@@ -82,6 +92,7 @@ export class LargeFile {
   #rejection = Promise.withResolvers<undefined>();
   #retries = 0;
   #isAborted = false;
+  #refusal: Refusal | undefined;
 
   constructor(options: LargeFileOptions, parts: LargeFileParts) {
     this.#options = options;
@@ -91,8 +102,10 @@ export class LargeFile {
 
   /** The peer's messages about this transfer. */
   take(message: MessageOf<'leaf-rejected'> | MessageOf<'file-staged'>): void {
-    if (message.kind === 'file-staged') this.#staged.resolve(message.result);
-    else {
+    if (message.kind === 'file-staged') {
+      if (message.result.status === 'failed') this.#refusal = message.result;
+      this.#staged.resolve(message.result);
+    } else {
       this.#rejected.push(message.leafIndex);
       this.#rejection.resolve(undefined);
     }
@@ -129,16 +142,17 @@ export class LargeFile {
         return {kind: 'equal', content: read.content, notes: opened.notes};
       }
       session.send({kind: 'file-end', link, transfer, content: read.content});
-      const result = await this.#untilStaged();
-      if (result.status === 'failed') return {kind: 'refused', result};
-      return {kind: 'staged', content: read.content, notes: opened.notes};
+      const failed = await this.#untilStaged();
+      if (failed === undefined) return {kind: 'staged', content: read.content, notes: opened.notes};
+      session.send({kind: 'file-abort', link, transfer});
+      return failed;
     } finally {
       await jobs.run('close-transfer', {token: transfer}, {lane: 1});
     }
   }
 
-  /** Sends every leaf, one job read ahead. @returns the content, or why it could not be read */
-  async #sendLeaves(): Promise<{content: Digest} | Extract<LargeFileOutcome, {kind: 'unread'}>> {
+  /** Sends every leaf, one job read ahead. @returns the content, or why the transfer ended before */
+  async #sendLeaves(): Promise<{content: Digest} | Failed> {
     const {jobs, signatures, session} = this.#parts;
     const token = this.#options.transfer;
     const next = (): Promise<LeavesRead> => jobs.run('read-leaves', {token, leafCount: LEAVES_PER_JOB}, {lane: 1});
@@ -146,6 +160,7 @@ export class LargeFile {
     for (;;) {
       const read = await reading;
       if (this.#isAborted) return {kind: 'unread', status: READ_STATUS.changed, errno: 0};
+      if (this.#refusal !== undefined) return {kind: 'refused', result: this.#refusal};
       if (read.status !== READ_STATUS.ok) return {kind: 'unread', status: read.status, errno: read.errno};
       this.#parts.onBytes(read.literalBytes, read.copiedBytes);
       if (read.needsWeak) await this.#giveWeak();
@@ -153,7 +168,8 @@ export class LargeFile {
       reading.catch(() => undefined);
       for (const frame of read.frames)
         await session.sendData(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength), false);
-      await this.#resend();
+      const failed = await this.#resend();
+      if (failed !== undefined) return failed;
       if (read.end === undefined) continue;
       const content = Buffer.from(read.end.content);
       signatures.put(content, buffers(read.end.signature));
@@ -162,26 +178,30 @@ export class LargeFile {
   }
 
   /** Leaves that did not have their digest on the target go once more, literal. */
-  async #resend(): Promise<void> {
+  async #resend(): Promise<Failed | undefined> {
     const {jobs, session} = this.#parts;
     this.#rejection = Promise.withResolvers<undefined>();
     for (let leafIndex = this.#rejected.shift(); leafIndex !== undefined; leafIndex = this.#rejected.shift()) {
-      if (++this.#retries > LEAF_RETRIES_MAX) return;
+      if (++this.#retries > LEAF_RETRIES_MAX) return {kind: 'refused', result: TOO_MANY_REJECTED};
       const read = await jobs.run('read-leaf', {token: this.#options.transfer, leafIndex}, {lane: 1});
+      if (read.status !== READ_STATUS.ok) return {kind: 'unread', status: read.status, errno: read.errno};
       this.#parts.onBytes(read.literalBytes, 0);
       for (const frame of read.frames)
         await session.sendData(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength), false);
     }
+    return undefined;
   }
 
-  /** Waits for the peer's verdict; leaves that it rejects meanwhile go once more. */
-  async #untilStaged(): Promise<OpResult> {
+  /** Waits for the peer's verdict; leaves that it rejects meanwhile go once more. @returns why it was not staged */
+  async #untilStaged(): Promise<Failed | undefined> {
     const over = this.#parts.session.closed.then((reason) => Promise.reject(reason));
     over.catch(() => undefined);
     for (;;) {
       const result = await Promise.race([this.#staged.promise, this.#rejection.promise, over]);
-      if (result !== undefined) return result;
-      await this.#resend();
+      if (result?.status === 'failed') return {kind: 'refused', result};
+      if (result !== undefined) return undefined;
+      const failed = await this.#resend();
+      if (failed !== undefined) return failed;
     }
   }
 

@@ -120,12 +120,13 @@ export class LargeQueue {
   /** A content that the target may have already is hashed first: then nothing has to be sent. */
   async #knownContent({item, entry, have}: Running): Promise<LargeFileOutcome | 'stop' | undefined> {
     const {store, jobs, stats, events, batches} = this.#parts;
+    if (item.mustSend) return undefined;
     const mayBeEqual =
-      !item.mustSend &&
       have?.content !== undefined &&
       have.sizeBytes === entry.sizeBytes &&
       sameTime(have.meta.mtime, entry.mtime);
-    if (!mayBeEqual) return undefined;
+    const mayBeTwin = have === undefined && store.countOfSize(entry.sizeBytes) > 1;
+    if (!mayBeEqual && !mayBeTwin) return undefined;
     const read = await jobs.run('hash-files', {files: [{path: item.path, expected: statOf(entry)}]}, {lane: 1});
     stats.filesHashed++;
     const [status = READ_STATUS.vanished, errno = 0, notes = 0] = [read.status[0], read.errno[0], read.notes[0]];
@@ -134,7 +135,7 @@ export class LargeQueue {
       return 'stop';
     }
     const content = Buffer.from(read.digests);
-    if (sameDigest(content, have.content)) return {kind: 'equal', content, notes};
+    if (sameDigest(content, have?.content)) return {kind: 'equal', content, notes};
     const twin = store.pathWith(content, entry.sizeBytes, item.path);
     if (twin === undefined) return undefined;
     store.setContentAt(item.path, content);

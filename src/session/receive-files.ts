@@ -10,6 +10,7 @@ import type {JobRunner} from '../base/jobs.ts';
 import {sameDigest} from '../model/digest.ts';
 import {statOf} from '../model/entry.ts';
 import type {Op, OpResult} from '../model/op.ts';
+import type {ProblemCode} from '../model/problem.ts';
 import type {MessageOf} from '../wire/messages.ts';
 import type {Session} from './session.ts';
 import {fileAt, type ReceiveJobs, type TargetTree} from './target-tree.ts';
@@ -67,8 +68,8 @@ export class ReceiveFiles {
     const state: Transfer = {stage, work: Promise.resolve(), isOver: false, missing: new Set(), end: undefined};
     this.#transfers.set(transfer, state);
     void this.#then(state, async () => {
-      if (base === undefined || isThere) return this.#open(message, stage, from);
-      this.#refuse(transfer, {status: 'failed', code: 'base-changed', message: 'the base of the delta is not there'});
+      if (base === undefined || isThere) return this.#open(message, state, from);
+      await this.#refuse(transfer, state, failed('base-changed', 'the base of the delta is not there'));
     });
   }
 
@@ -83,7 +84,7 @@ export class ReceiveFiles {
       const moved = frame.length >= OWN_MEMORY_BYTES ? [frame.buffer as ArrayBuffer] : [];
       const written = await this.#parts.jobs.run('write-leaves', {frame}, {lane: 1, transfer: moved});
       const {rejected, isBaseChanged, result} = written;
-      if (result.status === 'failed') return this.#refuse(transfer, result);
+      if (result.status === 'failed') return this.#refuse(transfer, state, result);
       for (const leafIndex of leafIndexes) state.missing.delete(leafIndex);
       for (const leafIndex of rejected) {
         state.missing.add(leafIndex);
@@ -130,13 +131,13 @@ export class ReceiveFiles {
 
   async #open(
     {transfer, path, sizeBytes}: MessageOf<'file-start'>,
-    stage: string,
+    state: Transfer,
     base: ReceiveJobs['open-staged']['in']['base'],
   ): Promise<void> {
     const {isDurable} = this.#options;
-    const input = {transfer, stage, path, sizeBytes, base, isDurable};
+    const input = {transfer, stage: state.stage, path, sizeBytes, base, isDurable};
     const result = await this.#parts.jobs.run('open-staged', input, {lane: 1});
-    if (result.status === 'failed') this.#refuse(transfer, result);
+    if (result.status === 'failed') await this.#refuse(transfer, state, result);
   }
 
   async #finish(transfer: number, state: Transfer, content: Buffer): Promise<void> {
@@ -147,11 +148,13 @@ export class ReceiveFiles {
     this.#tell(transfer, result);
   }
 
-  #refuse(transfer: number, result: OpResult): void {
-    const state = this.#transfers.get(transfer);
-    if (state === undefined) return;
+  /** The transfer cannot go on: the source is told, and what was staged goes. */
+  async #refuse(transfer: number, state: Transfer, result: OpResult): Promise<void> {
+    if (state.isOver) return;
     state.isOver = true;
+    this.#transfers.delete(transfer);
     this.#tell(transfer, result);
+    await this.#parts.jobs.run('drop-staged', {transfer}, {lane: 1});
   }
 
   #tell(transfer: number, result: OpResult): void {
@@ -163,4 +166,8 @@ export class ReceiveFiles {
     state.work.catch((error: unknown) => this.#parts.onError(error));
     return state.work.catch(() => undefined);
   }
+}
+
+function failed(code: ProblemCode, message: string): OpResult {
+  return {status: 'failed', code, message};
 }

@@ -35,6 +35,8 @@ export interface SourceStore {
   namesOf(entry: Entry): RelPath[];
   /** A path that holds this content and was not changed since it was read. */
   pathWith(content: Digest, sizeBytes: number, except: RelPath): RelPath | undefined;
+  /** Files of exactly this size; 0 for small sizes, which are read anyway. */
+  countOfSize(sizeBytes: number): number;
 }
 
 export type Applied = {path: RelPath; op: Op; isReplaced: boolean; sizeBytes: number; noticedMs: number | undefined};
@@ -69,6 +71,8 @@ export interface Item {
   /** Copying what the target should have failed once: send the bytes. */
   mustSend: boolean;
   attempts: number;
+  /** The file as it was when the step was taken. */
+  entry?: Entry;
   /** What was decided once the content was known. */
   op?: Op;
 }

@@ -75,7 +75,7 @@ export class Sender {
 
   /** Takes a step, waiting while too much is on its way. @throws the reason why the session ended */
   async add(step: Step, noticedMs?: number): Promise<void> {
-    const item = {path: step.path, step, noticedMs, mustSend: false, attempts: 0};
+    const item: Item = {path: step.path, step, noticedMs, mustSend: false, attempts: 0};
     await this.#addItem(item);
   }
 
@@ -91,6 +91,7 @@ export class Sender {
       }
       if (entry.sizeBytes > INLINE_FILE_BYTES_MAX) return this.#large.add(item);
       this.#groupBytes += entry.sizeBytes;
+      item.entry = entry;
     }
     this.#group.push(item);
     if (this.#group.length >= GROUP_ITEMS_MAX || this.#groupBytes >= GROUP_BYTES_MAX) await this.#sendGroup();
@@ -213,7 +214,7 @@ export class Sender {
 
   #fileOf(item: Item): {item: Item; entry: Entry}[] {
     if (item.step.kind !== 'file' || item.op !== undefined) return [];
-    const entry = this.#parts.store.entryAt(item.path);
+    const entry = item.entry ?? this.#parts.store.entryAt(item.path);
     return entry === undefined || entry.type !== 'file' || entry.sizeBytes > LEAF_BYTES ? [] : [{item, entry}];
   }
 

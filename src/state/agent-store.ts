@@ -82,6 +82,9 @@ export class AgentStore {
   readonly #unseal: Statement;
   readonly #dropSealed: Statement;
 
+  /** Counted when it is asked for: each file that arrives asks. */
+  #problemCount: number | undefined;
+
   constructor(db: Database) {
     this.#db = db;
     this.#upsert = db.prepare(`INSERT INTO problems (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -104,12 +107,15 @@ export class AgentStore {
   upsertProblem(problem: Problem): void {
     const {side, path, code, message, firstSeenMs, lastSeenMs, nextTryMs} = problem;
     this.#upsert.run(side, path, code, message, firstSeenMs, lastSeenMs, nextTryMs ?? null);
+    this.#problemCount = undefined;
     this.#db.wrote(1);
   }
 
   /** @returns whether there was one */
   clearProblem(side: Problem['side'], path: RelPath): boolean {
+    if (this.problemCount() === 0) return false;
     const count = this.#clear.run(side, path);
+    if (count > 0) this.#problemCount = undefined;
     this.#db.wrote(count);
     return count > 0;
   }
@@ -120,7 +126,7 @@ export class AgentStore {
   }
 
   problemCount(): number {
-    return this.#count.get()?.[0] as number;
+    return (this.#problemCount ??= this.#count.get()?.[0] as number);
   }
 
   /** Problems whose next try has come, the longest waiting first. */

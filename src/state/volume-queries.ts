@@ -3,6 +3,7 @@
  *
  * Invariant: every answer is bounded by a count, and the next page starts after the last entry given.
  */
+import {INDEXED_SIZE_BYTES} from './volume-schema.ts';
 import type {Digest} from '../model/digest.ts';
 import {joinPath, type Name, type RelPath} from '../model/path.ts';
 import {nameKey} from '../model/tree.ts';
@@ -25,10 +26,14 @@ export interface FoundEntry {
 const START: Place = {parentId: -1, name: ''};
 const PAGE_ROWS = 512;
 
+
 export class VolumeQueries {
   readonly #directories: Directories;
   readonly #byInode: Statement;
   readonly #byContent: Statement;
+  readonly #hasInode: Statement;
+  readonly #hasContent: Statement;
+  readonly #bySize: Statement;
   readonly #unread: Statement;
   readonly #since: Statement;
   readonly #page: Statement;
@@ -45,6 +50,9 @@ export class VolumeQueries {
     const select = `SELECT ${SELECTED} FROM entries`;
     this.#byInode = db.prepare(`${select} WHERE ino = ? AND ino <> 0 AND ${after}`);
     this.#byContent = db.prepare(`${select} WHERE content_key = ? AND content = ? AND size = ? LIMIT ?`);
+    this.#hasInode = db.prepare('SELECT 1 FROM entries WHERE ino = ? AND ino <> 0 LIMIT 1');
+    this.#hasContent = db.prepare('SELECT 1 FROM entries WHERE content_key = ? LIMIT 1');
+    this.#bySize = db.prepare(`SELECT count(*) FROM entries WHERE size = ? AND size >= ${INDEXED_SIZE_BYTES} LIMIT 2`);
     this.#unread = db.prepare(`${select} WHERE type = ${TYPE_FILE} AND content IS NULL AND ${after}`);
     this.#since = db.prepare(`${select} WHERE content IS NOT NULL AND ctime_s >= ? AND ${after}`);
     this.#page = db.prepare(
@@ -73,13 +81,20 @@ export class VolumeQueries {
   }
 
   byInode(ino: number, countMax: number, after: Place = START): FoundEntry[] {
+    if (this.#hasInode.get(ino) === undefined) return []; // most often: a new file; a row is read faster than a list
     return this.#byInode.all(ino, ...cursorOf(after), countMax).map((row) => this.#foundOf(entryOf(row)));
   }
 
   byContent(content: Digest, sizeBytes: number, countMax: number): FoundEntry[] {
     const key = contentKeyOf(content, sizeBytes);
     if (key === null) return [];
+    if (this.#hasContent.get(key) === undefined) return []; // as above
     return this.#byContent.all(key, content, sizeBytes, countMax).map((row) => this.#foundOf(entryOf(row)));
+  }
+
+  /** Count of files of exactly this size, for sizes that are worth knowing (INDEXED_SIZE_BYTES); 0 for smaller ones. */
+  countOfSize(sizeBytes: number): number {
+    return sizeBytes < INDEXED_SIZE_BYTES ? 0 : (this.#bySize.get(sizeBytes)?.[0] as number);
   }
 
   unread(countMax: number, after: Place = START): FoundEntry[] {

@@ -38,6 +38,9 @@ export const ENTRY_COLUMNS = [
 /** Names of the columns above. */
 export const ENTRY_COLUMN_NAMES = ENTRY_COLUMNS.map((column) => column.slice(0, column.indexOf(' ')));
 
+/** Files from this size on are found by their size: to see whether a new one may be a copy of another. */
+export const INDEXED_SIZE_BYTES = 65_536;
+
 export const VOLUME_SCHEMA = `
 CREATE TABLE entries (
   parent INTEGER NOT NULL, key INTEGER NOT NULL, name TEXT NOT NULL,
@@ -47,6 +50,7 @@ CREATE TABLE entries (
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX entries_ino ON entries (ino) WHERE ino <> 0;
 CREATE INDEX entries_content ON entries (content_key) WHERE content_key IS NOT NULL;
+CREATE INDEX entries_size ON entries (size) WHERE size >= ${INDEXED_SIZE_BYTES};
 CREATE INDEX entries_linked ON entries (ino, btime_s, btime_ns) WHERE nlink > 1 AND type <> 1;
 CREATE TABLE dirs (
   id INTEGER PRIMARY KEY, parent INTEGER NOT NULL, key INTEGER NOT NULL, name TEXT NOT NULL,

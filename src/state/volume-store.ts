@@ -202,6 +202,11 @@ export class VolumeStore {
     return this.#queries.byContent(content, sizeBytes, countMax);
   }
 
+  /** Count of files of exactly this size; 0 for small sizes, which are not looked for. */
+  countOfSize(sizeBytes: number): number {
+    return this.#queries.countOfSize(sizeBytes);
+  }
+
   /** Files whose content is not known; the next page starts `after` the last one. */
   unreadFiles(countMax: number, after?: Place): FoundEntry[] {
     return this.#queries.unread(countMax, after);
