@@ -8,9 +8,11 @@ import type {Clock} from '../base/clock.ts';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import type {Op, OpResult} from '../model/op.ts';
-import {nameOf, parentOf} from '../model/path.ts';
+import {nameOf, parentOf, type RelPath} from '../model/path.ts';
 import {viewDigest, type View} from '../model/view.ts';
 import {judgeDeletes, NO_DELETE_LIMITS, noteDeletes, type Burst, type DeleteLimits} from '../reconcile/delete-guard.ts';
+import {protocolFault} from '../wire/fault.ts';
+import {BATCHES_OPEN_MAX, REQUESTS_OPEN_MAX} from '../wire/limits.ts';
 import type {Message, MessageOf} from '../wire/messages.ts';
 import {answerDigests, answerGroups, answerNodes, answerSignature} from './answer-asks.ts';
 import {ReceiveFiles, type StagedFiles} from './receive-files.ts';
@@ -49,11 +51,14 @@ export class TargetLink {
   readonly #options: TargetLinkOptions;
   readonly #parts: TargetLinkParts;
   #opened: OpenLink | undefined;
-  #link = 0;
+  #link: number | undefined;
   #isDurable = true;
   #confirmed = 0;
   #batches: Promise<void> = Promise.resolve();
   #burst: Burst | undefined;
+  #batchesOpen = 0;
+  #asksOpen = 0;
+  readonly #answers = {tree: Promise.resolve(), content: Promise.resolve()};
   #isHalted = false;
 
   constructor(options: TargetLinkOptions, parts: TargetLinkParts) {
@@ -72,30 +77,37 @@ export class TargetLink {
 
   /** What the link does not survive: the source is told, unless nobody is there any more. */
   #stop(error: unknown): void {
-    if (!this.#parts.session.isOpen) return;
+    const {session, onProblem} = this.#parts;
+    if (!session.isOpen) return;
     const message = messageOf(error);
-    this.#refuse(isTowlineError(error) ? error : new TowlineError('BUG', message, {what: message}, {cause: error}));
+    const known = isTowlineError(error) ? error : new TowlineError('BUG', message, {what: message}, {cause: error});
+    if (known.code !== 'PROTOCOL') return this.#refuse(known);
+    session.fail(known);
+    onProblem(known);
   }
 
   #refuse(error: TowlineError): void {
     this.#isHalted = true;
-    this.#parts.session.send(refusalMessage(this.#link, error));
+    this.#parts.session.send(refusalMessage(this.#link ?? 0, error));
     this.#parts.onProblem(error);
   }
 
   #take(message: Message, frame: Buffer): void | Promise<void> {
     if (message.kind === 'open-link') return this.#open(message);
+    if (this.#isHalted) return undefined; // on its way when the source was told
     const opened = this.#opened;
-    if (opened === undefined || this.#isHalted) return undefined;
+    if (opened === undefined) throw protocolFault('a message', 'order', message.kind, 'open-link first');
+    if ('link' in message && message.link !== this.#link)
+      throw protocolFault('a message', 'link', message.link, this.#link ?? 0);
     switch (message.kind) {
       case 'list-nodes':
-        return answerNodes(message, this.#parts);
-      case 'hash-files':
-        return answerDigests(message, this.#parts);
+        return this.#answer('tree', () => answerNodes(message, this.#parts));
       case 'list-groups':
-        return answerGroups(message, this.#parts);
+        return this.#answer('tree', () => answerGroups(message, this.#parts));
+      case 'hash-files':
+        return this.#answer('content', () => answerDigests(message, this.#parts));
       case 'ask-signature':
-        return answerSignature(message, this.#parts);
+        return this.#answer('content', () => answerSignature(message, this.#parts));
       case 'batch':
         return this.#apply(message, frame, opened);
       case 'file-start':
@@ -109,26 +121,33 @@ export class TargetLink {
       case 'cut':
         return this.#answerCut(message);
       default:
-        throw new TowlineError('PROTOCOL', `the source sent ${message.kind}, which only a target sends`, {
-          rule: 'direction',
-          value: message.kind,
-          limit: '',
-        });
+        throw protocolFault('a message', 'direction', message.kind, 'what a source sends');
+    }
+  }
+
+  /** One answer after the other of each sort: what waits for credit is one answer, however many were asked for. */
+  async #answer(sort: 'tree' | 'content', answer: () => Promise<void>): Promise<void> {
+    if (this.#asksOpen >= REQUESTS_OPEN_MAX)
+      throw protocolFault('a request', 'open requests', this.#asksOpen + 1, REQUESTS_OPEN_MAX);
+    this.#asksOpen++;
+    const answered = this.#answers[sort].then(answer);
+    this.#answers[sort] = answered.catch(() => undefined);
+    try {
+      await answered;
+    } finally {
+      this.#asksOpen--;
     }
   }
 
   async #open(message: MessageOf<'open-link'>): Promise<void> {
     const {session, tree} = this.#parts;
+    if (this.#link !== undefined) throw protocolFault('a message', 'order', message.kind, 'open-link once');
     this.#link = message.link;
     if (message.volume !== this.#options.volume) {
       throw new TowlineError('NOT_AUTHORISED', 'the source asked for a volume that it was not given', {peer: ''});
     }
     if (!viewDigest(message.view).equals(message.viewDigest)) {
-      throw new TowlineError('PROTOCOL', 'the view does not have the digest that was announced', {
-        rule: 'view',
-        value: '',
-        limit: '',
-      });
+      throw protocolFault('a view', 'view', 'another digest', 'the digest that was announced');
     }
     const timePrecisionNs = Math.max(message.view.timePrecisionNs, this.#options.timePrecisionNs);
     this.#isDurable = message.isDurable;
@@ -149,7 +168,11 @@ export class TargetLink {
   }
 
   #apply(message: MessageOf<'batch'>, frame: Buffer, {applier, files}: OpenLink): Promise<void> {
+    if (this.#batchesOpen >= BATCHES_OPEN_MAX)
+      throw protocolFault('a batch', 'open batches', this.#batchesOpen + 1, BATCHES_OPEN_MAX);
+    this.#batchesOpen++;
     this.#batches = this.#batches.then(async () => {
+      this.#batchesOpen--;
       if (this.#isHalted) return;
       try {
         this.#judge(message.ops);
@@ -166,7 +189,7 @@ export class TargetLink {
 
   /** @throws HALTED when this batch's deletes and those shortly before are more than the limits allow */
   #judge(ops: readonly Op[]): void {
-    const count = ops.reduce((sum, op) => sum + this.#destroyedBy(op), 0);
+    const count = this.#destroyedByAll(ops);
     if (count === 0) return;
     const {tree, clock} = this.#parts;
     const treeCount = tree.entryCount() - count; // noteDeletes counts what goes as still there
@@ -186,10 +209,21 @@ export class TargetLink {
     );
   }
 
-  #destroyedBy(op: Op): number {
-    if (op.kind !== 'delete' && op.kind !== 'put-file' && op.kind !== 'put-symlink') return 0;
-    const parentId = this.#parts.tree.dirIdOf(parentOf(op.path));
-    const entry = parentId === undefined ? undefined : this.#parts.tree.get(parentId, nameOf(op.path));
+  #destroyedByAll(ops: readonly Op[]): number {
+    const vacated = new Set<RelPath>(); // by an earlier operation of this batch: nothing is destroyed there any more
+    let count = 0;
+    for (const op of ops) {
+      const path = op.kind === 'rename' ? op.to : op.path;
+      if (!vacated.has(path)) count += this.#destroyedAt(path, op);
+      if (op.kind === 'rename' || op.kind === 'delete') vacated.add(op.path);
+    }
+    return count;
+  }
+
+  #destroyedAt(path: RelPath, op: Op): number {
+    if (op.kind === 'set-meta' || op.kind === 'make-dir' || op.kind === 'exchange') return 0;
+    const parentId = this.#parts.tree.dirIdOf(parentOf(path));
+    const entry = parentId === undefined ? undefined : this.#parts.tree.get(parentId, nameOf(path));
     if (entry === undefined) return 0;
     if (entry.type === 'dir') return 1 + this.#parts.tree.countBelow(entry.dirId);
     if (op.kind === 'delete') return 1;
