@@ -1,0 +1,135 @@
+/**
+ * A source and a target with real folders, real jobs and a real session between them, for one large file at a time.
+ */
+import {mkdirSync, readFileSync, writeFileSync} from 'node:fs';
+import {join} from 'node:path';
+import {onTestFinished} from 'vitest';
+import {stagedHandlers} from '../../../src/apply/staged-transfers.ts';
+import {systemClock} from '../../../src/base/clock.ts';
+import {loadXxhash} from '../../../src/delta/hash.ts';
+import {blockBytesFor, signatureOf, type Signature} from '../../../src/delta/signature.ts';
+import {closeFd, openDirPath} from '../../../src/linux/open-fd.ts';
+import {statAt} from '../../../src/linux/stat.ts';
+import {contentDigest, LEAF_BYTES, sha256, type Digest} from '../../../src/model/digest.ts';
+import type {Entry} from '../../../src/model/entry.ts';
+import {LargeFile, type LargeFileOptions} from '../../../src/session/large-file.ts';
+import {ReceiveFiles} from '../../../src/session/receive-files.ts';
+import {Session} from '../../../src/session/session.ts';
+import type {TargetTree} from '../../../src/session/target-tree.ts';
+import {transferHandlers} from '../../../src/volume/read-transfer.ts';
+import type {Message} from '../../../src/wire/messages.ts';
+import {makeTmpDir} from '../../tmp.ts';
+import {channelPair} from './channel-pair.ts';
+import {runHere} from './run-here.ts';
+
+await loadXxhash();
+const SEED = Buffer.alloc(8, 7);
+
+export class Transfers {
+  readonly source = makeTmpDir();
+  readonly target = makeTmpDir();
+  readonly staging = makeTmpDir();
+  readonly heard: Message[] = [];
+  readonly files: ReceiveFiles;
+  literalBytes = 0;
+  /** Called with what the source hears, before it takes it. */
+  onHeard: (message: Message) => void = () => undefined;
+  readonly #signatures = new Map<string, Signature>();
+  readonly #known = new Map<string, Entry>();
+  readonly #session: Session;
+  readonly #sourceFd = openFolder(this.source);
+  #running: LargeFile | undefined;
+
+  constructor() {
+    const [left, right] = channelPair();
+    this.#session = new Session({name: 'source'}, {channel: left});
+    const session = new Session({name: 'target'}, {channel: right});
+    const root = {fd: openFolder(this.target), mountId: 0};
+    const places = {stagingFd: openFolder(this.staging), trashFd: -1};
+    this.files = new ReceiveFiles(
+      {link: 1, isDurable: false},
+      {
+        session,
+        jobs: runHere(stagedHandlers((job) => job(root, places))),
+        tree: {
+          dirIdOf: (path) => (path === '' ? 1 : undefined),
+          get: (_, name) => this.#known.get(name),
+        } as TargetTree,
+        clock: systemClock,
+        onError: (error) => session.close(String(error)),
+      },
+    );
+    session.onMessage = (message, frame) => {
+      if (message.kind === 'file-start') return this.files.start(message);
+      if (message.kind === 'file-leaves') return this.files.writeLeaves(message, frame);
+      if (message.kind === 'file-end') return this.files.end(message.transfer, message.content);
+      if (message.kind === 'file-abort') return this.files.drop(message.transfer);
+      return undefined;
+    };
+    this.#session.onMessage = (message) => {
+      this.heard.push(message);
+      this.onHeard(message);
+      if (message.kind === 'leaf-rejected' || message.kind === 'file-staged') this.#running?.take(message);
+    };
+    onTestFinished(() => this.#session.close('the test is over'));
+  }
+
+  async ready(): Promise<this> {
+    await this.#session.ready();
+    return this;
+  }
+
+  /** A file that both sides believe the target to have; `actual` is what its disk makes of it. */
+  believe(name: string, bytes: Buffer, actual = bytes): NonNullable<LargeFileOptions['base']> {
+    writeFileSync(join(this.target, name), actual);
+    const content = contentOf(bytes);
+    const stat = statAt(openFolder(this.target), name);
+    this.#known.set(name, {...stat, name, content} as Entry);
+    const options = {blockBytes: blockBytesFor(bytes.length), seed: SEED, withWeak: true};
+    this.#signatures.set(content.toString('hex'), signatureOf(bytes, options));
+    return {path: name, sizeBytes: bytes.length, content};
+  }
+
+  /** Writes the source's file, and sends it. */
+  send(
+    file: {name: string; bytes: Buffer; transfer: number},
+    base: LargeFileOptions['base'],
+  ): ReturnType<LargeFile['run']> {
+    const {name: path, bytes, transfer} = file;
+    writeFileSync(join(this.source, path), bytes);
+    const expected = statAt(this.#sourceFd, path);
+    const root = {fd: this.#sourceFd, mountId: 0};
+    this.#running = new LargeFile(
+      {link: 1, transfer, path, expected, base},
+      {
+        session: this.#session,
+        jobs: runHere(transferHandlers((job) => job(root))),
+        signatures: {
+          get: (content) => this.#signatures.get(content.toString('hex')),
+          put: (content, signature) => void this.#signatures.set(content.toString('hex'), signature),
+        },
+        seed: SEED,
+        onBytes: (literalBytes) => void (this.literalBytes += literalBytes),
+      },
+    );
+    return this.#running.run();
+  }
+
+  stagedBytes(transfer: number): Buffer | undefined {
+    const staged = this.files.staged.get(transfer);
+    return staged === undefined ? undefined : readFileSync(join(this.staging, staged.stage));
+  }
+}
+
+export function contentOf(bytes: Buffer): Digest {
+  const leaves: Buffer[] = [];
+  for (let at = 0; at < bytes.length; at += LEAF_BYTES) leaves.push(sha256(bytes.subarray(at, at + LEAF_BYTES)));
+  return contentDigest(Buffer.concat(leaves));
+}
+
+function openFolder(path: string): number {
+  mkdirSync(path, {recursive: true});
+  const fd = openDirPath(path);
+  onTestFinished(() => closeFd(fd));
+  return fd;
+}
