@@ -73,7 +73,7 @@ export class Applier {
       const {created, dirs} = await this.#parts.jobs.run('create-batch', input);
       for (const [index, {result, stat}] of created.entries()) {
         results[index] = result;
-        if (stat !== undefined) this.#record(ops[index] as Op, stat);
+        if (stat !== undefined) this.#record(ops[index] as Op, stat, undefined);
       }
       this.#recordDirs(dirs);
       from = created.length;
@@ -167,8 +167,8 @@ export class Applier {
     }
     if (op.kind === 'rename') this.#moveRow(op.path, op.to);
     if (op.kind === 'exchange') this.#exchangeRows(op.path, op.to);
-    if (stat !== undefined) this.#record(op, stat);
-    if (op.kind === 'exchange' && otherStat !== undefined) this.#record({...op, path: op.to, to: op.path}, otherStat);
+    if (stat !== undefined) this.#record(op, stat, this.#entryAt(placeOf(op)));
+    if (op.kind === 'exchange' && otherStat !== undefined) this.#record({...op, path: op.to, to: op.path}, otherStat, this.#entryAt(op.path));
   }
 
   #moveRow(from: RelPath, to: RelPath): void {
@@ -191,10 +191,10 @@ export class Applier {
     store.move(aId, between, bId, nameOf(b));
   }
 
-  #record(op: Op, stat: Stat): void {
+  /** @param before what the state has there; undefined where it was created */
+  #record(op: Op, stat: Stat, before: Entry | undefined): void {
     const {store} = this.#parts;
-    const path = op.kind === 'rename' || op.kind === 'exchange' ? op.to : op.path;
-    const before = this.#entryAt(path);
+    const path = placeOf(op);
     const entry: Entry = {
       ...stat,
       name: path === ROOT ? '' : nameOf(path),
@@ -258,6 +258,11 @@ export class Applier {
     if (entry?.type !== 'file' || entry.content === undefined || parentId === undefined) return;
     this.#parts.store.put(parentId, {...entry, content: undefined});
   }
+}
+
+/** Where an operation's entry is once it is done. */
+function placeOf(op: Op): RelPath {
+  return op.kind === 'rename' || op.kind === 'exchange' ? op.to : op.path;
 }
 
 function isCreation(op: Op | undefined): boolean {

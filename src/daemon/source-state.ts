@@ -8,6 +8,7 @@ import type {TreeEntry, TreeNode} from '../model/tree.ts';
 import type {View} from '../model/view.ts';
 import type {EntryStore, KnownEntry} from '../scan/scanner.ts';
 import type {SourceState} from '../session/source-link.ts';
+import type {StoredEntry} from '../state/entry-row.ts';
 import type {VolumeStore} from '../state/volume-store.ts';
 
 const NAMES_MAX = 70_000; // above ext4's and XFS's limits of hard links that anybody meets
@@ -48,6 +49,7 @@ export function sourceState(store: VolumeStore): SourceState {
       const entry = entryAt(path);
       if (entry?.type === 'file') store.setContent(entry.parentId, entry.name, content);
     },
+    setContentOf: (entry: Entry, content: Digest) => store.setContent((entry as StoredEntry).parentId, entry.name, content),
     namesOf: (entry: Entry) =>
       store
         .findByInode(entry.ino, NAMES_MAX)

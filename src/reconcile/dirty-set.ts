@@ -86,6 +86,19 @@ export class DirtySet {
     return due;
   }
 
+  /** Names that are in the set, due or not, at most `countMax`; they stay. Directories in doubt as a whole are left out. */
+  peek(countMax: number): {path: RelPath; names: Name[]}[] {
+    const found: {path: RelPath; names: Name[]}[] = [];
+    let left = countMax;
+    for (const [path, noted] of this.#dirs) {
+      if (left <= 0) break;
+      const names = [...noted.keys()].filter((name) => name !== WHOLE).slice(0, left);
+      left -= names.length;
+      if (names.length > 0) found.push({path, names});
+    }
+    return found;
+  }
+
   /** When the next name is due; undefined when there is none. */
   nextDueMs(): number | undefined {
     let nextMs: number | undefined;

@@ -85,9 +85,15 @@ export class Scanner {
     return this.#inTurn(() => this.#scanTree(start, onProgress));
   }
 
-  /** Looks at single names or whole directories (without what is below) and returns every change. */
-  lookAt(dirs: {path: RelPath; names: Name[] | undefined}[]): Promise<ScanResult> {
-    return this.#inTurn(() => this.#lookAt(dirs));
+  /**
+   * Looks at single names or whole directories (without what is below) and returns every change.
+   * @param unsettled names that changed too but are not to be read yet: what vanished may be there
+   */
+  lookAt(
+    dirs: {path: RelPath; names: Name[] | undefined}[],
+    unsettled: {path: RelPath; names: Name[]}[] = [],
+  ): Promise<ScanResult> {
+    return this.#inTurn(() => this.#lookAt(dirs, unsettled));
   }
 
   /** One pass after the other: what was seen earlier never overwrites what was seen later. */
@@ -116,11 +122,15 @@ export class Scanner {
     return pass.result;
   }
 
-  async #lookAt(dirs: {path: RelPath; names: Name[] | undefined}[]): Promise<ScanResult> {
+  async #lookAt(
+    dirs: {path: RelPath; names: Name[] | undefined}[],
+    unsettled: {path: RelPath; names: Name[]}[],
+  ): Promise<ScanResult> {
     const pass = newPass(true);
     const packed = await this.#parts.jobs.run('scan-names', {dirs, rules: this.#options.rules});
     for (const listing of readListings(packed)) await this.#takeListing(listing, pass);
     await this.#confirmGone(pass);
+    if (pass.gone.size > 0 && unsettled.length > 0) await this.#findGone(unsettled, pass);
     this.#dropGone(pass);
     pass.result.directories = dirs.length;
     return pass.result;
@@ -232,6 +242,22 @@ export class Scanner {
       return {...old, parentId: dirId, name};
     }
     return undefined;
+  }
+
+  /** Looks for what vanished among names that are not settled: a rename that is followed by writes is one all the same. */
+  async #findGone(unsettled: {path: RelPath; names: Name[]}[], pass: Pass): Promise<void> {
+    const {store, jobs} = this.#parts;
+    const inodes = new Set([...pass.gone.values()].map(({ino}) => ino));
+    const packed = await jobs.run('scan-names', {dirs: unsettled, rules: this.#options.rules});
+    for (const listing of readListings(packed)) {
+      const dirId = listing.status === 'unreadable' ? undefined : store.dirIdOf(listing.path);
+      if (dirId === undefined) continue;
+      for (const listed of listing.entries()) {
+        if (listed.state !== 'present' || !inodes.has(listed.stat().ino)) continue;
+        const path = joinPath(listing.path, listed.name);
+        await this.#findMoved(path, dirId, listed.name, listed.stat(), store.get(dirId, listed.name), pass);
+      }
+    }
   }
 
   /** Two names have changed places, perhaps through a third that was never seen: their rows do the same. */

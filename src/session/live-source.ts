@@ -22,7 +22,10 @@ import {createSteps} from './walk.ts';
 /** The scanner, by shape. */
 export interface ScanPort {
   scanTree(start: RelPath): Promise<ScanResult>;
-  lookAt(dirs: {path: RelPath; names: Name[] | undefined}[]): Promise<ScanResult>;
+  lookAt(
+    dirs: {path: RelPath; names: Name[] | undefined}[],
+    unsettled?: {path: RelPath; names: Name[]}[],
+  ): Promise<ScanResult>;
 }
 
 export interface LiveOptions {
@@ -212,7 +215,7 @@ export class LiveSource {
 
   async #look(link: SourceLink, due: {path: RelPath; names: Name[] | undefined}[], noticedMs: number): Promise<void> {
     const {scanner, events} = this.#parts;
-    const result = await scanner.lookAt(due);
+    const result = await scanner.lookAt(due, this.#dirty.peek(NAMES_AT_ONCE));
     events.onProblems(result.problems, false);
     await this.#alsoOtherNames(result);
     const steps: Step[] = [];

@@ -31,6 +31,8 @@ export type SenderJobs = LargeFileJobs & {'read-files': FilesJob; 'hash-files': 
 export interface SourceStore {
   entryAt(path: RelPath): Entry | undefined;
   setContentAt(path: RelPath, content: Digest): void;
+  /** The same for an entry that was just read from the state. */
+  setContentOf(entry: Entry, content: Digest): void;
   /** Other names of the same file, smallest first, with `path` among them. */
   namesOf(entry: Entry): RelPath[];
   /** A path that holds this content and was not changed since it was read. */

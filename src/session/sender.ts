@@ -224,7 +224,7 @@ export class Sender {
     const {path} = item;
     const have = item.step.kind === 'file' ? item.step.have : undefined;
     const twin = item.mustSend || entry.sizeBytes === 0 ? undefined : store.pathWith(content, entry.sizeBytes, path);
-    store.setContentAt(path, content);
+    store.setContentOf(entry, content);
     if (have?.type === 'file' && sameDigest(content, have.content))
       return metaOp(path, entry, have, this.#options.view);
     return putFile(path, entry, content, twin === undefined ? {from: 'inline', bytes} : {from: 'copy', path: twin});
