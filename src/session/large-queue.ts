@@ -23,6 +23,8 @@ export interface BatchPort {
   room(): Promise<void>;
   /** Something ended. */
   wake(): void;
+  /** Resolves when all batches before were answered. @throws the reason why the session ended */
+  answered(): Promise<void>;
 }
 
 interface Running {
@@ -105,6 +107,8 @@ export class LargeQueue {
 
   async #run(running: Running): Promise<void> {
     try {
+      // What it builds on may be on its way to this path: a rename, for one.
+      if (running.have !== undefined) await this.#parts.batches.answered();
       const known = await this.#knownContent(running);
       if (known === 'stop') return;
       this.#takeOutcome(running, known ?? (await running.large.run()));

@@ -15,6 +15,7 @@ import {planPath, type Have, type Step} from '../reconcile/plan-path.ts';
 import type {PathProblem} from '../scan/scan-problems.ts';
 import type {Change, ScanResult} from '../scan/scanner.ts';
 import type {TreeEntry} from '../model/tree.ts';
+import type {View} from '../model/view.ts';
 import {haltedByDeletes} from './refusal.ts';
 import type {SourceLink, SourceState} from './source-link.ts';
 import {createSteps} from './walk.ts';
@@ -77,7 +78,6 @@ export class LiveSource {
   #walkAttempts = 0;
   #isPolling = false;
   #isCatchingUp = false;
-  #failures = 0;
 
   constructor(options: LiveOptions, parts: LiveParts) {
     this.#options = options;
@@ -108,7 +108,6 @@ export class LiveSource {
 
   /** A path did not arrive; what differs is looked for again after a while. */
   noteFailure(path: RelPath, isChanging: boolean): void {
-    this.#failures++;
     if (isChanging) return this.note(parentOf(path), nameOf(path));
     this.#walkAtMs ??= this.#parts.clock.monotonicMs() + backoffDelayMs(this.#walkAttempts++, RETRY, Math.random());
     this.#wake.resolve();
@@ -186,7 +185,7 @@ export class LiveSource {
       const result = await scanner.scanTree(path);
       events.onProblems(result.problems, false);
       await this.#sendRenames(link, result.changes);
-      const step = this.#createStep(path);
+      const step = this.#createStep(path, link.view);
       if (step !== undefined) await link.sender.add(step, noticedMs);
       for (const below of createSteps(state, path, link.view)) await link.sender.add(below, noticedMs);
     }
@@ -194,18 +193,9 @@ export class LiveSource {
     return true;
   }
 
-  #createStep(path: RelPath): Step | undefined {
+  #createStep(path: RelPath, view: View): Step | undefined {
     const entry = this.#parts.state.entryAt(path);
-    return entry === undefined
-      ? undefined
-      : planPath(path, treeEntryOf(entry), undefined, {
-          timePrecisionNs: 1,
-          owners: true,
-          ignore: [],
-          xattrs: [],
-          special: 'skip',
-          ids: [],
-        });
+    return entry === undefined ? undefined : planPath(path, treeEntryOf(entry), undefined, view);
   }
 
   async #sendRenames(link: SourceLink, changes: readonly Change[]): Promise<void> {
@@ -340,13 +330,6 @@ export class LiveSource {
       link.sender.pendingCount > 0 ? link.sender.flush().catch(() => undefined) : new Promise<never>(() => undefined);
     await Promise.race([timer, this.#wake.promise, answered]);
     waker.abort();
-  }
-
-  /** Paths that failed since the last call. */
-  takeFailures(): number {
-    const failures = this.#failures;
-    this.#failures = 0;
-    return failures;
   }
 }
 

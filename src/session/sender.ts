@@ -62,6 +62,7 @@ export class Sender {
       track: (work: Promise<void>) => this.#track(work),
       room: () => this.#room(),
       wake: () => this.#wake(),
+      answered: () => this.#answered(),
     };
     this.#large = new LargeQueue(options, {...parts, batches});
   }
@@ -114,6 +115,14 @@ export class Sender {
       else if (this.#links.length > 0) this.#sendLinks();
       else return;
     }
+  }
+
+  /** Resolves when every batch of what was added so far was answered, large files aside. */
+  async #answered(): Promise<void> {
+    await this.kick();
+    await this.#order;
+    const open = [...this.#openBatches.keys()];
+    while (open.some((batch) => this.#openBatches.has(batch))) await this.#room();
   }
 
   /** A file changed again: what is being sent of it is out of date. */
