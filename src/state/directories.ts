@@ -108,9 +108,9 @@ export class Directories {
   }
 
   /** Marks what holds the digest of an entry: the nodes above it, its directory, and so on up to the root. */
-  markStale(parentId: number, key: number): void {
+  markStale(parentId: number, key: number, keepsListing = false): void {
     let directory = this.get(parentId);
-    this.dropFingerprint(parentId);
+    if (!keepsListing) this.dropFingerprint(parentId);
     for (let below = key; ; below = directory.key, directory = this.get(directory.parentId)) {
       if (directory.isSplit) this.#dropNodes.run(directory.id, ...nodesAbove(below));
       if (directory.isStale) return;

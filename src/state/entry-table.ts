@@ -137,7 +137,7 @@ export class EntryTable {
     const contentKey = contentKeyOf(content, before.sizeBytes);
     this.#setContent.run(content ?? null, contentKey, place.parentId, key, place.name);
     counters.unread += Number(content === undefined) - Number(isUnread(before));
-    directories.markStale(place.parentId, key);
+    directories.markStale(place.parentId, key, true); // a listing does not show contents
     this.#db.wrote(1);
   }
 
