@@ -133,7 +133,7 @@ async function untilEqual(path: string, content: string): Promise<number> {
 async function listedDirectories(pid: number): Promise<{calls: number; others: string[]} | undefined> {
   if (spawnSync('strace', ['-V']).status !== 0) return undefined;
   const trace = join(folder, 'trace');
-  const strace = spawn('strace', ['-f', '-y', '-e', 'trace=getdents64', '-o', trace, '-p', String(pid)]);
+  const strace = spawn('strace', ['-f', '-y', '-e', 'trace=getdents64,fsync', '-o', trace, '-p', String(pid)]);
   await new Promise((resolve) => strace.stderr.once('data', resolve)); // "attached": all threads are traced
   const changed: string[] = [];
   for (let index = CHANGES; index < CHANGES + TRACED_CHANGES; index++) {
@@ -142,9 +142,9 @@ async function listedDirectories(pid: number): Promise<{calls: number; others: s
   }
   strace.kill('SIGINT');
   await new Promise((resolve) => strace.once('exit', resolve));
-  const calls = readFileSync(trace, 'utf8')
-    .split('\n')
-    .filter((line) => line.includes('getdents64('));
+  const lines = readFileSync(trace, 'utf8').split('\n');
+  if (!lines.some((line) => line.includes('fsync('))) throw new Error('strace saw not even the fsync of a change');
+  const calls = lines.filter((line) => line.includes('getdents64('));
   return {calls: calls.length, others: calls.filter((line) => !changed.some((dir) => line.includes(`/${dir}>`)))};
 }
 

@@ -121,9 +121,11 @@ async function run(): Promise<number> {
   return live();
 }
 
+let exitCode = 1;
 try {
-  process.exitCode = await run();
+  exitCode = await run();
 } finally {
   rmSync(folder, {recursive: true, force: true});
   say(`\nThe folders of the demonstration are removed (${folder}).`);
 }
+process.exit(exitCode); // a read of stdin that is under way would keep it here
