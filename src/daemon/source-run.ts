@@ -6,6 +6,7 @@
 import {systemClock as clock} from '../base/clock.ts';
 import {EXIT_CODE, isTowlineError, messageOf, REACTION, TowlineError} from '../base/errors.ts';
 import {backoffDelayMs} from '../base/backoff.ts';
+import {metaOf} from '../model/entry.ts';
 import {nameOf, parentOf, ROOT, showPath, type RelPath} from '../model/path.ts';
 import {zeroStats, type LinkStats, type LinkStatus} from '../model/status.ts';
 import type {DeleteLimits} from '../reconcile/delete-guard.ts';
@@ -37,6 +38,8 @@ export class SourceRun {
   #live: LiveSource | undefined;
   #again = new Set<RelPath>();
   #assumed = 0;
+  /** Sequence number before the last scan. */
+  #scannedSeq = 0;
   #places = {staging: '', trash: ''};
 
   constructor(options: SyncOptions, folder: string, parts: SyncParts) {
@@ -147,6 +150,7 @@ export class SourceRun {
     this.#setStatus({kind: 'scanning', entries: 0});
     const onProgress = (entries: number): void =>
       this.#progress({phase: 'scan', entriesDone: entries, entriesTotal: undefined, bytesDone: 0, path: undefined});
+    this.#scannedSeq = ends.source.seq();
     const result = await ends.scanner.scanTree(ROOT, onProgress);
     this.#stats.entriesScanned = ends.source.entryCount();
     this.#stats.directoriesListed += result.directories;
@@ -175,7 +179,9 @@ export class SourceRun {
       const link = this.#newLink(ends, session, renames);
       const [, scanned] = await Promise.all([link.open(), scanning]);
       ends.source.setView(link.view);
-      for (const change of scanned.changes) if (change.kind === 'renamed') renames.set(change.to, change.path);
+      // A dry run does not perform them: its comparison must know of them instead.
+      if (this.#options.isDryRun)
+        for (const change of scanned.changes) if (change.kind === 'renamed') renames.set(change.to, change.path);
       await this.#sendRenames(ends, link, scanned);
       catchingUp = this.#catchUp(ends, link);
       catchingUp.catch(() => undefined);
@@ -248,13 +254,30 @@ export class SourceRun {
 
   /** Renames and exchanges that the scan noticed go first: what follows builds on them. */
   async #sendRenames(ends: SourceEnds, link: SourceLink, scanned: ScanResult): Promise<void> {
+    const made = new Set<RelPath>();
     for (const change of scanned.changes) {
       if (change.kind !== 'renamed' && change.kind !== 'exchanged') continue;
       const step = moveStep(change);
       if (this.#options.isDryRun) ends.events.planned(step, () => 0);
-      else await link.sender.add(step);
+      else {
+        await this.#makeDirsAbove(ends, link, change.to, made);
+        await link.sender.add(step);
+      }
     }
     await link.sender.flush();
+  }
+
+  /** Directories that the scan found for the first time, so that what was moved into them finds its place. */
+  async #makeDirsAbove(ends: SourceEnds, link: SourceLink, to: RelPath, made: Set<RelPath>): Promise<void> {
+    const path = parentOf(to);
+    if (path === ROOT || made.has(path)) return;
+    made.add(path);
+    const entry = ends.source.entryAt(path);
+    const isNew = entry !== undefined && entry.seq > this.#scannedSeq && entry.version[0]?.counter === 1;
+    if (!isNew) return;
+    await this.#makeDirsAbove(ends, link, path, made);
+    const op = {kind: 'make-dir' as const, path, meta: metaOf(entry)};
+    await link.sender.add({kind: 'op', path, op, destroys: 0});
   }
 
   /** Compares and sends until both are equal, or until what is left cannot be sent now. */
