@@ -7,7 +7,7 @@
 import type {Digest} from '../model/digest.ts';
 import type {Entry} from '../model/entry.ts';
 import {joinPath, ROOT, type Name, type RelPath} from '../model/path.ts';
-import {nameKey, type TreeEntry, type TreeNode} from '../model/tree.ts';
+import {keyByte, nameKey, type TreeEntry, type TreeNode} from '../model/tree.ts';
 import type {View} from '../model/view.ts';
 import {planPath, type Step} from '../reconcile/plan-path.ts';
 
@@ -87,21 +87,22 @@ function* compareNode(
     return;
   }
   const ours = tree.node(pending.dirId, pending.prefix);
-  const ourDigests = new Map<number, Digest>(
-    ours.kind === 'inner' ? ours.children.map(({index, digest}) => [index, digest]) : [],
-  );
+  const ourChildren = ours.kind === 'inner' ? ours.children : [];
+  const ourDigests = new Map<number, Digest>(ourChildren.map(({index, digest}) => [index, digest]));
   const theirIndexes = new Set(theirs.children.map(({index}) => index));
-  for (const child of theirs.children) {
-    if (ourDigests.get(child.index)?.equals(child.digest) === true) continue;
-    next.push({...pending, prefix: Buffer.concat([pending.prefix, Buffer.from([child.index])])});
+  const below = (index: number): Pending => ({
+    ...pending,
+    prefix: Buffer.concat([pending.prefix, Buffer.from([index])]),
+  });
+  for (const {index, digest} of theirs.children) {
+    if (ourDigests.get(index)?.equals(digest) !== true) next.push(below(index));
   }
   // What only we have below this node.
-  const isMissing = (name: Name): boolean => !theirIndexes.has(keyByteAt(name, pending.prefix.length));
+  for (const {index} of ourChildren)
+    if (!theirIndexes.has(index)) yield* compareEntries(options, tree, below(index), [], next);
+  if (ours.kind !== 'leaf') return;
+  const isMissing = (name: Name): boolean => !theirIndexes.has(keyByte(nameKey(name), pending.prefix.length));
   yield* compareEntries(options, tree, pending, [], next, isMissing);
-}
-
-function keyByteAt(name: Name, depth: number): number {
-  return Math.floor(nameKey(name) / 2 ** (8 * (5 - depth))) % 256;
 }
 
 const STEPS_AT_ONCE = 512;
