@@ -56,7 +56,7 @@ export class SyncEvents {
     const latencyMs =
       noticedMs === undefined || !this.#isLive ? undefined : this.#parts.clock.monotonicMs() - noticedMs;
     this.tell({kind: 'applied', op: isReplaced ? 'replace' : op.kind, path, to, sizeBytes, latencyMs});
-    this.#solved(path);
+    this.#solved(path, 'attributes'); // found when the file was read, and not healed by its arrival
   }
 
   planned(step: Step, sizeOf: (path: RelPath) => number): void {
@@ -76,11 +76,9 @@ export class SyncEvents {
 
   /** A file came without attributes that this version does not carry. */
   notes(path: RelPath, notes: number): void {
-    const {agent} = this.#parts;
     if (notes === 0) {
-      if (agent.problemCount() === 0) return;
-      const old = agent.problems(1, {side: 'source', path: beforePath(path)})[0];
-      if (old?.path === path && old.code === 'attributes') this.#solved(path);
+      const {agent} = this.#parts;
+      if (agent.problemCount() > 0 && agent.problemOf('source', path)?.code === 'attributes') this.#solved(path);
       return;
     }
     const what = [notes & 1 ? 'extended attributes or ACLs' : '', notes & 2 ? 'holes' : '']
@@ -129,18 +127,15 @@ export class SyncEvents {
     }
   }
 
-  #solved(path: RelPath): void {
+  #solved(path: RelPath, except?: ProblemCode): void {
+    const {agent} = this.#parts;
     for (const side of ['source', 'target'] as const) {
-      if (this.#parts.agent.problemCount() > 0) this.#clear(side, path);
+      if (agent.problemCount() === 0) return;
+      if (except === undefined || agent.problemOf(side, path)?.code !== except) this.#clear(side, path);
     }
   }
 
   #clear(side: Problem['side'], path: RelPath): void {
     if (this.#parts.agent.clearProblem(side, path)) this.tell({kind: 'solved', path});
   }
-}
-
-/** A cursor just before a path. */
-function beforePath(path: RelPath): RelPath {
-  return path.slice(0, -1);
 }

@@ -76,6 +76,7 @@ export class AgentStore {
   readonly #upsert: Statement;
   readonly #clear: Statement;
   readonly #page: Statement;
+  readonly #one: Statement;
   readonly #due: Statement;
   readonly #count: Statement;
   readonly #seal: Statement;
@@ -92,6 +93,7 @@ export class AgentStore {
         last_seen = excluded.last_seen, next_try = excluded.next_try`);
     this.#clear = db.prepare('DELETE FROM problems WHERE side = ? AND path = ?');
     this.#page = db.prepare(`SELECT ${COLUMNS} FROM problems WHERE (side, path) > (?, ?) ORDER BY side, path LIMIT ?`);
+    this.#one = db.prepare(`SELECT ${COLUMNS} FROM problems WHERE side = ? AND path = ?`);
     this.#due = db.prepare(`SELECT ${COLUMNS} FROM problems WHERE next_try <= ? ORDER BY next_try LIMIT ?`);
     this.#count = db.prepare('SELECT count(*) FROM problems');
     this.#seal = db.prepare('INSERT OR REPLACE INTO sealed VALUES (?, ?, ?)');
@@ -123,6 +125,12 @@ export class AgentStore {
   /** A page of problems by side and path; the next one starts `after` the last one. */
   problems(countMax: number, after: ProblemPlace = START): Problem[] {
     return this.#page.all(after.side, after.path, countMax).map(problemOf);
+  }
+
+  /** The problem of one path on one side. */
+  problemOf(side: Problem['side'], path: RelPath): Problem | undefined {
+    const row = this.#one.get(side, path);
+    return row === undefined ? undefined : problemOf(row);
   }
 
   problemCount(): number {
