@@ -4,7 +4,7 @@
  * Invariant: a run that did not end with 0 is an error, never a figure.
  */
 import {type ChildProcess, spawn} from 'node:child_process';
-import {readFileSync, readdirSync, rmSync} from 'node:fs';
+import {mkdirSync, readFileSync, readdirSync, rmSync} from 'node:fs';
 import {join} from 'node:path';
 
 const PROJECT = join(import.meta.dirname, '../..');
@@ -12,6 +12,7 @@ const LAUNCHER = join(PROJECT, 'bin/towline.js');
 const SOURCES = join(PROJECT, 'src/main.ts'); // in a profile, lines of the sources tell more than lines of the bundle
 export const PROFILES = join(PROJECT, 'bench/out/profiles');
 const POLL_MS = 20;
+const PROFILE_INTERVAL_US = 4_000; // at the usual 1,000 the samplers of seven threads take both cores for themselves
 
 export const TOOLS = ['towline', 'rsync', 'rsync delta'] as const;
 export type ToolName = (typeof TOOLS)[number];
@@ -37,8 +38,7 @@ export async function runTool(tool: ToolName, column: Column, places: Places, pr
 }
 
 async function runTowline(column: Column, {source, target}: Places, profile: string | undefined): Promise<Measured> {
-  const flags = profile === undefined ? [] : ['--cpu-prof', '--cpu-prof-dir', join(PROFILES, profile)];
-  if (profile !== undefined) rmSync(join(PROFILES, profile), {recursive: true, force: true});
+  const flags = profile === undefined ? [] : profileFlags(join(PROFILES, profile));
   const args = ['sync', source, copyOf(target), '--once', '--stats', '--state', join(target, 'state')];
   if (column === 'plain') args.push('--durability', 'none');
   const {seconds, stdout, memoryBytes} = await timed(process.execPath, [
@@ -52,6 +52,12 @@ async function runTowline(column: Column, {source, target}: Places, profile: str
     sentBytes: figure(stdout, /^ *Content sent .*\(([\d,. ]+) B\)/m),
     memoryBytes: Math.max(memoryBytes, own),
   };
+}
+
+function profileFlags(folder: string): string[] {
+  rmSync(folder, {recursive: true, force: true});
+  mkdirSync(folder, {recursive: true}); // two threads that make it at once fail
+  return ['--cpu-prof', '--cpu-prof-interval', String(PROFILE_INTERVAL_US), '--cpu-prof-dir', folder];
 }
 
 async function runRsync(tool: ToolName, column: Column, {source, target}: Places): Promise<Measured> {
