@@ -20,6 +20,8 @@ export type Node =
   | {type: 'symlink'; to: string}
   | {type: 'dir'; mode: number; isIncomplete: boolean; below: Record<Name, Node>; many: {from: number; count: number}};
 
+export type Directory = Extract<Node, {type: 'dir'}>;
+
 const names = fc.constantFrom('a', 'b', 'c', 'd e', '\xff', '.hidden');
 const modes = fc.constantFrom(0o600, 0o755);
 const few = {weight: 30, arbitrary: fc.constant({from: 0, count: 0})};
@@ -27,8 +29,8 @@ const few = {weight: 30, arbitrary: fc.constant({from: 0, count: 0})};
 const crowd = fc.record({from: fc.integer({min: 0, max: 40}), count: fc.constantFrom(240, 300)});
 
 /** A directory; `isIncomplete` appears only where it is asked for. */
-export function trees(options: {withIncomplete: boolean}): fc.Arbitrary<Node & {type: 'dir'}> {
-  const {dir} = fc.letrec<{node: Node; dir: Node & {type: 'dir'}}>((tie) => ({
+export function trees(options: {withIncomplete: boolean}): fc.Arbitrary<Directory> {
+  const {dir} = fc.letrec<{node: Node; dir: Directory}>((tie) => ({
     node: fc.oneof(
       {depthSize: 'small', withCrossShrink: true},
       fc.record({type: fc.constant('file' as const), size: fc.integer({min: 0, max: 3}), mode: modes}),
@@ -46,7 +48,33 @@ export function trees(options: {withIncomplete: boolean}): fc.Arbitrary<Node & {
   return dir;
 }
 
-export function fill(tree: Node & {type: 'dir'}, side: 'source' | 'target'): VolumeStore {
+/** Two trees that have much in common: what the target has is the source's tree with some names gone and others laid over. */
+export function pairs(options: {withIncomplete: boolean}): fc.Arbitrary<{ours: Directory; theirs: Directory}> {
+  const dropped = fc.uniqueArray(names, {maxLength: 2});
+  return fc
+    .record({ours: trees(options), over: trees({withIncomplete: false}), dropped})
+    .map(({ours, over, dropped: gone}) => ({ours, theirs: {...laidOver(ours, over, gone), mode: ours.mode}}));
+}
+
+function laidOver(under: Directory, over: Directory, gone: readonly Name[]): Directory {
+  const below: Record<Name, Node> = {};
+  for (const [name, node] of Object.entries(under.below)) {
+    if (gone.includes(name)) continue;
+    const upper = over.below[name] ?? node;
+    if (node.type === 'dir')
+      below[name] = upper.type === 'dir' && upper !== node ? laidOver(node, upper, gone) : whole(node);
+    else below[name] = upper;
+  }
+  for (const [name, node] of Object.entries(over.below)) below[name] ??= node;
+  return {...over, below};
+}
+
+function whole(dir: Directory): Directory {
+  const below = Object.entries(dir.below).map(([name, node]) => [name, node.type === 'dir' ? whole(node) : node]);
+  return {...dir, isIncomplete: false, below: Object.fromEntries(below) as Record<Name, Node>};
+}
+
+export function fill(tree: Directory, side: 'source' | 'target'): VolumeStore {
   const store = openVolumeStore({place: ':memory:', side, view: PLAIN_VIEW, bootId: 'boot'});
   const {mode, isIncomplete} = tree;
   store.putRoot(directory(ROOT, {mode, isIncomplete}));
@@ -54,7 +82,7 @@ export function fill(tree: Node & {type: 'dir'}, side: 'source' | 'target'): Vol
   return store;
 }
 
-function putBelow(store: VolumeStore, dirId: number, {below, many}: Node & {type: 'dir'}): void {
+function putBelow(store: VolumeStore, dirId: number, {below, many}: Directory): void {
   for (let index = many.from; index < many.from + many.count; index++)
     store.put(dirId, fileEntry(`n${index}`, 1, 0o600));
   for (const [name, node] of Object.entries(below)) {
