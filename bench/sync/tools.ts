@@ -12,7 +12,6 @@ const LAUNCHER = join(PROJECT, 'bin/towline.js');
 const SOURCES = join(PROJECT, 'src/main.ts'); // in a profile, lines of the sources tell more than lines of the bundle
 export const PROFILES = join(PROJECT, 'bench/out/profiles');
 const POLL_MS = 20;
-const PROFILE_INTERVAL_US = 4_000; // at the usual 1,000 the samplers of seven threads take both cores for themselves
 
 export const TOOLS = ['towline', 'rsync', 'rsync delta'] as const;
 export type ToolName = (typeof TOOLS)[number];
@@ -41,11 +40,9 @@ async function runTowline(column: Column, {source, target}: Places, profile: str
   const flags = profile === undefined ? [] : profileFlags(join(PROFILES, profile));
   const args = ['sync', source, copyOf(target), '--once', '--stats', '--state', join(target, 'state')];
   if (column === 'plain') args.push('--durability', 'none');
-  const {seconds, stdout, memoryBytes} = await timed(process.execPath, [
-    ...flags,
-    profile === undefined ? LAUNCHER : SOURCES,
-    ...args,
-  ]);
+  const main = profile === undefined ? LAUNCHER : SOURCES;
+  const env = profile === undefined ? process.env : {...process.env, PROFILE_FOLDER: join(PROFILES, profile)};
+  const {seconds, stdout, memoryBytes} = await timed(process.execPath, [...flags, main, ...args], env);
   const own = Number(/^ *Peak memory +([\d.]+) MiB/m.exec(stdout)?.[1] ?? 0) * 1024 * 1024;
   return {
     seconds,
@@ -56,8 +53,8 @@ async function runTowline(column: Column, {source, target}: Places, profile: str
 
 function profileFlags(folder: string): string[] {
   rmSync(folder, {recursive: true, force: true});
-  mkdirSync(folder, {recursive: true}); // two threads that make it at once fail
-  return ['--cpu-prof', '--cpu-prof-interval', String(PROFILE_INTERVAL_US), '--cpu-prof-dir', folder];
+  mkdirSync(folder, {recursive: true});
+  return ['--import', join(import.meta.dirname, 'profile-thread.ts')];
 }
 
 async function runRsync(tool: ToolName, column: Column, {source, target}: Places): Promise<Measured> {
@@ -82,9 +79,13 @@ function figure(text: string, pattern: RegExp): number {
 let running: ChildProcess | undefined;
 process.on('exit', () => running?.kill('SIGKILL')); // it holds the filesystems that go now
 
-async function timed(command: string, args: string[]): Promise<{seconds: number; stdout: string; memoryBytes: number}> {
+async function timed(
+  command: string,
+  args: string[],
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<{seconds: number; stdout: string; memoryBytes: number}> {
   const startMs = performance.now();
-  const child = spawn(command, args, {stdio: ['ignore', 'pipe', 'pipe']});
+  const child = spawn(command, args, {env, stdio: ['ignore', 'pipe', 'pipe']});
   running = child;
   let [stdout, stderr, memoryBytes] = ['', '', 0];
   child.stdout.on('data', (data: Buffer) => (stdout += data.toString()));
@@ -109,25 +110,22 @@ function highWaterBytes(child: ChildProcess): number {
   }
 }
 
+const IDLE = new Set(['(idle)', '(root)']);
+
 interface CpuProfile {
   nodes: {id: number; callFrame: {functionName: string; url: string; lineNumber: number}}[];
   samples: number[];
   timeDeltas: number[];
 }
 
-/** The functions where a thread spent most of its own time, most first: `1.23 s  name file:line`; one list a thread. */
+/** The functions where each thread spent most of its own time, most first: `1.23 s  name file:line`. */
 export function topOfProfiles(profile: string, countMax: number): string[] {
   const folder = join(PROFILES, profile);
   return readdirSync(folder).flatMap((file) => {
-    const {nodes, samples, timeDeltas} = JSON.parse(readFileSync(join(folder, file), 'utf8')) as CpuProfile;
-    const nameOf = new Map(nodes.map(({id, callFrame}) => [id, frameName(callFrame)]));
     const times = new Map<string, number>();
-    samples.forEach((id, index) => {
-      const name = nameOf.get(id)!;
-      times.set(name, (times.get(name) ?? 0) + (timeDeltas[index] ?? 0) / 1e6);
-    });
-    times.delete('(idle)');
-    times.delete('(root)');
+    for (const line of readFileSync(join(folder, file), 'utf8').split('\n')) {
+      if (line !== '') addTimes(JSON.parse(line) as CpuProfile, times);
+    }
     const busy = [...times.values()].reduce((sum, seconds) => sum + seconds, 0);
     if (busy < 0.1) return [];
     const top = [...times].sort(([, a], [, b]) => b - a).slice(0, countMax);
@@ -135,6 +133,15 @@ export function topOfProfiles(profile: string, countMax: number): string[] {
       `${file}: busy ${busy.toFixed(2)} s`,
       ...top.map(([name, seconds]) => `  ${seconds.toFixed(2)} s  ${name}`),
     ];
+  });
+}
+
+function addTimes({nodes, samples, timeDeltas}: CpuProfile, times: Map<string, number>): void {
+  const nameOf = new Map(nodes.map(({id, callFrame}) => [id, frameName(callFrame)]));
+  samples.forEach((id, index) => {
+    const name = nameOf.get(id)!;
+    if (IDLE.has(name)) return;
+    times.set(name, (times.get(name) ?? 0) + (timeDeltas[index] ?? 0) / 1e6);
   });
 }
 
