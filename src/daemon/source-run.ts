@@ -282,13 +282,15 @@ export class SourceRun {
 
   /** Compares and sends until both are equal, or until what is left cannot be sent now. */
   async #catchUp(ends: SourceEnds, link: SourceLink): Promise<void> {
-    for (let round = 0; round < ROUNDS_MAX; round++) {
+    let idleRounds = 0;
+    for (let round = 0; round < ROUNDS_MAX && idleRounds < 2; round++) {
       this.#setStatus({kind: 'comparing'});
       const cut: CutResult | undefined = this.#options.isDryRun ? undefined : await link.cut();
       if (cut?.isEqual === true) return this.#proved(ends, cut.digest);
       const sent = cut?.isTreeEqual === true ? await link.repairLinks() : await this.#sendDifferences(link);
       if (this.#options.isDryRun) return this.#setStatus({kind: 'comparing'});
-      if (sent === 0 && this.#again.size === 0) break;
+      // A round that sent nothing may have read what makes the trees equal; links are repaired only after that.
+      idleRounds = sent === 0 && this.#again.size === 0 ? idleRounds + 1 : 0;
       await this.#lookAgain(ends);
     }
     const cut = await link.cut();
