@@ -58,14 +58,16 @@ export class TouchedDirs {
   /** Puts the times back, and makes each directory durable where asked. */
   restore(dirs: DirCache, isDurable: boolean): void {
     for (const [path, mtime] of this.#times) {
+      let fd: number;
       try {
-        const fd = dirs.open(path);
-        setTimeFd(fd, mtime);
-        if (isDurable) syncFd(fd);
+        fd = dirs.open(path);
       } catch (error) {
-        // It was swapped or removed by somebody else meanwhile: the next scan sees what is there.
-        if (!isLinuxError(error, 'ENOENT', 'ENOTDIR', 'EXDEV')) throw error;
+        // Swapped or removed by somebody else meanwhile, or closed to us by its new mode: the next scan sees what is there.
+        if (!isLinuxError(error)) throw error;
+        continue;
       }
+      setTimeFd(fd, mtime);
+      if (isDurable) syncFd(fd);
     }
   }
 }

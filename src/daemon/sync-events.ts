@@ -56,7 +56,9 @@ export class SyncEvents {
     const latencyMs =
       noticedMs === undefined || !this.#isLive ? undefined : this.#parts.clock.monotonicMs() - noticedMs;
     this.tell({kind: 'applied', op: isReplaced ? 'replace' : op.kind, path, to, sizeBytes, latencyMs});
-    this.#solved(path, 'attributes'); // found when the file was read, and not healed by its arrival
+    // Found when it was scanned or read: the metadata that arrived does not heal it, nor does content its attributes.
+    const isMetaOnly = op.kind === 'set-meta' || op.kind === 'make-dir';
+    this.#solved(path, isMetaOnly ? BEYOND_DIGESTS : ['attributes']);
   }
 
   planned(step: Step, sizeOf: (path: RelPath) => number): void {
@@ -127,11 +129,12 @@ export class SyncEvents {
     }
   }
 
-  #solved(path: RelPath, except?: ProblemCode): void {
+  #solved(path: RelPath, except: readonly ProblemCode[] = []): void {
     const {agent} = this.#parts;
     for (const side of ['source', 'target'] as const) {
       if (agent.problemCount() === 0) return;
-      if (except === undefined || agent.problemOf(side, path)?.code !== except) this.#clear(side, path);
+      const code = agent.problemOf(side, path)?.code;
+      if (code !== undefined && !(side === 'source' && except.includes(code))) this.#clear(side, path);
     }
   }
 

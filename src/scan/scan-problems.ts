@@ -3,6 +3,7 @@
  *
  * Invariant: every message names its path and says what became of its copy on the target, or what to do.
  */
+import {TowlineError} from '../base/errors.ts';
 import {CARRIED_TYPES, type Stat} from '../model/entry.ts';
 import {showPath, type RelPath} from '../model/path.ts';
 import type {ProblemCode} from '../model/problem.ts';
@@ -42,8 +43,19 @@ export function cannotCarry(path: RelPath, stat: Stat, mountId: number): PathPro
   return undefined;
 }
 
+/** The halt of a volume whose root cannot be listed: its copies stay as they are. */
+export function rootUnreadable(errno: number): TowlineError<'HALTED'> {
+  const what = `the root cannot be read (${errnoName(errno)}); look at its disk and permissions`;
+  const details = {kind: 'root-unreadable', volume: '', count: 0, limit: 0} as const;
+  return new TowlineError('HALTED', `halted: ${what}. Nothing was changed on the target.`, details);
+}
+
+function errnoName(errno: number): string {
+  return ERRNO_NAMES[errno] ?? `errno ${errno}`;
+}
+
 export function unreadable(path: RelPath, errno: number): PathProblem {
-  const what = ERRNO_NAMES[errno] ?? `errno ${errno}`;
+  const what = errnoName(errno);
   return {
     path,
     code: 'unreadable',

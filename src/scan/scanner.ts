@@ -10,7 +10,7 @@ import {isUntouched, sameInode, sameMeta, type Entry, type Stat} from '../model/
 import {joinPath, nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {bumped} from '../model/version.ts';
 import {readListings, type Listing, type ListedEntry} from './listing.ts';
-import {cannotCarry, unreadable, type PathProblem} from './scan-problems.ts';
+import {cannotCarry, type PathProblem, rootUnreadable, unreadable} from './scan-problems.ts';
 import type {ScanJobs, ScanRules} from './scan-tree.ts';
 
 /** An entry as the state holds it. */
@@ -148,6 +148,7 @@ export class Scanner {
     const missing =
       isWhole && !isFirst ? new Map([...store.children(dirId)].map((entry) => [entry.name, entry])) : undefined;
     let hasProblem = false;
+    let hasUnseen = false;
     for (const listed of listing.entries()) {
       const path = joinPath(listing.path, listed.name);
       const known = isFirst
@@ -160,6 +161,7 @@ export class Scanner {
         if (!isWhole && known !== undefined) pass.gone.set(path, known);
       } else if (listed.state === 'error') {
         hasProblem = true;
+        hasUnseen = true;
         pass.result.problems.push(unreadable(path, listed.errno));
       } else if (!(await this.#takeEntry(path, dirId, listed, known, pass))) hasProblem = true;
     }
@@ -169,6 +171,7 @@ export class Scanner {
         dirId,
         hasProblem || (missing?.size ?? 0) > 0 ? undefined : Buffer.from(listing.fingerprint),
       );
+    if (hasUnseen) this.#markIncomplete(listing.path); // a name is there, and the state may not know what it is
   }
 
   /** @returns whether the entry can be carried */
@@ -297,49 +300,45 @@ export class Scanner {
 
   /** The directory's own metadata. @returns its id, or undefined when the state does not know it */
   #takeOwn(listing: Listing, pass: Pass): number | undefined {
-    const {store} = this.#parts;
+    const {path, status} = listing;
     const stat = listing.ownStat();
-    if (listing.path === ROOT) {
-      pass.mountId = stat.mountId;
-      const known = store.getRoot();
-      if (known === undefined || !isUntouched(known, stat) || !sameMeta(known, stat) || known.isIncomplete) {
-        const after = {...this.#newEntry('', stat, '', known), isIncomplete: false};
-        store.putRoot(after);
-        if (pass.isDetailed)
-          pass.result.changes.push({
-            kind: 'put',
-            path: ROOT,
-            before: known && {...known, parentId: 0, dirId: 1},
-            after,
-          });
-      }
-      return store.dirIdOf(ROOT);
+    const {known, put} = this.#rowOf(path);
+    if (path !== ROOT && (known?.type !== 'dir' || known.ino !== stat.ino)) return undefined; // replaced: its parent's turn
+    if (path === ROOT || pass.mountId === 0) pass.mountId = stat.mountId;
+    const isWhole = status === 'whole'; // only a listing shows that nothing is missing any more
+    const isHealed = isWhole && known?.isIncomplete === true;
+    if (known === undefined || !isUntouched(known, stat) || !sameMeta(known, stat) || isHealed) {
+      const isIncomplete = !isWhole && known?.isIncomplete === true;
+      const after = {...this.#newEntry(path === ROOT ? '' : nameOf(path), stat, '', known), isIncomplete};
+      put(after);
+      if (pass.isDetailed)
+        pass.result.changes.push({kind: 'put', path, before: known && {parentId: 0, dirId: 1, ...known}, after});
     }
-    const dirId = store.dirIdOf(listing.path);
-    if (dirId === undefined) return undefined;
-    const parentId = store.dirIdOf(parentOf(listing.path)) as number;
-    const known = store.get(parentId, nameOf(listing.path));
-    if (known === undefined || known.type !== 'dir' || known.ino !== stat.ino) return undefined; // replaced: its parent's turn
-    if (pass.mountId === 0) pass.mountId = stat.mountId;
-    if (known.isIncomplete || !isUntouched(known, stat) || !sameMeta(known, stat)) {
-      const after = {...this.#newEntry(known.name, stat, '', known), isIncomplete: false};
-      store.put(parentId, after);
-      if (pass.isDetailed) pass.result.changes.push({kind: 'put', path: listing.path, before: known, after});
-    }
-    return dirId;
+    return this.#parts.store.dirIdOf(path);
   }
 
-  #takeUnreadable(listing: Listing, pass: Pass): void {
+  #rowOf(path: RelPath): {known: Entry | undefined; put: (after: Entry) => void} {
     const {store} = this.#parts;
-    const {path, errno} = listing;
+    if (path === ROOT) return {known: store.getRoot(), put: (after) => store.putRoot(after)};
+    const parentId = store.dirIdOf(parentOf(path));
+    if (parentId === undefined) return {known: undefined, put: () => undefined};
+    return {known: store.get(parentId, nameOf(path)), put: (after) => void store.put(parentId, after)};
+  }
+
+  /** @throws HALTED for the root: nothing can be said about the volume */
+  #takeUnreadable({path, errno}: Listing, pass: Pass): void {
     // A directory that vanished between its parent's listing and its own is its parent's business.
     if ((errno === ENOENT || errno === ENOTDIR) && path !== ROOT) return;
+    if (path === ROOT) throw rootUnreadable(errno);
     pass.result.problems.push(unreadable(path, errno));
-    const known = path === ROOT ? store.getRoot() : store.get(store.dirIdOf(parentOf(path)) ?? -1, nameOf(path));
+    this.#markIncomplete(path);
+  }
+
+  #markIncomplete(path: RelPath): void {
+    const {store} = this.#parts;
+    const {known, put} = this.#rowOf(path);
     if (known === undefined || known.type !== 'dir' || known.isIncomplete) return;
-    const after = {...known, isIncomplete: true, seq: store.nextSeq()};
-    if (path === ROOT) store.putRoot(after);
-    else store.put((known as KnownEntry).parentId, after);
+    put({...known, isIncomplete: true, seq: store.nextSeq()});
     const dirId = store.dirIdOf(path);
     if (dirId !== undefined) store.setFingerprint(dirId, undefined);
   }

@@ -215,6 +215,7 @@ export class LiveSource {
       const step = this.#stepOf(change, link);
       if (change.kind === 'put' && change.after.type === 'dir' && change.before?.type !== 'dir')
         newDirs.push(change.path);
+      else if (isOpened(change)) this.noteTree(ROOT);
       if (change.kind !== 'put' || change.after.type === 'file') link.sender.abortLarge(change.path);
       if (step === undefined) continue;
       steps.push(step);
@@ -338,6 +339,13 @@ export function moveStep(change: Extract<Change, {kind: 'renamed' | 'exchanged'}
   const {kind, path, to, entry} = change;
   if (kind === 'exchanged') return {kind: 'op', path, op: {kind: 'exchange', path, to}, destroys: 0};
   return {kind: 'op', path, op: {kind: 'rename', path, to, type: entry.type, content: entry.content}, destroys: 0};
+}
+
+/** Whether a directory that could not be read has got other permissions: perhaps it can be read now. */
+function isOpened(change: Change): boolean {
+  if (change.kind !== 'put' || !change.after.isIncomplete || change.before === undefined) return false;
+  const {before, after} = change;
+  return before.mode !== after.mode || before.uid !== after.uid || before.gid !== after.gid;
 }
 
 function haveOf(entry: Entry, count: number): Have {
