@@ -2,7 +2,7 @@
  * Loaded into every thread of a measured program (`node --import`): samples where the thread spends its time.
  *
  * `node --cpu-prof` cannot: it writes by path when a thread ends, and a jailed thread never finds that path. So the file
- * is opened before the jail. A profile is written every second, one line each: a thread may be ended without notice.
+ * is opened before the jail. A profile is written every 2 s, one line each: a thread may be ended without notice.
  */
 import {openSync, writeSync} from 'node:fs';
 import {Session} from 'node:inspector';
@@ -10,7 +10,7 @@ import {join} from 'node:path';
 import {threadId} from 'node:worker_threads';
 
 const INTERVAL_US = 1_000;
-const WRITE_MS = 1_000;
+const WRITE_MS = 2_000;
 
 const session = new Session();
 session.connect();

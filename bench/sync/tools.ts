@@ -110,13 +110,19 @@ function highWaterBytes(child: ChildProcess): number {
   }
 }
 
-const IDLE = new Set(['(idle)', '(root)']);
-
 interface CpuProfile {
-  nodes: {id: number; callFrame: {functionName: string; url: string; lineNumber: number}}[];
+  nodes: {id: number; callFrame: CallFrame; children?: number[]}[];
   samples: number[];
   timeDeltas: number[];
 }
+interface CallFrame {
+  functionName: string;
+  url: string;
+  lineNumber: number;
+}
+
+/** Not the program's: waiting, and the profiler itself. */
+const NOT_COUNTED = /^\((idle|root)\)|node:inspector|profile-thread/;
 
 /** The functions where each thread spent most of its own time, most first: `1.23 s  name file:line`. */
 export function topOfProfiles(profile: string, countMax: number): string[] {
@@ -137,15 +143,22 @@ export function topOfProfiles(profile: string, countMax: number): string[] {
 }
 
 function addTimes({nodes, samples, timeDeltas}: CpuProfile, times: Map<string, number>): void {
-  const nameOf = new Map(nodes.map(({id, callFrame}) => [id, frameName(callFrame)]));
+  const callerOf = new Map(nodes.flatMap((node) => (node.children ?? []).map((child) => [child, node] as const)));
+  const nameOf = new Map(
+    nodes.map((node) => {
+      let caller: CpuProfile['nodes'][number] | undefined = node;
+      while (caller !== undefined && !caller.callFrame.url.includes('/src/')) caller = callerOf.get(caller.id);
+      const by = caller === undefined || caller === node ? '' : `  in ${frameName(caller.callFrame)}`;
+      return [node.id, `${frameName(node.callFrame)}${by}`];
+    }),
+  );
   samples.forEach((id, index) => {
     const name = nameOf.get(id)!;
-    if (IDLE.has(name)) return;
-    times.set(name, (times.get(name) ?? 0) + (timeDeltas[index] ?? 0) / 1e6);
+    if (!NOT_COUNTED.test(name)) times.set(name, (times.get(name) ?? 0) + (timeDeltas[index] ?? 0) / 1e6);
   });
 }
 
-function frameName({functionName, url, lineNumber}: CpuProfile['nodes'][number]['callFrame']): string {
+function frameName({functionName, url, lineNumber}: CallFrame): string {
   const place = url.replace(/^.*\/(src|node_modules)\//, '$1/');
   return `${functionName || '(anonymous)'}${place === '' ? '' : ` ${place}:${lineNumber + 1}`}`;
 }
