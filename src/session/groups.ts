@@ -18,13 +18,17 @@ export function repairGroups(
   const ourLeader = leaders(ours);
   const theirLeader = leaders(theirs);
   const steps: Step[] = [];
+  const takenApart = new Set<RelPath>();
   for (const path of theirLeader.keys()) {
     const step = takeApart(path, {ourLeader, theirLeader}, entryAt);
-    if (step !== undefined) steps.push(step);
+    if (step === undefined) continue;
+    steps.push(step);
+    takenApart.add(path);
   }
   for (const [path, leader] of ourLeader) {
     if (path === leader) continue;
-    const isLinked = theirLeader.has(path) && theirLeader.get(path) === theirLeader.get(leader);
+    const isLinked =
+      theirLeader.has(path) && theirLeader.get(path) === theirLeader.get(leader) && !takenApart.has(leader);
     if (!isLinked) steps.push({kind: 'op', path, op: {kind: 'link', path, to: leader}, destroys: 0});
   }
   return steps;
