@@ -149,6 +149,8 @@ class Lane {
   readonly #shared = new Int32Array(new SharedArrayBuffer(8)); // [parts on the way, cancelled]
   #worker: Worker | undefined;
   #current: Task | undefined;
+  /** Resolves when a lane that is being closed has no job any more. */
+  readonly #resting = Promise.withResolvers<void>();
   #isClosed = false;
 
   constructor(options: {url: URL; data: object; name: string}) {
@@ -169,9 +171,7 @@ class Lane {
     const worker = this.#worker;
     if (worker === undefined) return;
     // A job sees the cancellation and ends by itself: a thread in a system call cannot be ended from outside.
-    while (this.#current !== undefined) {
-      await new Promise<void>((resolve) => setTimeout(resolve, 5));
-    }
+    if (this.#current !== undefined) await this.#resting.promise;
     await worker.terminate();
   }
 
@@ -192,9 +192,9 @@ class Lane {
       resourceLimits: {maxOldGenerationSizeMb: WORKER_HEAP_MIB, maxYoungGenerationSizeMb: WORKER_YOUNG_MIB},
     });
     worker.on('message', (reply: Reply) => this.#take(reply));
-    worker.on('error', (error: Error) => this.#lost(error));
+    worker.on('error', (error: Error) => this.#lost(worker, error));
     worker.on('exit', () =>
-      this.#lost(new TowlineError('BUG', 'a worker thread ended by itself', {what: 'worker exit'})),
+      this.#lost(worker, new TowlineError('BUG', 'a worker thread ended by itself', {what: 'worker exit'})),
     );
     return worker;
   }
@@ -209,28 +209,35 @@ class Lane {
           Atomics.sub(this.#shared, 0, 1);
           Atomics.notify(this.#shared, 0);
         });
-      task.parts.catch(() => Atomics.store(this.#shared, 1, 1)); // reported with the result below
+      // Cancels this job, but none that runs after it; the error is reported with the result below.
+      task.parts.catch(() => {
+        if (this.#current === task) Atomics.store(this.#shared, 1, 1);
+      });
       return;
     }
-    this.#current = undefined;
+    if (!this.#isClosed) Atomics.store(this.#shared, 1, 0);
     if (this.#waiting.length === 0) this.#worker?.unref();
     void task.parts.then(
       () => (reply.type === 'done' ? task.resolve(reply.output) : task.reject(revivedError(reply.error))),
-      (error: unknown) => {
-        if (!this.#isClosed) Atomics.store(this.#shared, 1, 0);
-        task.reject(error as Error);
-      },
+      (error: unknown) => task.reject(error as Error),
     );
-    this.#next();
+    this.#rest();
   }
 
-  #lost(error: Error): void {
-    this.#worker = undefined;
-    const task = this.#current;
+  /** No job runs: the next one does, or the lane is closed. */
+  #rest(): void {
     this.#current = undefined;
+    if (this.#isClosed) this.#resting.resolve();
+    else this.#next();
+  }
+
+  /** A thread ended: its job is over, the next one gets a new thread. An error is followed by an exit: told once. */
+  #lost(worker: Worker, error: Error): void {
+    if (this.#worker !== worker) return;
+    this.#worker = undefined;
     Atomics.store(this.#shared, 0, 0);
-    task?.reject(error);
-    if (!this.#isClosed) this.#next();
+    this.#current?.reject(error);
+    this.#rest();
   }
 }
 

@@ -1,0 +1,56 @@
+/** Jobs that do what jobs.test.ts asks for. */
+import {threadId} from 'node:worker_threads';
+import {TowlineError} from '../../../src/base/errors.ts';
+import {serveJobs} from '../../../src/base/jobs.ts';
+
+export type TestJobs = {
+  double: {in: Uint8Array; out: Uint8Array; part: never};
+  thread: {in: undefined; out: number; part: never};
+  refuse: {in: number; out: never; part: never};
+  break: {in: undefined; out: never; part: never};
+  /** Ends the thread from within: an exit alone, or an error that nobody catches and then an exit. */
+  crash: {in: 'exit' | 'error'; out: never; part: never};
+  /** Emits numbers, counting them in `emitted`; says at which one it saw the cancellation. */
+  count: {in: {to: number; emitted: Int32Array}; out: {cancelledAt: number | undefined}; part: number};
+  /** Runs until it is cancelled. */
+  wait: {in: Int32Array; out: undefined; part: never};
+};
+
+const rest = new Int32Array(new SharedArrayBuffer(4));
+
+serveJobs<TestJobs>({
+  double: (bytes, context) => {
+    const out = Uint8Array.from(bytes, (byte) => byte * 2);
+    context.transfer(out.buffer);
+    return out;
+  },
+  thread: () => threadId,
+  refuse: (count) => {
+    throw new TowlineError('HALTED', 'halted', {kind: 'delete-count', volume: 'v', count, limit: 1});
+  },
+  break: () => {
+    throw new TypeError('x is not a function');
+  },
+  crash: (how) => {
+    if (how === 'exit') process.exit(3);
+    throw {
+      get message(): never {
+        throw new Error('not even its message can be read');
+      },
+    };
+  },
+  count: ({to, emitted}, context) => {
+    for (let number = 0; number < to; number++) {
+      if (context.isCancelled()) return {cancelledAt: number};
+      context.emit(number);
+      Atomics.add(emitted, 0, 1);
+    }
+    return {cancelledAt: undefined};
+  },
+  wait: (started, context) => {
+    Atomics.store(started, 0, 1);
+    Atomics.notify(started, 0);
+    while (!context.isCancelled()) Atomics.wait(rest, 0, 0, 1);
+    return undefined;
+  },
+});
