@@ -1,0 +1,129 @@
+import {createHash} from 'node:crypto';
+import fc from 'fast-check';
+import {expect, test} from 'vitest';
+import {FINGERPRINT_BYTES, ListingWriter, readListings, STAT_BYTES} from '../../../src/scan/listing.ts';
+
+const S_IFREG = 0o100000;
+const S_IFLNK = 0o120000;
+const ENOENT = 2;
+const EACCES = 13;
+
+interface Seen {
+  name: Buffer;
+  /** 0, or the errno of statx. */
+  failed: number;
+  link: string | undefined;
+  sizeBytes: number;
+}
+
+/** A struct statx as the kernel writes it, with other bytes behind what is kept. */
+function rawStat(
+  {link, sizeBytes}: {link: string | undefined; sizeBytes: number},
+  noise = 0,
+): (into: Buffer, at: number) => number {
+  return (into, at) => {
+    into.fill(0xaa, at, at + 256);
+    into.fill(0, at, at + STAT_BYTES);
+    into.writeUInt16LE((link === undefined ? S_IFREG : S_IFLNK) | 0o644, at + 0x1c);
+    into.writeBigUInt64LE(BigInt(sizeBytes), at + 0x28);
+    into.writeUInt32LE(noise, at + 0x30); // blocks
+    into.writeUInt32LE(noise, at + 0x40); // access time
+    return 0;
+  };
+}
+
+function hash(bytes: Buffer, into: Buffer, at: number): void {
+  createHash('sha256').update(bytes).digest().copy(into, at, 0, FINGERPRINT_BYTES);
+}
+
+function write(writer: ListingWriter, path: string, entries: Seen[], noise = 0): void {
+  writer.begin(path);
+  writer.own(rawStat({link: undefined, sizeBytes: 4_096}));
+  for (const entry of entries) {
+    const fill = entry.failed === 0 ? rawStat(entry, noise) : () => -entry.failed;
+    writer.add(entry.name, fill, () => entry.link ?? '');
+  }
+  writer.end('whole', 0, hash);
+}
+
+const nameBytes = fc
+  .uint8Array({min: 1, max: 255, minLength: 1, maxLength: 255})
+  .map((bytes) => Buffer.from(bytes.map((byte) => (byte === 0x2f ? 0x30 : byte))));
+const entries = fc.array(
+  fc.record({
+    name: nameBytes,
+    failed: fc.constantFrom(0, 0, 0, ENOENT, EACCES),
+    link: fc.option(fc.string({unit: 'binary-ascii', minLength: 1, maxLength: 300}), {nil: undefined}),
+    sizeBytes: fc.nat(2 ** 40),
+  }),
+);
+const directories = fc.array(fc.record({path: nameBytes.map((bytes) => bytes.toString('latin1')), entries}));
+
+test('what was written comes out, record by record and entry by entry, whatever bytes names and links have', () => {
+  fc.assert(
+    fc.property(directories, (all) => {
+      const writer = new ListingWriter();
+      for (const {path, entries: some} of all) write(writer, path, some);
+      const read = [...readListings(writer.take())];
+      expect(read.map(({path, status, errno, count}) => ({path, status, errno, count}))).toEqual(
+        all.map(({path, entries: some}) => ({path, status: 'whole', errno: 0, count: some.length})),
+      );
+      for (const [index, {entries: some}] of all.entries()) {
+        const listed = [...read[index]!.entries()];
+        expect(listed.map(({name, state, errno, linkTarget}) => ({name, state, errno, linkTarget}))).toEqual(
+          some.map(({name, failed, link}) => ({
+            name: name.toString('latin1'),
+            state: failed === 0 ? 'present' : failed === ENOENT ? 'absent' : 'error',
+            errno: failed,
+            linkTarget: failed === 0 ? (link ?? '') : '',
+          })),
+        );
+        const sizes = listed.flatMap((entry) => (entry.state === 'present' ? [entry.stat().sizeBytes] : []));
+        expect(sizes).toEqual(some.filter(({failed}) => failed === 0).map(({sizeBytes}) => sizeBytes));
+      }
+    }),
+    {numRuns: 60},
+  );
+});
+
+test('the fingerprint changes with an entry, and not with access times or allocated blocks', () => {
+  const entry = {name: Buffer.from('a'), failed: 0, link: undefined, sizeBytes: 5};
+  const fingerprint = (some: Seen[], noise: number): string => {
+    const writer = new ListingWriter();
+    write(writer, 'd', some, noise);
+    return [...readListings(writer.take())][0]!.fingerprint.toString('hex');
+  };
+  const first = fingerprint([entry], 0);
+  expect(fingerprint([entry], 77)).toBe(first);
+  expect(fingerprint([{...entry, sizeBytes: 6}], 0)).not.toBe(first);
+  expect(fingerprint([{...entry, name: Buffer.from('b')}], 0)).not.toBe(first);
+  expect(fingerprint([], 0)).not.toBe(first);
+});
+
+test('a directory that could not be read has its errno, no entries and no fingerprint', () => {
+  const writer = new ListingWriter();
+  writer.begin('closed');
+  writer.end('unreadable', EACCES, hash);
+  const [listing] = readListings(writer.take());
+  expect(listing).toMatchObject({path: 'closed', status: 'unreadable', errno: EACCES, count: 0});
+  expect(listing?.fingerprint.every((byte) => byte === 0)).toBe(true);
+  expect([...listing!.entries()]).toEqual([]);
+});
+
+test('20,000 entries of 255 bytes, more than the first buffer holds, stay whole; the next take begins anew', () => {
+  const writer = new ListingWriter();
+  const many = Array.from({length: 20_000}, (_, index) => ({
+    name: Buffer.alloc(255, `${index}-`),
+    failed: 0,
+    link: undefined,
+    sizeBytes: index,
+  }));
+  write(writer, 'large', many);
+  const sizes = [...readListings(writer.take())].flatMap((listing) =>
+    [...listing.entries()].map((entry) => entry.stat().sizeBytes),
+  );
+  expect(sizes).toEqual(many.map(({sizeBytes}) => sizeBytes));
+  expect(writer.sizeBytes).toBe(0);
+  write(writer, 'small', many.slice(0, 1));
+  expect([...readListings(writer.take())].map(({path, count}) => `${path} ${count}`)).toEqual(['small 1']);
+});
