@@ -1,0 +1,90 @@
+/** What a process sees that reads the target all the time while it is updated: only whole versions, never nothing. */
+import {existsSync, mkdirSync, readdirSync, readFileSync, renameSync, truncateSync, writeFileSync} from 'node:fs';
+import {join} from 'node:path';
+import {setImmediate as turn} from 'node:timers/promises';
+import {beforeAll, describe, expect, test} from 'vitest';
+import {makePair, type Running, startLive} from '../../sync/harness.ts';
+import {appliedSince, contentBytes, startReader, transfersSince, untilEqual} from '../../sync/live.ts';
+import {look, replaceBy} from '../../sync/versions.ts';
+import {needsCommands} from '../../needs.ts';
+
+needsCommands('rsync')(describe)('a reader of the target', {timeout: 120_000}, () => {
+  const pair = makePair('file');
+  const inSource = (path: string): string => join(pair.source, path);
+  const inTarget = (path: string): string => join(pair.target, path);
+  let live: Running;
+
+  beforeAll(async () => {
+    for (const name of ['updated', 'over']) replaceBy(inSource(name), 1);
+    mkdirSync(inSource('dir'));
+    for (let index = 0; index < 10_000; index++) writeFileSync(inSource(`dir/${index}`), `file ${index}`);
+    live = startLive(pair, ['--settle', '0ms']);
+    await untilEqual(live, pair, 40_000);
+  });
+
+  test('H1 a file updated 1,000 times, with 800 to 160,000 bytes: never missing, short, mixed or of a wrong mode', async () => {
+    const reader = await startReader(inTarget('updated'));
+    for (let version = 2; version <= 1_001; version++) {
+      replaceBy(inSource('updated'), version);
+      // As fast as the target follows: there, this version is seen, or a later one.
+      if (version % 5 === 0) await live.waitFor(() => versionOf('updated') === version);
+      else await turn();
+    }
+    await untilEqual(live, pair);
+    const report = await reader.stop();
+    expect(report.faults).toEqual([]);
+    expect(report.versions[inTarget('updated')]).toBeGreaterThanOrEqual(200);
+  });
+
+  test('E6 100 renames over a file: it is never missing, short, mixed or of a wrong mode', async () => {
+    const mark = live.events.length;
+    const reader = await startReader(inTarget('over'));
+    for (let version = 2; version <= 101; version++) {
+      replaceBy(inSource('next'), version);
+      await live.waitFor(() => existsSync(inTarget('next')));
+      renameSync(inSource('next'), inSource('over'));
+      await live.waitFor(() => versionOf('over') === version && !existsSync(inTarget('next')));
+    }
+    await untilEqual(live, pair);
+    expect((await reader.stop()).faults).toEqual([]);
+    expect(new Set(transfersSince(live, mark))).toEqual(new Set(['next']));
+  });
+
+  test('E2 a directory with 10,000 files renamed: 0 bytes of content sent, one rename', async () => {
+    const [mark, bytesBefore] = [live.events.length, contentBytes(live)];
+    renameSync(inSource('dir'), inSource('renamed'));
+    await untilEqual(live, pair);
+    expect(appliedSince(live, mark)).toMatchObject([{op: 'rename', path: 'dir', to: 'renamed'}]);
+    expect(contentBytes(live) - bytesBefore).toBe(0);
+    expect(readdirSync(inTarget('renamed'))).toHaveLength(10_000);
+  });
+
+  test('C2 a file of 64 MB cut to 1 MB while it is sent: on the target it is absent, or one of both whole', async () => {
+    const seen = new Set<number>();
+    const look2 = (): void => {
+      if (existsSync(inTarget('shrinks'))) seen.add(readFileSync(inTarget('shrinks')).length);
+    };
+    const [whole, cut] = [64_000_000, 1_000_000];
+    writeFileSync(inSource('shrinks'), Buffer.alloc(whole, 'x'));
+    await live.waitFor(() => readdirSync(stagingFolder()).length > 0);
+    truncateSync(inSource('shrinks'), cut);
+    await live.waitFor(() => {
+      look2();
+      return seen.has(cut);
+    });
+    await untilEqual(live, pair);
+    look2();
+    expect([...seen].filter((size) => size !== whole && size !== cut)).toEqual([]);
+    expect((await live.stop()).exitCode).toBe(0);
+  });
+
+  function versionOf(name: string): number {
+    const seen = look(inTarget(name));
+    return 'version' in seen ? seen.version : 0;
+  }
+
+  function stagingFolder(): string {
+    const [folder = ''] = readdirSync(pair.state).filter((name) => name.startsWith('sync-'));
+    return join(pair.state, folder, 'target/staging');
+  }
+});
