@@ -6,6 +6,7 @@
  */
 import {constants} from 'node:fs';
 import type {JobHandlers} from '../base/jobs.ts';
+import {release} from '../base/memory.ts';
 import {buildLeaf, NO_BASE, type BaseReader} from '../delta/patch.ts';
 import {openBeneath} from '../linux/beneath.ts';
 import {openRegular, readInto, unlinkAt, writeFrom} from '../linux/files.ts';
@@ -111,7 +112,9 @@ export function stagedHandlers(withPlaces: WithPlaces): JobHandlers<StagedJobs> 
       if (message.kind !== 'file-leaves') throw new Error('a frame that is no file-leaves was handed over');
       const receiving = open.get(message.transfer);
       if (receiving === undefined) return {rejected: [], isBaseChanged: false, result: DONE}; // aborted meanwhile
-      return writeLeaves(receiving, message.leafIndexFirst, message.leaves, leaf);
+      const written = writeLeaves(receiving, message.leafIndexFirst, message.leaves, leaf);
+      release(frame);
+      return written;
     },
     'finish-staged': ({transfer, content}) => {
       const receiving = open.get(transfer);

@@ -5,7 +5,7 @@
  */
 import {TowlineError} from '../base/errors.ts';
 import {CARRIED_TYPES, type Stat} from '../model/entry.ts';
-import {showPath, type RelPath} from '../model/path.ts';
+import {NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_DEPTH_MAX, ROOT, showPath, type RelPath} from '../model/path.ts';
 import type {ProblemCode} from '../model/problem.ts';
 
 export interface PathProblem {
@@ -13,6 +13,8 @@ export interface PathProblem {
   code: ProblemCode;
   message: string;
 }
+
+const SHOWN_BYTES_MAX = 100;
 
 const ERRNO_NAMES: Record<number, string> = {
   1: 'EPERM',
@@ -40,7 +42,27 @@ export function cannotCarry(path: RelPath, stat: Stat, mountId: number): PathPro
       message: `${showPath(path)} is a mount point inside the volume and is not entered; give it a link of its own`,
     };
   }
-  return undefined;
+  return stat.type === 'dir' && isTooDeep(path) ? tooDeep(path) : undefined;
+}
+
+/** Whether a directory is so deep, or its path so long, that what is in it could not be named to a peer. */
+export function isTooDeep(dir: RelPath): boolean {
+  return dir.length + 1 + NAME_BYTES_MAX > PATH_BYTES_MAX || depthOf(dir) >= PATH_DEPTH_MAX;
+}
+
+function depthOf(path: RelPath): number {
+  let depth = path === ROOT ? 0 : 1;
+  for (let index = 0; index < path.length; index++) if (path.charCodeAt(index) === 0x2f) depth++;
+  return depth;
+}
+
+function tooDeep(path: RelPath): PathProblem {
+  const isLong = depthOf(path) < PATH_DEPTH_MAX;
+  const limit = isLong ? `${PATH_BYTES_MAX} bytes of path` : `${PATH_DEPTH_MAX} levels`;
+  // The start of the path is enough to find it; the whole would fill screens.
+  const shown = `${showPath(path.slice(0, SHOWN_BYTES_MAX))}…`;
+  const message = `a directory below ${shown} is at the limit of ${limit}: it and what is in it are not carried`;
+  return {path, code: isLong ? 'too-long' : 'too-deep', message};
 }
 
 /** The halt of a volume whose root cannot be listed: its copies stay as they are. */

@@ -12,10 +12,11 @@ import {readlinkAt} from '../linux/files.ts';
 import {LinuxError} from '../linux/linux-error.ts';
 import {closeFd} from '../linux/open-fd.ts';
 import {statAtRaw} from '../linux/stat.ts';
-import {joinPath, PATH_DEPTH_MAX, ROOT, type Name, type RelPath} from '../model/path.ts';
+import {joinPath, PATH_BYTES_MAX, ROOT, type Name, type RelPath} from '../model/path.ts';
 import type {OpenRoot, WithRoot} from '../model/root.ts';
 import {compileIgnore, type IgnoreMatcher} from '../reconcile/ignore.ts';
 import {ListingWriter} from './listing.ts';
+import {isTooDeep} from './scan-problems.ts';
 
 export type ScanJobs = {
   /** Lists everything at and below `start`, parents before children. */
@@ -55,6 +56,7 @@ export function scanHandlers(withRoot: WithRoot): JobHandlers<ScanJobs> {
       withRoot((root) => {
         const walk = newWalk(root, input.rules);
         for (const {path, names} of input.dirs) {
+          if (path.length > PATH_BYTES_MAX) continue; // its parent is a problem already
           if (names === undefined) listDirectory(walk, path, undefined);
           else statNames(walk, path, names);
         }
@@ -97,7 +99,6 @@ function listDirectory(walk: Walk, path: RelPath, found: RelPath[] | undefined):
   try {
     fd = openBeneath(walk.root.fd, path);
     ownStat(writer, fd);
-    const isDeep = depthOf(path) + 1 >= PATH_DEPTH_MAX;
     for (let size = readDirRaw(fd, names); size > 0; size = readDirRaw(fd, names)) {
       dirents.reset(size);
       while (dirents.next()) {
@@ -109,7 +110,9 @@ function listDirectory(walk: Walk, path: RelPath, found: RelPath[] | undefined):
           nameAt: dirents.nameAt,
           nameLength: dirents.nameLength,
         });
-        if (isDirectory && found !== undefined && !isDeep) found.push(joinPath(path, dirents.name()));
+        if (!isDirectory || found === undefined) continue;
+        const below = joinPath(path, dirents.name());
+        if (!isTooDeep(below)) found.push(below);
       }
     }
     writer.end('whole', 0, (entries, into, at) => fingerprint(walk, entries, into, at));
@@ -200,10 +203,4 @@ function fingerprint(walk: Walk, entries: Buffer, into: Buffer, at: number): voi
   const seed = Buffer.from(walk.rules.seed).readBigUInt64LE(0);
   into.writeBigUInt64LE(xxh64(entries, seed), at);
   into.writeBigUInt64LE(xxh64(entries, ~seed & 0xffffffffffffffffn), at + 8);
-}
-
-function depthOf(path: RelPath): number {
-  let depth = path === ROOT ? 0 : 1;
-  for (let index = 0; index < path.length; index++) if (path.charCodeAt(index) === 0x2f) depth++;
-  return depth;
 }

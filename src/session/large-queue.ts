@@ -126,9 +126,7 @@ export class LargeQueue {
     const {store, jobs, stats, events, batches} = this.#parts;
     if (item.mustSend) return undefined;
     const mayBeEqual =
-      have?.content !== undefined &&
-      have.sizeBytes === entry.sizeBytes &&
-      sameTime(have.meta.mtime, entry.mtime);
+      have?.content !== undefined && have.sizeBytes === entry.sizeBytes && sameTime(have.meta.mtime, entry.mtime);
     const mayBeTwin = have === undefined && store.countOfSize(entry.sizeBytes) > 1;
     if (!mayBeEqual && !mayBeTwin) return undefined;
     const read = await jobs.run('hash-files', {files: [{path: item.path, expected: statOf(entry)}]}, {lane: 1});

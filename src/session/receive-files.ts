@@ -4,6 +4,7 @@
  * States and their edges are in STATES.md. Invariant: one transfer's messages are worked off one after the other, and a
  * file counts as staged only when all of its leaves have the digest that the source announced.
  */
+import {OWN_MEMORY_BYTES} from '../base/memory.ts';
 import type {Clock} from '../base/clock.ts';
 import {TowlineError} from '../base/errors.ts';
 import type {JobRunner} from '../base/jobs.ts';
@@ -38,7 +39,6 @@ interface Transfer {
 }
 
 const TRANSFERS_MAX = 64;
-const OWN_MEMORY_BYTES = 64 * 1024; // smaller Buffers may share their memory with others (Buffer.poolSize)
 
 export class ReceiveFiles {
   readonly staged: StagedFiles = new Map();

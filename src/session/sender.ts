@@ -5,6 +5,7 @@
  * Not a planner. Invariants: batches leave in the order in which their steps came; a path is reported applied only
  * when the target answered that it is; a file that changed while it was read is reported, not sent.
  */
+import {release} from '../base/memory.ts';
 import {DIGEST_BYTES, LEAF_BYTES, sameDigest, type Digest} from '../model/digest.ts';
 import {statOf, type Entry} from '../model/entry.ts';
 import {inlineBytesOf, type Op, type OpResult} from '../model/op.ts';
@@ -160,10 +161,14 @@ export class Sender {
     this.#groupBytes = 0;
     while (this.#reading >= GROUPS_READING_MAX || this.#openBatches.size >= BATCHES_OPEN_MAX) await this.#room();
     this.#reading++;
-    const ready = this.#readGroup(items);
-    ready.catch(() => undefined);
+    const reading = this.#readGroup(items);
+    reading.catch(() => undefined);
     // Reading overlaps, sending keeps the order.
-    this.#order = this.#order.then(async () => this.#sendReady(await ready));
+    this.#order = this.#order.then(async () => {
+      const {ready, bytes} = await reading;
+      await this.#sendReady(ready);
+      if (bytes !== undefined) release(bytes); // the frames hold copies
+    });
     this.#track(this.#order);
     this.#order = this.#order.catch(() => undefined);
   }
@@ -190,7 +195,7 @@ export class Sender {
     for (const resolve of this.#roomWaiters.splice(0)) resolve();
   }
 
-  async #readGroup(items: Item[]): Promise<Ready[]> {
+  async #readGroup(items: Item[]): Promise<{ready: Ready[]; bytes: Uint8Array | undefined}> {
     try {
       const files = items.flatMap((item) => this.#fileOf(item));
       const wanted = files.map(({item, entry}) => ({path: item.path, expected: statOf(entry)}));
@@ -211,10 +216,11 @@ export class Sender {
         this.#parts.events.onNotes(item.path, read.notes[index] as number);
         opOf.set(item, this.#fileOp(item, entry, content, bytes));
       }
-      return items.flatMap((item) => {
+      const ready = items.flatMap((item) => {
         const op = item.op ?? (item.step.kind === 'op' ? item.step.op : opOf.get(item));
         return op === undefined ? [] : [{item, op}];
       });
+      return {ready, bytes: read?.bytes};
     } finally {
       this.#reading--;
       this.#wake();

@@ -5,6 +5,7 @@
  * that costs credit is sent only when the peer gave it, and its credit goes back when it was worked off.
  */
 import {randomBytes} from 'node:crypto';
+import {release} from '../base/memory.ts';
 import {invariant, isTowlineError, TowlineError} from '../base/errors.ts';
 import {decode, encode, peek} from '../wire/codec.ts';
 import {COSTS_CREDIT, CreditGrant, CreditWindow} from '../wire/credits.ts';
@@ -16,7 +17,7 @@ export interface FrameChannel {
   readonly peerId: string;
   readonly bytesSent: number;
   readonly bytesReceived: number;
-  send(frame: Buffer): void;
+  send(frame: Buffer, onWritten?: () => void): void;
   drained(): Promise<void>;
   close(reason?: TowlineError): void;
   onFrame: ((frame: Buffer) => void) | undefined;
@@ -103,7 +104,7 @@ export class Session {
   }
 
   /**
-   * Sends a frame that costs credit, waiting for it.
+   * Sends a frame that costs credit, waiting for it. Its memory belongs to the session and is freed once it is sent.
    * @param isUrgent goes before others that wait: small changes overtake large files
    * @throws the reason why the session ended
    */
@@ -112,7 +113,7 @@ export class Session {
     if (this.#waiting.length > 0 || !this.#window.take(frame.length)) await this.#credit(frame.length, isUrgent);
     await this.#channel.drained();
     if (!this.#isOpen) throw await this.closed;
-    this.#channel.send(frame);
+    this.#channel.send(frame, () => release(frame));
   }
 
   /**

@@ -101,9 +101,13 @@ export class Channel {
    * `drained` resolved with nothing buffered. Does nothing on a closed channel.
    * @throws TowlineError BUG when the frame is larger than `frameBytesMax`
    */
-  send(frame: Buffer): void {
+  send(frame: Buffer, onWritten?: () => void): void {
     invariant(frame.length <= this.#limits.frameBytesMax, `a frame of ${frame.length} bytes was to be sent`);
-    if (this.isOpen) this.#ws.send(frame, this.#written);
+    if (!this.isOpen) return;
+    this.#ws.send(frame, () => {
+      this.#written();
+      onWritten?.();
+    });
   }
 
   /** Resolves when less than `sendBufferBytes` wait to be sent; rejects with the reason when the channel closes first. */

@@ -5,6 +5,7 @@
  * Invariant: `content` is only given when the file was the expected version from the first leaf to the last.
  */
 import type {JobHandlers} from '../base/jobs.ts';
+import {OWN_MEMORY_BYTES, release} from '../base/memory.ts';
 import {Differ} from '../delta/differ.ts';
 import {blockBytesFor, SignatureBuilder, type Signature} from '../delta/signature.ts';
 import {openBeneath} from '../linux/beneath.ts';
@@ -67,7 +68,6 @@ interface OpenTransfer {
 
 const FRAME_LITERAL_BYTES = LEAF_BYTES; // a frame goes out when it holds this much, so that small messages get between
 const FRAME_LEAVES_MAX = 64;
-const OWN_MEMORY_BYTES = 64 * 1024; // smaller Buffers may share their memory with others (Buffer.poolSize)
 
 export function transferHandlers(withRoot: WithRoot): JobHandlers<TransferJobs> {
   const open = new Map<number, OpenTransfer>();
@@ -167,6 +167,9 @@ function readLeaves(transfer: OpenTransfer, leafCount: number): LeavesRead {
   }
   if (transfer.differ !== undefined) ready.push(...transfer.differ.take());
   packLeaves(transfer, ready, out);
+  // A differ keeps what it may still refer to; without one every leaf is in its frame by now.
+  if (transfer.differ === undefined)
+    for (const {ops} of ready) for (const op of ops) if (op.kind === 'literal') release(op.bytes);
   if (transfer.isFinished && transfer.leavesSent === leafTotal) {
     if (!isUntouched(transfer.expected, statFd(transfer.fd))) return {...out, status: READ.changed};
     out.end = {content: contentDigest(transfer.leafDigests), signature: transfer.signature.finish()};
