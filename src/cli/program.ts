@@ -104,6 +104,7 @@ function syncDefinition(command: Command): Command {
     )
     .option('--settle <TIME>', 'quiet time before a changed file is read (default: 50ms)')
     .option('--max-wait <TIME>', 'a file that never settles is read then (default: 2s)')
+    .option('--rescan <TIME>', 'look at the whole tree so often, whatever was noticed (default: 1h)')
     .addOption(
       new Option('--watch <HOW>', 'how changes are noticed (default: auto)').choices(['auto', 'inotify', 'chokidar']),
     )

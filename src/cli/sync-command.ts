@@ -28,6 +28,7 @@ export interface SyncCommandFlags extends CommonFlags {
   durability?: string;
   settle?: string;
   maxWait?: string;
+  rescan?: string;
   watch?: string;
   stats?: boolean;
   progress?: boolean;

@@ -37,6 +37,7 @@ export interface SyncOptions {
   watch: 'auto' | 'inotify' | 'chokidar';
   /** `--state`; undefined for `defaultStateFolder`. */
   stateFolder: string | undefined;
+  /** The whole tree is looked at so often, whatever the watcher said. */
   rescanMs: number;
 }
 
@@ -50,6 +51,7 @@ export interface SyncFlags {
   durability?: string | undefined;
   settle?: string | undefined;
   maxWait?: string | undefined;
+  rescan?: string | undefined;
   watch?: string | undefined;
   state?: string | undefined;
 }
@@ -67,6 +69,8 @@ const SETTLE_MS_MAX = 3_600_000;
 const MAX_WAIT_MS = 2_000;
 const MAX_WAIT_MS_MAX = 86_400_000;
 const RESCAN_MS = 3_600_000;
+const RESCAN_MS_MIN = 1_000; // a scan must have time to end
+const RESCAN_MS_MAX = 86_400_000;
 const IGNORE_FILE_BYTES_MAX = 1 << 20;
 
 /**
@@ -78,6 +82,9 @@ export function makeSyncOptions(source: string, target: string, flags: SyncFlags
   const settleMs = boundedDuration('--settle', flags.settle, SETTLE_MS, SETTLE_MS_MAX);
   const maxWaitMs = boundedDuration('--max-wait', flags.maxWait, Math.max(MAX_WAIT_MS, settleMs), MAX_WAIT_MS_MAX);
   if (maxWaitMs < settleMs) throw usage('--max-wait', 'is shorter than --settle', 'a time not below --settle');
+  const rescanMs = boundedDuration('--rescan', flags.rescan, RESCAN_MS, RESCAN_MS_MAX);
+  if (rescanMs < RESCAN_MS_MIN)
+    throw usage('--rescan', `got ${flags.rescan}`, `at least ${formatDuration(RESCAN_MS_MIN)}`);
   const ignore = readIgnoreRules(flags.ignoreRules ?? []);
   within('--ignore', () => compileIgnore(ignore)); // its errors belong to the command line, not to the run
   return Object.freeze({
@@ -93,7 +100,7 @@ export function makeSyncOptions(source: string, target: string, flags: SyncFlags
     maxWaitMs,
     watch: oneOf('--watch', flags.watch, WATCHES),
     stateFolder: stateFolderOf(flags.state),
-    rescanMs: RESCAN_MS,
+    rescanMs,
   });
 }
 

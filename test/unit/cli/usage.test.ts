@@ -65,7 +65,7 @@ test('every option of sync reaches the run, ignore rules in the order they were 
   writeFileSync(join(dir, 'rules'), '*.log\n');
   mkdirSync(join(dir, 'src'));
   const typed = `--once -n --quick --ignore *.tmp --ignore-from ${dir}/rules --ignore !a.log --delete-limit 5,10%
-    --durability none --settle 1s --max-wait 3s --watch chokidar --state ${dir}/state --no-progress --stats -vq`;
+    --durability none --settle 1s --max-wait 3s --rescan 5m --watch chokidar --state ${dir}/state --no-progress --stats -vq`;
   const ran = await runScripted(['sync', `path:${dir}/src`, `${dir}/dst/.`, ...typed.split(/\s+/)]);
   expect(ran.stderr).toBe('');
   expect(ran.runs).toEqual([
@@ -82,7 +82,7 @@ test('every option of sync reaches the run, ignore rules in the order they were 
       maxWaitMs: 3_000,
       watch: 'chokidar',
       stateFolder: join(dir, 'state'),
-      rescanMs: 3_600_000,
+      rescanMs: 300_000,
     },
   ]);
 });

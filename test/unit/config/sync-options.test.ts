@@ -65,6 +65,7 @@ test('patterns and files of patterns keep the order they were typed in', () => {
 test.each<[string, SyncFlags, RegExp]>([
   ['a unit that is missing', {settle: '50'}, /^--settle: "50" is not a duration/],
   ['a settle time of 2 h', {settle: '2h'}, /^--settle: got 2h; allowed is at most 1 h 00 m$/],
+  ['a rescan too often', {rescan: '10ms'}, /^--rescan: got 10ms/],
   ['a maximum below the settle time', {settle: '1s', maxWait: '10ms'}, /^--max-wait: is shorter/],
   ['a watch that is none', {watch: 'poll'}, /^--watch: got "poll"; allowed is auto, inotify, chokidar$/],
   ['a durability that is none', {durability: 'yes'}, /^--durability/],
