@@ -6,7 +6,7 @@
  */
 import {type ChildProcess, spawn} from 'node:child_process';
 import {once} from 'node:events';
-import {readFileSync, statSync, writeFileSync} from 'node:fs';
+import {existsSync, readdirSync, readFileSync, statSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {afterAll} from 'vitest';
 import {command, compareByRsync, type JsonEvent, type Pair, type Running} from './harness.ts';
@@ -73,6 +73,21 @@ export function equalByRsync({source, target}: Pair): boolean {
   } catch {
     return false;
   }
+}
+
+/** Towline's own folder of the target, as long as it is in the state folder; undefined before it was made. */
+export function targetFolder({state}: Pair, name: 'staging' | 'trash'): string | undefined {
+  const names = existsSync(state) ? readdirSync(state) : [];
+  const found = names.map((pairName) => join(state, pairName, 'target', name)).filter((path) => existsSync(path));
+  return found[0];
+}
+
+/** Bytes of the largest file that is being staged. */
+export function stagedBytes(pair: Pair): number {
+  const staging = targetFolder(pair, 'staging');
+  if (staging === undefined) return 0;
+  const sizeOf = (name: string): number => statSync(join(staging, name), {throwIfNoEntry: false})?.size ?? 0;
+  return Math.max(0, ...readdirSync(staging).map(sizeOf));
 }
 
 /** Every path below a root with all that a change of it would change. */

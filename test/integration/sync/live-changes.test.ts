@@ -16,8 +16,17 @@ import {
 import {dirname, join} from 'node:path';
 import {setTimeout as delay} from 'node:timers/promises';
 import {beforeAll, describe, expect, onTestFinished, test} from 'vitest';
-import {command, makePair, type Running, startLive, trashOf} from '../../sync/harness.ts';
-import {appliedSince, contentBytes, cpuMs, listing, startReader, transfersSince, untilEqual} from '../../sync/live.ts';
+import {makePair, type Running, startLive, trashOf} from '../../sync/harness.ts';
+import {
+  appliedSince,
+  contentBytes,
+  cpuMs,
+  listing,
+  startReader,
+  targetFolder,
+  transfersSince,
+  untilEqual,
+} from '../../sync/live.ts';
 import {look, replaceBy} from '../../sync/versions.ts';
 import {needsCommands} from '../../needs.ts';
 
@@ -184,8 +193,7 @@ needsCommands('rsync')(describe)('a live pair', {timeout: 60_000}, () => {
 
   /** Contents of what the trash holds of a path. */
   function kept(path: string): string[] {
-    const folder = command('find', pair.state, '-path', '*/target/trash', '-type', 'd').trim();
-    return trashOf(folder)
+    return trashOf(targetFolder(pair, 'trash') ?? '')
       .filter((item) => item.path === path && item.type === 'file')
       .map(({at}) => readFileSync(at, 'utf8'));
   }

@@ -4,7 +4,7 @@ import {join} from 'node:path';
 import {setImmediate as turn} from 'node:timers/promises';
 import {beforeAll, describe, expect, test} from 'vitest';
 import {makePair, type Running, startLive} from '../../sync/harness.ts';
-import {appliedSince, contentBytes, startReader, transfersSince, untilEqual} from '../../sync/live.ts';
+import {appliedSince, contentBytes, stagedBytes, startReader, transfersSince, untilEqual} from '../../sync/live.ts';
 import {look, replaceBy} from '../../sync/versions.ts';
 import {needsCommands} from '../../needs.ts';
 
@@ -66,7 +66,7 @@ needsCommands('rsync')(describe)('a reader of the target', {timeout: 120_000}, (
     };
     const [whole, cut] = [64_000_000, 1_000_000];
     writeFileSync(inSource('shrinks'), Buffer.alloc(whole, 'x'));
-    await live.waitFor(() => readdirSync(stagingFolder()).length > 0);
+    await live.waitFor(() => stagedBytes(pair) > 0);
     truncateSync(inSource('shrinks'), cut);
     await live.waitFor(() => {
       look2();
@@ -81,10 +81,5 @@ needsCommands('rsync')(describe)('a reader of the target', {timeout: 120_000}, (
   function versionOf(name: string): number {
     const seen = look(inTarget(name));
     return 'version' in seen ? seen.version : 0;
-  }
-
-  function stagingFolder(): string {
-    const [folder = ''] = readdirSync(pair.state).filter((name) => name.startsWith('sync-'));
-    return join(pair.state, folder, 'target/staging');
   }
 });
