@@ -11,7 +11,7 @@ import {buildLeaf, NO_BASE, type BaseReader} from '../delta/patch.ts';
 import {openBeneath} from '../linux/beneath.ts';
 import {openRegular, readInto, unlinkAt, writeFrom} from '../linux/files.ts';
 import {filesystemOf} from '../linux/filesystem.ts';
-import {isLinuxError, LinuxError} from '../linux/linux-error.ts';
+import {isLinuxError} from '../linux/linux-error.ts';
 import {closeFd, openAt} from '../linux/open-fd.ts';
 import {startWriteback, syncFd} from '../linux/sync.ts';
 import {contentDigest, LEAF_BYTES, leafCountOf, sha256, type Digest} from '../model/digest.ts';
@@ -100,7 +100,10 @@ export function stagedHandlers(withPlaces: WithPlaces): JobHandlers<StagedJobs> 
               input.path,
               `${input.sizeBytes} bytes are needed and ${space.freeBytes} are free`,
             );
-          open.set(input.transfer, openStaged(root.fd, stagingFd, input));
+          const base = openBase(root.fd, input.base);
+          if (base === undefined)
+            return failure('base-changed', input.path, 'what its delta was made against is not there any more');
+          open.set(input.transfer, openStaged(stagingFd, base, input));
           return DONE;
         });
       } catch (error) {
@@ -144,47 +147,42 @@ function finish(receiving: Receiving, content: Uint8Array): OpResult {
   }
 }
 
-function openStaged(rootFd: number, stagingFd: number, input: StagedJobs['open-staged']['in']): Receiving {
-  const {baseFd, base} = input.base === undefined ? {baseFd: -1, base: NO_BASE} : openBase(rootFd, input.base);
-  const fd = createStage(stagingFd, input.stage, baseFd);
-  const leafCount = leafCountOf(input.sizeBytes);
-  return {
-    stage: input.stage,
-    path: input.path,
-    fd,
-    sizeBytes: input.sizeBytes,
-    baseFd,
-    base,
-    leafDigests: Buffer.alloc(leafCount * 32),
-    isWritten: new Uint8Array(leafCount),
-    isDurable: input.isDurable,
-  };
+interface OpenBase {
+  baseFd: number;
+  base: BaseReader;
 }
 
-function createStage(stagingFd: number, stage: string, baseFd: number): number {
+function openStaged(stagingFd: number, base: OpenBase, input: StagedJobs['open-staged']['in']): Receiving {
+  const {stage, path, sizeBytes, isDurable} = input;
+  const leafCount = leafCountOf(sizeBytes);
   try {
-    return openAt(stagingFd, stage, CREATE, 0o600);
+    const fd = openAt(stagingFd, stage, CREATE, 0o600);
+    const leafDigests = Buffer.alloc(leafCount * 32);
+    return {stage, path, fd, sizeBytes, ...base, leafDigests, isWritten: new Uint8Array(leafCount), isDurable};
   } catch (error) {
-    if (baseFd >= 0) closeFd(baseFd);
+    if (base.baseFd >= 0) closeFd(base.baseFd);
     throw error;
   }
 }
 
-/** The base as it is now: when it is not what the state knows, its leaves will not have their digests. */
-function openBase(rootFd: number, base: {path: RelPath; expected: Stat}): {baseFd: number; base: BaseReader} {
-  const dirFd = openBeneath(rootFd, parentOf(base.path));
+/** @returns undefined when it is not what the state knows: the delta does not fit it */
+function openBase(rootFd: number, base: StagedJobs['open-staged']['in']['base']): OpenBase | undefined {
+  if (base === undefined) return {baseFd: -1, base: NO_BASE};
+  let dirFd = -1;
   try {
+    dirFd = openBeneath(rootFd, parentOf(base.path));
     const {fd, stat} = openRegular(dirFd, nameOf(base.path));
-    if (!isUntouched(base.expected, stat)) {
-      closeFd(fd);
-      throw new LinuxError('open', 116); // ESTALE: not the file that the delta was made against
-    }
     const read = (offset: number, size: number, into: Buffer, at: number): void => {
       if (readInto(fd, into, at, size, offset) !== size) into.fill(0, at, at + size); // shorter by now: its digest will not fit
     };
-    return {baseFd: fd, base: {sizeBytes: stat.sizeBytes, read}};
+    if (isUntouched(base.expected, stat)) return {baseFd: fd, base: {sizeBytes: stat.sizeBytes, read}};
+    closeFd(fd);
+    return undefined;
+  } catch (error) {
+    if (isLinuxError(error, 'ENOENT', 'ENOTDIR', 'ELOOP', 'EINVAL')) return undefined;
+    throw error;
   } finally {
-    closeFd(dirFd);
+    if (dirFd >= 0) closeFd(dirFd);
   }
 }
 

@@ -102,13 +102,18 @@ function install(context: ApplyContext, record: RecordOf<'install'>, trashed: st
     if (record.type === 'dir') context.dirs.drop(record.path);
     if (current !== undefined) {
       context.touched.drop(record.path);
-      disposeOrUndo(context, record, {dirFd, name}, trashed);
+      disposeOrUndo(context, {...record, known: knownBy(current, record.known)}, {dirFd, name}, trashed);
     }
     if (record.type === 'dir') context.touched.set(record.path, record.mtime);
     const stat = statAt(dirFd, name);
     if (stat.ino === record.ino) return {result: DONE, stat};
   }
   return {result: failure('base-changed', record.path, 'it is being changed on the target'), stat: undefined};
+}
+
+/** What this link wrote, unless somebody has touched it since: then it is theirs. */
+function knownBy(current: Stat, known: Known | undefined): Known | undefined {
+  return known !== undefined && sameTime(current.ctime, known.ctime) ? known : undefined;
 }
 
 /** What cannot be kept is not replaced: with the trash full or failing, the old entry takes its place again. */

@@ -6,12 +6,14 @@
  */
 import {OWN_MEMORY_BYTES} from '../base/memory.ts';
 import type {Clock} from '../base/clock.ts';
-import {TowlineError} from '../base/errors.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import {sameDigest} from '../model/digest.ts';
 import {statOf} from '../model/entry.ts';
 import type {Op, OpResult} from '../model/op.ts';
+import type {RelPath} from '../model/path.ts';
 import type {ProblemCode} from '../model/problem.ts';
+import {protocolFault} from '../wire/fault.ts';
+import {TRANSFERS_OPEN_MAX} from '../wire/limits.ts';
 import type {MessageOf} from '../wire/messages.ts';
 import type {Session} from './session.ts';
 import {fileAt, type ReceiveJobs, type TargetTree} from './target-tree.ts';
@@ -38,8 +40,6 @@ interface Transfer {
   end: Buffer | undefined;
 }
 
-const TRANSFERS_MAX = 64;
-
 export class ReceiveFiles {
   readonly staged: StagedFiles = new Map();
   readonly #options: {link: number; isDurable: boolean};
@@ -54,13 +54,9 @@ export class ReceiveFiles {
   /** @throws PROTOCOL for too many transfers, or a number that is taken */
   start(message: MessageOf<'file-start'>): void {
     const {transfer, base} = message;
-    if (this.#transfers.size >= TRANSFERS_MAX || this.#transfers.has(transfer)) {
-      throw new TowlineError('PROTOCOL', 'too many transfers, or one number twice', {
-        rule: 'transfers',
-        value: String(transfer),
-        limit: String(TRANSFERS_MAX),
-      });
-    }
+    if (this.#transfers.size >= TRANSFERS_OPEN_MAX)
+      throw protocolFault('a transfer', 'open transfers', this.#transfers.size + 1, TRANSFERS_OPEN_MAX);
+    if (this.#transfers.has(transfer)) throw protocolFault('a transfer', 'number', transfer, 'one that is not open');
     const stage = `t${Math.floor(this.#parts.clock.nowMs())}-${transfer}`;
     const known = base === undefined ? undefined : fileAt(this.#parts.tree, base.path);
     const isThere = known !== undefined && sameDigest(known.entry.content, base?.content);
@@ -107,15 +103,12 @@ export class ReceiveFiles {
     });
   }
 
-  /** The source gave up: what was staged goes. */
+  /** The source gave up: what was staged goes. The transfer counts as open until it has gone. */
   drop(transfer: number): Promise<void> | undefined {
     const state = this.#transfers.get(transfer);
-    if (state === undefined) return undefined;
+    if (state === undefined || state.isOver) return undefined;
     state.isOver = true;
-    this.#transfers.delete(transfer);
-    return this.#then(state, async () => {
-      await this.#parts.jobs.run('drop-staged', {transfer}, {lane: 1});
-    });
+    return this.#then(state, () => this.#discard(transfer));
   }
 
   /** A batch has taken these files. */
@@ -126,7 +119,8 @@ export class ReceiveFiles {
 
   /** Drops what is being received. */
   async close(): Promise<void> {
-    for (const transfer of [...this.#transfers.keys()]) await this.drop(transfer)?.catch(() => undefined);
+    for (const transfer of this.#transfers.keys()) void this.drop(transfer);
+    await Promise.all([...this.#transfers.values()].map(({work}) => work.catch(() => undefined)));
   }
 
   async #open(
@@ -137,7 +131,15 @@ export class ReceiveFiles {
     const {isDurable} = this.#options;
     const input = {transfer, stage: state.stage, path, sizeBytes, base, isDurable};
     const result = await this.#parts.jobs.run('open-staged', input, {lane: 1});
-    if (result.status === 'failed') await this.#refuse(transfer, state, result);
+    if (result.status === 'done') return;
+    if (result.code === 'base-changed' && base !== undefined) this.#doubt(base.path);
+    await this.#refuse(transfer, state, result);
+  }
+
+  /** The file is not what the state says: its content counts as unread. */
+  #doubt(path: RelPath): void {
+    const file = fileAt(this.#parts.tree, path);
+    if (file !== undefined) this.#parts.tree.setContent(file.parentId, file.entry.name, undefined);
   }
 
   async #finish(transfer: number, state: Transfer, content: Buffer): Promise<void> {
@@ -152,9 +154,13 @@ export class ReceiveFiles {
   async #refuse(transfer: number, state: Transfer, result: OpResult): Promise<void> {
     if (state.isOver) return;
     state.isOver = true;
-    this.#transfers.delete(transfer);
     this.#tell(transfer, result);
+    await this.#discard(transfer);
+  }
+
+  async #discard(transfer: number): Promise<void> {
     await this.#parts.jobs.run('drop-staged', {transfer}, {lane: 1});
+    this.#transfers.delete(transfer);
   }
 
   #tell(transfer: number, result: OpResult): void {
@@ -162,7 +168,7 @@ export class ReceiveFiles {
   }
 
   #then(state: Transfer, work: () => Promise<void> | void): Promise<void> {
-    state.work = state.work.then(work);
+    state.work = state.work.catch(() => undefined).then(work); // after a failure the dropping still comes
     state.work.catch((error: unknown) => this.#parts.onError(error));
     return state.work.catch(() => undefined);
   }
