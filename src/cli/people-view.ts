@@ -14,7 +14,7 @@ import {type Change, changeLine, type Sign, signOf} from './change-line.ts';
 import {type Progress, ProgressLine} from './progress-line.ts';
 import type {Screen} from './screen.ts';
 import {type PlannedTotals, problemLine, problemLines, resultLines, statsLines} from './summary.ts';
-import {cutFront, localTime, oneLine, plural} from './text.ts';
+import {cutFront, localTime, oneLine, PATH_CELLS_MAX, plural} from './text.ts';
 import type {Verbosity, View} from './view.ts';
 
 type Colour = 'green' | 'yellow' | 'red' | 'cyan' | 'dim';
@@ -59,7 +59,7 @@ export class PeopleView implements View {
         if (!this.#options.sync.isOnce) this.#say(this.#paint('red', problemLine(event.problem)));
         return;
       case 'solved':
-        if (!this.#options.sync.isOnce) this.#say(`  ${showPath(event.path)}: solved`);
+        if (!this.#options.sync.isOnce) this.#say(`  ${cutFront(showPath(event.path), PATH_CELLS_MAX)}: solved`);
         return;
       case 'notice':
         if (event.level === 'warn') this.#screen.note(`Note: ${oneLine(event.message)}`);

@@ -6,7 +6,7 @@ import type {ShownOp, SyncOptions, SyncOutcome} from '../daemon/sync-api.ts';
 import {showPath} from '../model/path.ts';
 import type {Problem} from '../model/problem.ts';
 import type {LinkStats} from '../model/status.ts';
-import {localTime, oneLine, plural} from './text.ts';
+import {cutFront, localTime, oneLine, PATH_CELLS_MAX, plural} from './text.ts';
 
 const PROBLEMS_SHOWN_MAX = 20;
 const DIGEST_CHARS = 12;
@@ -79,7 +79,7 @@ export function problemLines(problems: readonly Problem[], count: number): strin
 
 /** `! path: reason (source)` */
 export function problemLine(problem: Problem): string {
-  return `! ${showPath(problem.path)}: ${oneLine(problem.message)} (${problem.side})`;
+  return `! ${cutFront(showPath(problem.path), PATH_CELLS_MAX)}: ${oneLine(problem.message)} (${problem.side})`;
 }
 
 const STAT_LABELS: Record<keyof LinkStats, [label: string, isBytes: boolean]> = {

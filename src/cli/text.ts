@@ -23,6 +23,8 @@ export function widthOf(text: string): number {
   return width;
 }
 
+export const PATH_CELLS_MAX = 300; // a path of a line of its own; 64 KiB of it would fill screens
+
 /** The text cut at its front to a width: of a path, the end tells more. */
 export function cutFront(text: string, width: number): string {
   if (widthOf(text) <= width) return text;
