@@ -5,6 +5,7 @@
  * side's own limits; the answer to a cut is given when everything before it is durable.
  */
 import type {Clock} from '../base/clock.ts';
+import {release} from '../base/memory.ts';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import type {Op, OpResult} from '../model/op.ts';
@@ -77,13 +78,13 @@ export class TargetLink {
 
   /** What the link does not survive: the source is told, unless nobody is there any more. */
   #stop(error: unknown): void {
-    const {session, onProblem} = this.#parts;
+    const {session} = this.#parts;
     if (!session.isOpen) return;
     const message = messageOf(error);
     const known = isTowlineError(error) ? error : new TowlineError('BUG', message, {what: message}, {cause: error});
     if (known.code !== 'PROTOCOL') return this.#refuse(known);
     session.fail(known);
-    onProblem(known);
+    this.#parts.onProblem(known);
   }
 
   #refuse(error: TowlineError): void {
@@ -178,6 +179,7 @@ export class TargetLink {
         this.#judge(message.ops);
         const results = await applier.apply(frame, message, files.staged);
         files.forget(message.ops);
+        release(frame); // whatever is kept of it was copied
         this.#parts.session.send({kind: 'batch-result', link: message.link, batch: message.batch, results});
       } catch (error) {
         if (!isTowlineError(error)) throw error;
