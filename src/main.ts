@@ -1,6 +1,13 @@
 /**
  * The program's entry: refuses what it cannot run on, then hands over to the command line.
  */
+import {setFlagsFromString} from 'node:v8';
+
+// A run makes many short-lived objects beside large buffers: the default young generation would grow to 48 MB for
+// nothing. Measured: 60 MiB less at the peak, no slower.
+setFlagsFromString('--max-semi-space-size=4');
+setFlagsFromString('--semi-space-growth-factor=1');
+
 if (process.platform === 'linux') {
   const {startCli} = await import('./cli/start.ts');
   await startCli();

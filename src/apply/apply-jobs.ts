@@ -3,6 +3,7 @@
  * which they are called, and the journal between them, is the applier's.
  */
 import type {JobHandlers} from '../base/jobs.ts';
+import {release} from '../base/memory.ts';
 import {listNames} from '../linux/directories.ts';
 import {openRegular} from '../linux/files.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
@@ -74,6 +75,7 @@ export function applyHandlers(withPlaces: WithPlaces): JobHandlers<ApplyJobs> {
     'create-batch': (input) =>
       inContext(input, (context) => {
         const created = applyCreations(context, opsOf(input.frame));
+        release(input.frame);
         return {created, dirs: settleDirs(context)};
       }),
     'stage-batch': (input) => inContext(input, (context) => stageBatch(context, input)),
