@@ -6,13 +6,13 @@
  */
 import {type ChildProcess, spawn, spawnSync} from 'node:child_process';
 import {mkdirSync, readdirSync, readFileSync, existsSync} from 'node:fs';
-import {join} from 'node:path';
+import {join, resolve} from 'node:path';
 import {afterAll} from 'vitest';
 import {makeTmpDir} from '../tmp.ts';
 
 const PROJECT = join(import.meta.dirname, '../..');
 const NODE = join(PROJECT, 'node_modules/.bin/node');
-const MAIN = join(PROJECT, process.env['TOWLINE_TEST_MAIN'] ?? 'dist/main.js');
+const MAIN = resolve(PROJECT, process.env['TOWLINE_TEST_MAIN'] ?? 'dist/main.js');
 const DEADLINE_MS = 20_000;
 
 /** Two folders and where their state is kept; absolute paths. */
