@@ -50,16 +50,13 @@ const files = Number(process.argv[2] ?? 100_000);
 const folder = mkdtempSync(join(realpathSync(tmpdir()), 'towline-bench-'));
 const [source, target] = [join(folder, 'source'), join(folder, 'target')];
 const waiting = new Set<(event: LiveEvent) => void>();
-let child: ChildProcess | undefined;
 
-process.on('exit', () => {
-  child?.kill('SIGKILL');
-  rmSync(folder, {recursive: true, force: true});
-});
+process.on('exit', () => rmSync(folder, {recursive: true, force: true}));
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(130));
 
 fill();
-child = start();
+const child = start();
+process.prependListener('exit', () => child.kill('SIGKILL'));
 await next((event) => event.event === 'status' && event.state === 'in-sync');
 const changes: Change[] = [];
 for (let index = 0; index < CHANGES; index++) {
@@ -69,7 +66,7 @@ for (let index = 0; index < CHANGES; index++) {
 const listed = await listedDirectories(child.pid!);
 report();
 child.kill('SIGTERM');
-await new Promise((resolve) => child!.once('exit', resolve));
+await new Promise((resolve) => child.once('exit', resolve));
 
 function fill(): void {
   const content = Buffer.alloc(FILE_BYTES, 'x');
