@@ -13,11 +13,12 @@ class PairedChannel implements FrameChannel {
   other: PairedChannel | undefined;
   #isOpen = true;
 
-  send(frame: Buffer): void {
+  send(frame: Buffer, onSent?: () => void): void {
     if (!this.#isOpen) return;
     this.bytesSent += frame.length;
     const copy = Buffer.allocUnsafeSlow(frame.length);
     frame.copy(copy);
+    onSent?.();
     setImmediate(() => this.other?.take(copy));
   }
 
