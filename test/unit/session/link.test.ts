@@ -1,0 +1,145 @@
+import {describe, expect, test} from 'vitest';
+import {ROOT} from '../../../src/model/path.ts';
+import {PLAIN_VIEW, viewDigest} from '../../../src/model/view.ts';
+import type {DeleteLimits} from '../../../src/reconcile/delete-guard.ts';
+import type {MessageOf} from '../../../src/wire/messages.ts';
+import {directory} from '../state/state-fixture.ts';
+import {LinkPair, putLinks} from './link-pair.ts';
+
+const LIMITS: DeleteLimits = {count: 10_000, share: 0.5, shareFrom: 20};
+const OPEN: MessageOf<'open-link'> = {
+  kind: 'open-link',
+  link: 1,
+  volume: 'v',
+  mode: 'mirror',
+  epoch: 1,
+  ackedSeq: 0,
+  view: PLAIN_VIEW,
+  viewDigest: viewDigest(PLAIN_VIEW),
+  isDryRun: false,
+  isDurable: true,
+  confirmedDeletes: 0,
+};
+
+describe('catching up', () => {
+  test('I8 300 symlinks and a directory arrive; the cut is unequal before and equal after', async () => {
+    const pair = await new LinkPair().open();
+    putLinks(pair.source, 0, 300);
+    pair.source.put(pair.source.dirIdOf(ROOT) as number, directory('d'));
+    expect(await pair.link.cut()).toMatchObject({isEqual: false, isTreeEqual: false});
+    expect((await pair.link.catchUp()).steps).toBe(301);
+    expect(await pair.link.cut()).toMatchObject({isEqual: true, isTreeEqual: true, entryCount: 301});
+    expect((await pair.link.catchUp()).steps).toBe(0);
+  });
+
+  test('a root whose metadata alone differs is one step', async () => {
+    const pair = await new LinkPair().open();
+    pair.source.putRoot(directory(ROOT, {ino: 1, mode: 0o700}));
+    await pair.link.catchUp();
+    expect(pair.applied).toEqual(['set-meta ']);
+    expect((await pair.link.cut()).isEqual).toBe(true);
+  });
+
+  test('I9 what is deleted is deleted after everything else was answered', async () => {
+    const pair = new LinkPair();
+    putLinks(pair.target, 0, 10);
+    await pair.open();
+    putLinks(pair.source, 5, 600);
+    await pair.link.catchUp();
+    expect(pair.applied.slice(-5).sort()).toEqual([0, 1, 2, 3, 4].map((index) => `delete l${index}`));
+    expect(pair.applied.slice(0, -5).every((op) => op.startsWith('put-symlink'))).toBe(true);
+  });
+
+  test('a dry run says what it would do and sends no change', async () => {
+    const pair = new LinkPair({isDryRun: true});
+    putLinks(pair.target, 0, 1);
+    await pair.open();
+    putLinks(pair.source, 1, 2);
+    await pair.link.catchUp();
+    expect(pair.planned.map(({path}) => path).sort()).toEqual(['l0', 'l1', 'l2']);
+    expect(pair.applied).toEqual([]);
+  });
+});
+
+describe('the guard', () => {
+  test('F5 I7 the source halts before it deletes 51 of 100, and deletes nothing', async () => {
+    const pair = new LinkPair({source: LIMITS});
+    putLinks(pair.target, 0, 100);
+    putLinks(pair.source, 51, 49);
+    await pair.open();
+    await expect(pair.link.catchUp()).rejects.toMatchObject({
+      code: 'HALTED',
+      details: {kind: 'delete-share', count: 51, limit: 50},
+    });
+    expect([pair.applied.filter((op) => op.startsWith('delete')), pair.target.entryCount()]).toEqual([[], 100]);
+  });
+
+  test('F5 51 of 100 go when the operator has confirmed 51', async () => {
+    const pair = new LinkPair({source: LIMITS, target: LIMITS, confirmedDeletes: 51});
+    putLinks(pair.target, 0, 100);
+    putLinks(pair.source, 51, 49);
+    await pair.open();
+    await pair.link.catchUp();
+    expect((await pair.link.cut()).entryCount).toBe(49);
+  });
+
+  test('I7 the target halts by its own limits, whatever the source thinks: 0 deletes, kind, count and limit are told', async () => {
+    const pair = new LinkPair({target: {...LIMITS, count: 30}});
+    putLinks(pair.target, 0, 100);
+    putLinks(pair.source, 31, 69);
+    await pair.open();
+    await expect(pair.link.catchUp()).rejects.toMatchObject({
+      code: 'HALTED',
+      details: {kind: 'delete-count', volume: 'v', count: 31, limit: 30},
+    });
+    expect(pair.target.entryCount()).toBe(100);
+    await expect(pair.link.over).rejects.toMatchObject({code: 'HALTED'});
+  });
+});
+
+describe('order', () => {
+  test('I6 a cut is answered after the batches that were sent before it', async () => {
+    const pair = await new LinkPair().open();
+    putLinks(pair.source, 0, 600);
+    const gate = Promise.withResolvers<void>();
+    pair.gate = gate.promise;
+    const catchingUp = pair.link.catchUp();
+    await expect.poll(() => pair.link.sender.pendingCount).toBe(600);
+    const cut = pair.link.cut();
+    expect(pair.applied).toEqual([]);
+    gate.resolve();
+    await catchingUp;
+    expect(await cut).toMatchObject({entryCount: 600});
+  });
+
+  test.each([
+    {title: 'a question before open-link', frames: [{kind: 'list-groups', link: 1, request: 1, after: 0} as const]},
+    {title: 'open-link twice', frames: [OPEN, OPEN]},
+    {title: 'a message of another link', frames: [OPEN, {kind: 'list-groups', link: 2, request: 1, after: 0} as const]},
+  ])('I5 $title is a breach that ends the session', async ({frames}) => {
+    const pair = new LinkPair();
+    await Promise.all([pair.sourceSession.ready(), pair.targetSession.ready()]);
+    for (const frame of frames) pair.sourceSession.send(frame);
+    expect(await pair.targetSession.closed).toMatchObject({code: 'PROTOCOL'});
+    expect(await pair.sourceSession.closed).toMatchObject({code: 'PROTOCOL'});
+  });
+
+  test('a volume that was not granted is refused, and the session goes on', async () => {
+    const pair = new LinkPair();
+    await Promise.all([pair.sourceSession.ready(), pair.targetSession.ready()]);
+    pair.sourceSession.send({...OPEN, volume: 'other'});
+    await expect(pair.link.over).rejects.toMatchObject({code: 'NOT_AUTHORISED'});
+    expect(pair.targetSession.isOpen).toBe(true);
+  });
+
+  test('a session that ends is the reason for everything that waits', async () => {
+    const pair = await new LinkPair().open();
+    putLinks(pair.source, 0, 10);
+    pair.gate = new Promise(() => undefined);
+    const catchingUp = pair.link.catchUp();
+    await expect.poll(() => pair.link.sender.pendingCount).toBe(10);
+    const over = Promise.allSettled([catchingUp, pair.link.cut(), pair.link.over]);
+    pair.targetSession.close('enough');
+    for (const result of await over) expect(result).toMatchObject({status: 'rejected', reason: {code: 'PEER_LOST'}});
+  });
+});
