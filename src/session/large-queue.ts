@@ -142,7 +142,6 @@ export class LargeQueue {
     if (twin === undefined) return undefined;
     store.setContentAt(item.path, content);
     events.onNotes(item.path, notes);
-    stats.copiedBytes += entry.sizeBytes;
     batches.push(item, putFile(item.path, entry, content, {from: 'copy', path: twin}));
     await batches.kick();
     return 'stop';

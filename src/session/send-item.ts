@@ -109,6 +109,7 @@ export function tellUnread(events: SenderEvents, path: RelPath, read: {status: n
 /** Counts what the target did. */
 export function countApplied(stats: LinkStats, op: Op, isReplaced: boolean): void {
   if (op.kind === 'put-file') stats.filesSent++;
+  if (op.kind === 'put-file' && op.source.from === 'copy') stats.copiedBytes += op.sizeBytes;
   if (op.kind === 'delete') stats.deleted++;
   else if (op.kind === 'rename' || op.kind === 'exchange') stats.renamed++;
   else if (op.kind === 'link') stats.linked++;

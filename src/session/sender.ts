@@ -7,7 +7,7 @@
  */
 import {release} from '../base/memory.ts';
 import {DIGEST_BYTES, LEAF_BYTES, sameDigest, type Digest} from '../model/digest.ts';
-import {statOf, type Entry} from '../model/entry.ts';
+import {isUntouched, statOf, type Entry} from '../model/entry.ts';
 import {inlineBytesOf, type Op, type OpResult} from '../model/op.ts';
 import {showPath, type RelPath} from '../model/path.ts';
 import type {Step} from '../reconcile/plan-path.ts';
@@ -151,8 +151,18 @@ export class Sender {
       const first = entry === undefined ? undefined : this.#parts.store.namesOf(entry)[0];
       if (entry === undefined || first === undefined) continue;
       if (first === item.path) this.#group.push({...item, mustSend: true});
-      else this.#group.push({...item, op: {kind: 'link', path: item.path, to: first}, mustSend: true});
+      else {
+        this.#adoptContent(entry, first);
+        this.#group.push({...item, op: {kind: 'link', path: item.path, to: first}, mustSend: true});
+      }
     }
+  }
+
+  /** What was read through the first name holds for the others: no name is read twice. */
+  #adoptContent(entry: Entry, first: RelPath): void {
+    const {store} = this.#parts;
+    const leader = store.entryAt(first);
+    if (leader?.content !== undefined && isUntouched(leader, entry)) store.setContentOf(entry, leader.content);
   }
 
   async #sendGroup(): Promise<void> {
