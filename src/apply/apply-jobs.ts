@@ -176,7 +176,7 @@ function settleDirs(context: ApplyContext): SeenDir[] {
 }
 
 function sweep({stagingFd, trashFd}: OpenPlaces, nowMs: number): {removed: number} {
-  const names = listNames(stagingFd).filter((name) => /^[bt]\d+-/.test(name));
+  const names = listNames(stagingFd).filter((name) => /^([bt]\d+|trial)-/.test(name));
   const trash = new Trash(trashFd, nowMs);
   try {
     for (const name of names) {
