@@ -1,6 +1,7 @@
 /**
  * Joins a watcher with the live link: what it reports becomes names to look at. Chooses the back end.
  */
+import {isTowlineError} from '../base/errors.ts';
 import {closeFd} from '../linux/open-fd.ts';
 import {filesystemOf} from '../linux/filesystem.ts';
 import type {RootIdentity} from '../model/root.ts';
@@ -37,6 +38,12 @@ export async function startWatch(
     const watcher = newWatcher(options.backEnd, filesystemOf(fd).type, watched);
     await watcher.start();
     return watcher;
+  } catch (error) {
+    if (!isTowlineError(error) || (error.code !== 'REFUSED' && error.code !== 'CANCELLED')) throw error;
+    // More than this back end takes: then the tree is polled. CANCELLED: it gave up while it started, and has said so.
+    if (error.code === 'REFUSED') parts.onNotice('warn', `${error.message}; the volume is scanned every 10 s`);
+    parts.live.setPolling(true);
+    return {close: () => Promise.resolve()};
   } finally {
     closeFd(fd);
   }

@@ -131,6 +131,8 @@ function readOne(dirs: DirCache, {path, expected}: FileToRead, read: (fd: number
 /** What a failed system call on a file means for it. */
 export function failureOf(error: unknown): OneRead {
   if (isLinuxError(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) return failed(READ.vanished);
+  // Something else than a file is there by now (`openRegular`).
+  if (isLinuxError(error, 'EINVAL') && error.syscall === 'openat') return failed(READ.vanished);
   if (isLinuxError(error)) return failed(READ.unreadable, error.errno);
   const {errno, code} = error as {errno?: number; code?: string}; // Node's own calls
   if (code !== undefined && errno !== undefined) return failed(READ.unreadable, Math.abs(errno));
