@@ -185,7 +185,7 @@ export class Applier {
     const aId = store.dirIdOf(parentOf(a));
     const bId = store.dirIdOf(parentOf(b));
     if (aId === undefined || bId === undefined) return;
-    const between = '\u0001exchange'; // within one transaction; no path can hold it from the wire and stay
+    const between = '/'; // within one transaction; no file can have that name
     store.move(aId, nameOf(a), aId, between);
     store.move(bId, nameOf(b), aId, nameOf(a));
     store.move(aId, between, bId, nameOf(b));

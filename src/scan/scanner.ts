@@ -55,7 +55,7 @@ export interface ScanResult {
 
 const ENOENT = 2;
 const ENOTDIR = 20;
-const BETWEEN: Name = '\u0001exchange'; // a row's name for the length of an exchange
+const BETWEEN: Name = '/'; // a row's name for the length of an exchange; no file can have it
 
 /** One pass: collects what vanished until all of it was looked at. */
 interface Pass {
