@@ -16,8 +16,8 @@ const MIB = 1 << 20;
 
 async function inSync(pair: Pair): Promise<Run> {
   const run = await syncOnce(pair);
-  expect(compareByRsync(pair.source, pair.target)).toBe('');
   expect(run.exitCode, run.stderr).toBe(0);
+  expect(compareByRsync(pair.source, pair.target)).toBe('');
   return run;
 }
 
