@@ -13,13 +13,14 @@ import type {AgentStore} from '../state/agent-store.ts';
 import type {SyncEvent} from './sync-api.ts';
 
 /** Codes that the scanner gives: a whole scan tells all of them anew. */
-const SCANNED: readonly ProblemCode[] = ['unreadable', 'not-carried', 'mount', 'too-deep'];
+const SCANNED: readonly ProblemCode[] = ['unreadable', 'not-carried', 'mount', 'too-deep', 'too-long'];
 /** Codes that equal digests do not refute: the path itself is not in the view. */
 const BEYOND_DIGESTS: readonly ProblemCode[] = [
   'unreadable',
   'not-carried',
   'mount',
   'too-deep',
+  'too-long',
   'attributes',
   'owner-refused',
 ];
