@@ -35,12 +35,12 @@ function realPathOf(path: string): string {
 /** @throws TowlineError for what is found before anything runs */
 export async function runSync(options: SyncOptions, parts: SyncParts): Promise<SyncOutcome> {
   const folder = pairFolder(options.source, options.target, options.stateFolder);
-  const isKnown = knowsRoot(join(folder, 'target'));
-  if (!isKnown && !options.isDryRun) makeTarget(options.target);
   const dryRun = options.isDryRun ? dryRunCopy(folder) : undefined;
   try {
+    const isKnown = knowsRoot(join(dryRun?.folder ?? folder, 'target')); // looking into a state may write to it
+    const target = isKnown ? options.target : (dryRun?.targetFor(options.target) ?? makeTarget(options.target));
     const run = new SourceRun(
-      {...options, source: realPathOf(options.source), target: realPathOf(options.target)},
+      {...options, source: realPathOf(options.source), target: realPathOf(target)},
       dryRun?.folder ?? folder,
       parts,
     );
@@ -50,13 +50,14 @@ export async function runSync(options: SyncOptions, parts: SyncParts): Promise<S
   }
 }
 
-/** A target that was never synchronised may be made, one level, as other tools do. */
-function makeTarget(path: string): void {
+/** A target that was never synchronised may be made, one level, as other tools do. @returns its path */
+function makeTarget(path: string): string {
   try {
     mkdirSync(path);
+    return path;
   } catch (error) {
     const {code} = error as {code?: string};
-    if (code === 'EEXIST') return;
+    if (code === 'EEXIST') return path;
     const why = code === 'ENOENT' ? 'its parent folder does not exist' : messageOf(error);
     throw new TowlineError('ROOT_MISSING', `${path} cannot be made: ${why}`, {path}, {cause: error});
   }
