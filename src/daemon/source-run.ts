@@ -291,7 +291,7 @@ export class SourceRun {
       if (this.#options.isDryRun) return this.#setStatus({kind: 'comparing'});
       // A round that sent nothing may have read what makes the trees equal; links are repaired only after that.
       idleRounds = sent === 0 && this.#again.size === 0 ? idleRounds + 1 : 0;
-      await this.#lookAgain(ends);
+      if (round < ROUNDS_MAX - 1) await this.#lookAgain(ends); // what failed in the last round is told below
     }
     const cut = await link.cut();
     if (cut.isEqual) return this.#proved(ends, cut.digest);
