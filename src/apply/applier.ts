@@ -168,7 +168,8 @@ export class Applier {
     if (op.kind === 'rename') this.#moveRow(op.path, op.to);
     if (op.kind === 'exchange') this.#exchangeRows(op.path, op.to);
     if (stat !== undefined) this.#record(op, stat, this.#entryAt(placeOf(op)));
-    if (op.kind === 'exchange' && otherStat !== undefined) this.#record({...op, path: op.to, to: op.path}, otherStat, this.#entryAt(op.path));
+    if (op.kind === 'exchange' && otherStat !== undefined)
+      this.#record({...op, path: op.to, to: op.path}, otherStat, this.#entryAt(op.path));
   }
 
   #moveRow(from: RelPath, to: RelPath): void {

@@ -49,7 +49,8 @@ export function sourceState(store: VolumeStore): SourceState {
       const entry = entryAt(path);
       if (entry?.type === 'file') store.setContent(entry.parentId, entry.name, content);
     },
-    setContentOf: (entry: Entry, content: Digest) => store.setContent((entry as StoredEntry).parentId, entry.name, content),
+    setContentOf: (entry: Entry, content: Digest) =>
+      store.setContent((entry as StoredEntry).parentId, entry.name, content),
     namesOf: (entry: Entry) =>
       store
         .findByInode(entry.ino, NAMES_MAX)

@@ -26,7 +26,6 @@ export interface FoundEntry {
 const START: Place = {parentId: -1, name: ''};
 const PAGE_ROWS = 512;
 
-
 export class VolumeQueries {
   readonly #directories: Directories;
   readonly #byInode: Statement;
