@@ -1,0 +1,101 @@
+/**
+ * `sync --dry-run`: it says what the run does afterwards, no more and no less, and leaves no trace anywhere.
+ */
+import {existsSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync} from 'node:fs';
+import {dirname, join} from 'node:path';
+import {expect, test, vi} from 'vitest';
+import {needsCommands} from '../../needs.ts';
+import {command, compareByRsync, makePair, type Run, syncOnce, towline} from '../../sync/harness.ts';
+import {CHANGE_NAMES, changeRandomly, makeRandomTree, Random} from '../../sync/random-tree.ts';
+
+vi.setConfig({testTimeout: 120_000}); // seconds on a quiet machine
+const rsyncTest = needsCommands('rsync')(test);
+
+// Renames mixed with edits inside them, swaps and hard links are not yet told as they will be done.
+const CHANGES_IN_PLACE = CHANGE_NAMES.filter((name) => !/rename|link a file|change names/.test(name));
+
+/** The changes of one kind of event, in any order. */
+function changesOf(run: Run, kind: 'planned' | 'applied'): string[] {
+  return run.events
+    .filter(({event}) => event === kind)
+    .map(({op, path, to}) =>
+      to === null ? `${String(op)} ${String(path)}` : `${String(op)} ${String(path)} → ${String(to)}`,
+    )
+    .toSorted();
+}
+
+/** Everything below a folder that a write would change: ctime, inode and digest of contents too. */
+function traceOf(folder: string): string {
+  const found = command('find', folder, '-printf', '%p %y %i %m %U:%G %s %T@ %C@ %l\\n');
+  const sums = command('sh', '-c', 'find "$1" -type f -print0 | xargs -0r sha256sum', 'sh', folder);
+  return `${found}${sums}`.split('\n').toSorted().join('\n');
+}
+
+rsyncTest.each([1, 2, 3, 4])(
+  'J1 a dry run lists exactly what the run then does, for 60 random changes but renames in a tree of 120 (%i)',
+  async (seed) => {
+    const pair = makePair();
+    const random = new Random(seed);
+    makeRandomTree(pair.source, 120, random);
+    expect((await syncOnce(pair)).exitCode).toBe(0);
+    const done = changeRandomly(pair.source, 60, random, CHANGES_IN_PLACE);
+    const before = traceOf(dirname(pair.source));
+    const dry = await syncOnce(pair, ['-n']);
+    expect(dry.exitCode, dry.stderr).toBe(0);
+    expect(traceOf(dirname(pair.source))).toBe(before);
+    expect(changesOf(dry, 'applied')).toEqual([]);
+    const run = await syncOnce(pair);
+    expect(run.exitCode, run.stderr).toBe(0);
+    expect(compareByRsync(pair.source, pair.target)).toBe('');
+    expect(changesOf(dry, 'planned'), done.join('\n')).toEqual(changesOf(run, 'applied'));
+  },
+);
+
+rsyncTest('J1 a dry run of each kind of change says the same as the run, in JSON and in text', async () => {
+  const pair = makePair();
+  const at = (path: string): string => join(pair.source, path);
+  for (const dir of ['dir', 'moves', 'goes/deep']) mkdirSync(at(dir), {recursive: true});
+  for (const path of ['kept', 'edited', 'renamed', 'deleted', 'flipped', 'moves/in', 'goes/deep/file']) {
+    writeFileSync(at(path), `text of ${path}`);
+  }
+  symlinkSync('kept', at('link'));
+  expect((await syncOnce(pair)).exitCode).toBe(0);
+  writeFileSync(at('edited'), 'another text');
+  writeFileSync(at('new'), 'a new text');
+  renameSync(at('renamed'), at('dir/renamed'));
+  renameSync(at('moves'), at('dir/moved'));
+  for (const path of ['deleted', 'goes', 'flipped', 'link']) rmSync(at(path), {recursive: true});
+  mkdirSync(at('flipped'));
+  writeFileSync(at('flipped/inside'), 'inside');
+  symlinkSync('edited', at('link'));
+  const text = await towline(['sync', '-n', pair.source, pair.target, '--state', pair.state]);
+  expect(text.exitCode).toBe(0);
+  for (const line of [
+    '~ edited (12 B)',
+    '+ new (10 B)',
+    '> renamed → dir/renamed',
+    '> moves → dir/moved',
+    '- deleted',
+    '- goes',
+  ]) {
+    expect(text.stdout.split('\n')).toContain(line);
+  }
+  expect(text.stdout).toContain('nothing was changed');
+  const dry = await syncOnce(pair, ['-n']);
+  const run = await syncOnce(pair);
+  expect(run.exitCode).toBe(0);
+  expect(changesOf(dry, 'planned')).toEqual(changesOf(run, 'applied'));
+});
+
+rsyncTest('J1 a dry run before the first run makes neither the target nor any state', async () => {
+  const pair = makePair();
+  makeRandomTree(pair.source, 100, new Random(1));
+  const before = traceOf(pair.source);
+  const dry = await syncOnce(pair, ['--dry-run']);
+  expect(dry.exitCode, dry.stderr).toBe(0);
+  expect(traceOf(pair.source)).toBe(before);
+  expect([existsSync(pair.target), existsSync(pair.state)]).toEqual([false, false]);
+  const run = await syncOnce(pair);
+  expect(run.exitCode).toBe(0);
+  expect(changesOf(dry, 'planned')).toEqual(changesOf(run, 'applied'));
+});
