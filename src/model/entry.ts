@@ -86,6 +86,11 @@ export function isUntouched(before: Stat, now: Stat): boolean {
   );
 }
 
+/** Whether a file's content is the one that was last read from it, as far as its size and time tell. */
+export function isAsRead(entry: Entry, now: Stat): boolean {
+  return entry.content !== undefined && entry.sizeBytes === now.sizeBytes && sameTime(entry.mtime, now.mtime);
+}
+
 /** Whether both are one inode: number and birth time, so that a reused number is not taken for a rename. */
 export function sameInode(a: Stat, b: Stat): boolean {
   return a.ino === b.ino && a.type === b.type && sameTime(a.btime, b.btime);

@@ -6,7 +6,7 @@
  * inode before it is taken for deleted.
  */
 import type {JobRunner} from '../base/jobs.ts';
-import {isUntouched, sameInode, sameMeta, sameTime, type Entry, type Stat} from '../model/entry.ts';
+import {isAsRead, isUntouched, sameInode, sameMeta, type Entry, type Stat} from '../model/entry.ts';
 import {joinPath, nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {bumped} from '../model/version.ts';
 import {readListings, type Listing, type ListedEntry} from './listing.ts';
@@ -234,7 +234,7 @@ export class Scanner {
       if (there === 'unknown' || (there !== undefined && sameInode(old, there))) continue;
       if (stat.type === 'dir' && (path === from || path.startsWith(`${from}/`))) continue;
       // Over another file only what the target has too: else its readers would see a version that was never there.
-      if (known !== undefined && stat.type === 'file' && !isAsSent(old, stat)) continue;
+      if (known !== undefined && stat.type === 'file' && !isAsRead(old, stat)) continue;
       if (known !== undefined && there !== undefined && isSwap(known, there, {from, path})) {
         this.#exchange(pass, {from, path}, old, known);
         return {...old, parentId: dirId, name};
@@ -377,11 +377,6 @@ export class Scanner {
       if (pass.isDetailed) pass.result.changes.push({kind: 'gone', path, before, count});
     }
   }
-}
-
-/** Whether a file's content is the one that was last read from it, as far as its size and time tell. */
-function isAsSent(old: KnownEntry, stat: Stat): boolean {
-  return old.content !== undefined && old.sizeBytes === stat.sizeBytes && sameTime(old.mtime, stat.mtime);
 }
 
 function newPass(isDetailed: boolean): Pass {
