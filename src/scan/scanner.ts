@@ -144,7 +144,10 @@ export class Scanner {
     pass.result.entries += listing.count;
     const isWhole = listing.status === 'whole';
     if (isWhole && store.fingerprint(dirId)?.equals(listing.fingerprint) === true) return;
-    const isFirst = isWhole && store.fingerprint(dirId) === undefined && isEmpty(store.children(dirId));
+    const isFirst =
+      isWhole &&
+      store.fingerprint(dirId) === undefined &&
+      store.children(dirId)[Symbol.iterator]().next().done === true;
     const missing =
       isWhole && !isFirst ? new Map([...store.children(dirId)].map((entry) => [entry.name, entry])) : undefined;
     let hasProblem = false;
@@ -393,9 +396,4 @@ function newPass(isDetailed: boolean): Pass {
 function isSwap(known: KnownEntry, there: Stat, at: {from: RelPath; path: RelPath}): boolean {
   if (!sameInode(known, there) || (there.type !== 'dir' && there.nlink > 1)) return false;
   return !at.from.startsWith(`${at.path}/`);
-}
-
-function isEmpty(entries: Iterable<unknown>): boolean {
-  for (const _ of entries) return false;
-  return true;
 }
