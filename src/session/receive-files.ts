@@ -155,6 +155,7 @@ export class ReceiveFiles {
     if (state.isOver) return;
     state.isOver = true;
     this.#tell(transfer, result);
+    await this.#parts.session.drained();
     await this.#discard(transfer);
   }
 

@@ -9,6 +9,8 @@ import {release} from '../base/memory.ts';
 import {invariant, isTowlineError, TowlineError} from '../base/errors.ts';
 import {decode, encode, peek} from '../wire/codec.ts';
 import {COSTS_CREDIT, CreditGrant, CreditWindow} from '../wire/credits.ts';
+import {protocolFault} from '../wire/fault.ts';
+import {PINGS_OPEN_MAX} from '../wire/limits.ts';
 import type {Message, MessageKind} from '../wire/messages.ts';
 import {negotiate, OWN_TERMS} from '../wire/negotiate.ts';
 
@@ -55,6 +57,7 @@ export class Session {
   #isOpen = true;
   #hasHello = false;
   #nextRequest = 1;
+  #pingsOpen = 0;
 
   constructor(options: {name: string}, parts: {channel: FrameChannel}) {
     this.#channel = parts.channel;
@@ -101,6 +104,11 @@ export class Session {
   /** Sends a message that costs no credit. */
   send(message: Message): void {
     if (this.#isOpen) this.#channel.send(encode(message));
+  }
+
+  /** Resolves when the peer has taken most of what was sent; who answers waits for that, so that no answers pile up. */
+  drained(): Promise<void> {
+    return this.#channel.drained().catch(() => undefined);
   }
 
   /**
@@ -196,7 +204,7 @@ export class Session {
         this.#hello.resolve();
         return true;
       case 'ping':
-        this.send({kind: 'pong', nonce: message.nonce});
+        void this.#answerPing(message.nonce);
         return true;
       case 'pong':
         return true;
@@ -221,6 +229,17 @@ export class Session {
       default:
         return false;
     }
+  }
+
+  /** @throws PROTOCOL for more pings than may be open, as with a peer that does not read its pongs */
+  #answerPing(nonce: number): Promise<void> {
+    if (this.#pingsOpen >= PINGS_OPEN_MAX)
+      throw protocolFault('a ping', 'pings without pong', this.#pingsOpen + 1, PINGS_OPEN_MAX);
+    this.#pingsOpen++;
+    return this.drained().then(() => {
+      this.#pingsOpen--;
+      this.send({kind: 'pong', nonce});
+    });
   }
 
   #dispatch(message: Message, frame: Buffer): void | Promise<void> {

@@ -120,7 +120,7 @@ export class TargetLink {
       case 'file-abort':
         return opened.files.drop(message.transfer);
       case 'cut':
-        return this.#answerCut(message);
+        return this.#answer('tree', () => this.#answerCut(message));
       default:
         throw protocolFault('a message', 'direction', message.kind, 'what a source sends');
     }
@@ -135,6 +135,7 @@ export class TargetLink {
     this.#answers[sort] = answered.catch(() => undefined);
     try {
       await answered;
+      await this.#parts.session.drained();
     } finally {
       this.#asksOpen--;
     }
@@ -173,7 +174,6 @@ export class TargetLink {
       throw protocolFault('a batch', 'open batches', this.#batchesOpen + 1, BATCHES_OPEN_MAX);
     this.#batchesOpen++;
     this.#batches = this.#batches.then(async () => {
-      this.#batchesOpen--;
       if (this.#isHalted) return;
       try {
         this.#judge(message.ops);
@@ -186,7 +186,10 @@ export class TargetLink {
         this.#refuse(error);
       }
     });
-    return this.#batches;
+    return this.#batches.finally(async () => {
+      await this.#parts.session.drained();
+      this.#batchesOpen--;
+    });
   }
 
   /** @throws HALTED when this batch's deletes and those shortly before are more than the limits allow */
