@@ -178,6 +178,7 @@ export class TargetLink {
       try {
         this.#judge(message.ops);
         const results = await applier.apply(frame, message, files.staged);
+        this.#takeBack(message.ops.filter((_, index) => results[index]?.status !== 'done'));
         files.forget(message.ops);
         release(frame); // whatever is kept of it was copied
         this.#parts.session.send({kind: 'batch-result', link: message.link, batch: message.batch, results});
@@ -212,6 +213,13 @@ export class TargetLink {
       `halted by the target: ${verdict.count} of ${this.#burst.treeCount} entries would be deleted`,
       {kind, volume: this.#options.volume, count: verdict.count, limit},
     );
+  }
+
+  /** What could not be deleted does not count, or trying again would add up to a halt. */
+  #takeBack(failed: readonly Op[]): void {
+    const count = failed.length === 0 ? 0 : this.#destroyedByAll(failed);
+    if (count > 0 && this.#burst !== undefined)
+      this.#burst = {...this.#burst, released: Math.max(0, this.#burst.released - count)};
   }
 
   #destroyedByAll(ops: readonly Op[]): number {
