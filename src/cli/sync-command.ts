@@ -24,6 +24,8 @@ export interface SyncCommandFlags extends CommonFlags {
   dryRun?: boolean;
   deleteLimit?: string;
   ignore?: IgnoreFlag[];
+  /** The same list as `ignore`: patterns and files in the order they were typed. */
+  ignoreFrom?: IgnoreFlag[];
   quick?: boolean;
   durability?: string;
   settle?: string;
@@ -43,8 +45,8 @@ export async function syncCommand(
   flags: SyncCommandFlags,
   parts: CliParts & {screen: Screen},
 ): Promise<number> {
-  const {ignore, ...others} = flags;
-  const syncFlags: SyncFlags = {...others, ignoreRules: ignore};
+  const {ignore, ignoreFrom, ...others} = flags;
+  const syncFlags: SyncFlags = {...others, ignoreRules: ignore ?? ignoreFrom};
   const source = parseFolder(places.source, 'SRC');
   const options = makeSyncOptions(source, parseFolder(places.target, 'DST'), syncFlags);
   checkFolders({
