@@ -3,7 +3,7 @@
  *
  * The composition root of that command. Invariant: whatever ends the run, both ends are closed and the outcome says why.
  */
-import {mkdirSync, realpathSync} from 'node:fs';
+import {existsSync, mkdirSync, realpathSync} from 'node:fs';
 import {basename, dirname, join} from 'node:path';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import {defaultStateFolder} from '../config/sync-options.ts';
@@ -37,6 +37,7 @@ export async function runSync(options: SyncOptions, parts: SyncParts): Promise<S
   const folder = pairFolder(options.source, options.target, options.stateFolder);
   const dryRun = options.isDryRun ? dryRunCopy(folder) : undefined;
   try {
+    checkSource(options.source, join(dryRun?.folder ?? folder, 'source'));
     const isKnown = knowsRoot(join(dryRun?.folder ?? folder, 'target')); // looking into a state may write to it
     const target = isKnown ? options.target : (dryRun?.targetFor(options.target) ?? makeTarget(options.target));
     const run = new SourceRun(
@@ -48,6 +49,12 @@ export async function runSync(options: SyncOptions, parts: SyncParts): Promise<S
   } finally {
     dryRun?.remove();
   }
+}
+
+/** Before anything is made: a source that is missing was either mistyped or, when it is known, is the guard's business. */
+function checkSource(path: string, folder: string): void {
+  if (existsSync(path) || knowsRoot(folder)) return;
+  throw new TowlineError('ROOT_MISSING', `${path} does not exist; name an existing folder`, {path});
 }
 
 /** A target that was never synchronised may be made, one level, as other tools do. @returns its path */
