@@ -220,9 +220,14 @@ export class LiveSource {
       if (step === undefined) continue;
       steps.push(step);
     }
+    // The state has lost all of them already: the burst is judged against the tree before it.
+    const countBefore = result.changes.reduce(
+      (sum, change) => sum + (change.kind === 'gone' ? change.count : 0),
+      this.#parts.state.entryCount(),
+    );
     for (const step of await link.prepare(steps)) {
       if (step.destroys === 0) await link.sender.add(step, noticedMs);
-      else await this.#guard(link, step, noticedMs);
+      else await this.#guard(link, step, {noticedMs, countBefore});
     }
     for (const path of newDirs) await this.#sendNewDir(link, path, noticedMs);
     await link.sender.kick();
@@ -264,13 +269,16 @@ export class LiveSource {
   }
 
   /** The first few deletes of a burst go at once, the rest waits for the verdict. */
-  async #guard(link: SourceLink, step: Step, noticedMs: number): Promise<void> {
-    const {clock, state} = this.#parts;
+  async #guard(
+    link: SourceLink,
+    step: Step,
+    {noticedMs, countBefore}: {noticedMs: number; countBefore: number},
+  ): Promise<void> {
     const noted = noteDeletes(
       this.#burst,
       step.destroys,
-      state.entryCount(),
-      clock.monotonicMs(),
+      countBefore - step.destroys,
+      this.#parts.clock.monotonicMs(),
       this.#options.deleteLimits,
     );
     this.#burst = noted.burst;
