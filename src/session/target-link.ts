@@ -187,10 +187,17 @@ export class TargetLink {
         this.#refuse(error);
       }
     });
-    return this.#batches.finally(async () => {
+    return this.#untilAnswered(this.#batches);
+  }
+
+  /** A batch is open until its answer has left. */
+  async #untilAnswered(applied: Promise<void>): Promise<void> {
+    try {
+      await applied;
+    } finally {
       await this.#parts.session.drained();
       this.#batchesOpen--;
-    });
+    }
   }
 
   /** @throws HALTED when this batch's deletes and those shortly before are more than the limits allow */

@@ -152,6 +152,6 @@ export class HostileSource {
   /** What the other side said of the breach before it closed. */
   async fault(): Promise<MessageOf<'fault'> | undefined> {
     await this.ended;
-    return this.heard.find((message) => message.kind === 'fault') as MessageOf<'fault'> | undefined;
+    return this.heard.find((message) => message.kind === 'fault');
   }
 }

@@ -120,7 +120,7 @@ const kindOf = (path: string): Kind => {
 };
 
 /** One change each: takes a path of the kind and the folder to put new names in. */
-const CHANGES: Record<string, {on: Kind; change(path: string, dir: string, random: Random): void}> = {
+const CHANGES: Record<string, {on: Kind; change: (path: string, dir: string, random: Random) => void}> = {
   'rewrite a file': {on: 'file', change: (path, _, random) => writeFileSync(path, random.bytes(random.below(9_000)))},
   'append to a file': {on: 'file', change: (path, _, random) => appendFileSync(path, random.bytes(10))},
   'rename a file': {on: 'file', change: (path, dir, random) => renameSync(path, join(dir, random.name()))},

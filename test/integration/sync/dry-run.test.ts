@@ -19,7 +19,7 @@ function changesOf(run: Run, kind: 'planned' | 'applied'): string[] {
   return run.events
     .filter(({event}) => event === kind)
     .map(({op, path, to}) =>
-      to === null ? `${String(op)} ${String(path)}` : `${String(op)} ${String(path)} → ${String(to)}`,
+      to === null ? `${String(op)} ${String(path)}` : `${String(op)} ${String(path)} → ${to as string}`,
     )
     .toSorted();
 }

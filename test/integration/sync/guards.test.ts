@@ -186,9 +186,9 @@ test('F11 what was deleted and overwritten comes back from the trash by hand, by
   writeFileSync(join(pair.source, 'file-2'), 'a new version\n');
   const run = await syncOnce(pair);
   const trash = trashOf(run.result.folders.trash);
-  expect(trash.map(({path, reason}) => [path, reason]).toSorted()).toEqual([
-    ['file-1', 'deleted'],
-    ['file-2', 'overwritten'],
+  expect(trash.map(({path, reason}) => `${path} ${reason}`).toSorted()).toEqual([
+    'file-1 deleted',
+    'file-2 overwritten',
   ]);
   for (const {at, path} of trash) cpSync(at, join(pair.target, path));
   expect(sums()).toBe(before);

@@ -260,7 +260,7 @@ describe('a large file with damaged leaves', () => {
     for (const index of [0, 1, 2]) source.send(literal(index, leaves[index]!));
     source.send({kind: 'file-end', link: 1, transfer: 7, content: Buffer.alloc(32, 9)});
     expect((await source.hears('file-staged')).result).toMatchObject({status: 'failed', code: 'corrupt'});
-    source.send({...start, transfer: 8} as Message);
+    source.send({...start, transfer: 8});
     source.send({kind: 'file-end', link: 1, transfer: 8, content});
     expect((await source.hears('file-staged')).result).toMatchObject({status: 'failed', code: 'corrupt'});
     source.send(batchOf(put));
@@ -289,9 +289,9 @@ describe('a large file with damaged leaves', () => {
     const before = host.snapshot();
     const rssBytes = process.memoryUsage.rss();
     const source = await (await host.connect()).open();
-    source.send({...start, sizeBytes: 2 ** 46} as Message);
+    source.send({...start, sizeBytes: 2 ** 46});
     expect((await source.hears('file-staged')).result).toMatchObject({status: 'failed', code: 'no-space'});
-    source.send({...start, transfer: 8} as Message);
+    source.send({...start, transfer: 8});
     source.send({...literal(0, leaves[0]!), transfer: 8, leafIndexFirst: 2 ** 28 - 1} as Message);
     expect((await source.hears('file-staged')).result).toMatchObject({status: 'failed', code: 'corrupt'});
     expect(process.memoryUsage.rss() - rssBytes).toBeLessThan(100 * MIB);

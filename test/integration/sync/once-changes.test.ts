@@ -186,7 +186,9 @@ rsyncTest.each([
 function linkGroups(root: string): string[][] {
   const lines = command('find', root, '-type', 'f', '-links', '+1', '-printf', '%i %P\\n').trim().split('\n');
   const byInode = Map.groupBy(lines.toSorted(), (line) => line.split(' ')[0]);
-  return [...byInode.values()].map((names) => names.map((line) => line.split(' ')[1] ?? '')).toSorted();
+  return [...byInode.values()]
+    .map((names) => names.map((line) => line.split(' ')[1] ?? ''))
+    .toSorted((a, b) => (a.join() < b.join() ? -1 : 1));
 }
 
 rsyncTest(

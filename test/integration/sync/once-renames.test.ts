@@ -26,7 +26,7 @@ function doneTo(run: Run): string[] {
   return run.events
     .filter(({event, op}) => event === 'applied' && op !== 'set-meta')
     .map(({op, path, to}) =>
-      to === null ? `${String(op)} ${String(path)}` : `${String(op)} ${String(path)} ${String(to)}`,
+      to === null ? `${String(op)} ${String(path)}` : `${String(op)} ${String(path)} ${to as string}`,
     )
     .toSorted();
 }
@@ -37,10 +37,10 @@ async function pollDuring<T>(
   paths: string[],
 ): Promise<{result: T; seen: Set<string>[]; count: number}> {
   const seen = paths.map(() => new Set<string>());
-  let isOver = false;
-  void run.finally(() => (isOver = true)).catch(() => undefined);
+  const state = {isOver: false};
+  void run.finally(() => (state.isOver = true)).catch(() => undefined);
   let count = 0;
-  for (; !isOver; count++) {
+  for (; !state.isOver; count++) {
     for (const [index, path] of paths.entries()) seen[index]!.add(contentOf(path));
     await setImmediate();
   }
