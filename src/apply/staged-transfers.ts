@@ -22,6 +22,7 @@ import {decode} from '../wire/codec.ts';
 import type {LeafDelta} from '../wire/messages.ts';
 import type {WithPlaces} from './context.ts';
 import {DONE, failure, failureFrom} from './failure.ts';
+import {pruneTrash} from './trash.ts';
 
 export type StagedJobs = {
   'open-staged': {
@@ -92,14 +93,10 @@ export function stagedHandlers(withPlaces: WithPlaces): JobHandlers<StagedJobs> 
   return {
     'open-staged': (input) => {
       try {
-        return withPlaces((root, {stagingFd}) => {
-          const space = filesystemOf(stagingFd);
-          if (input.sizeBytes > space.freeBytes)
-            return failure(
-              'no-space',
-              input.path,
-              `${input.sizeBytes} bytes are needed and ${space.freeBytes} are free`,
-            );
+        return withPlaces((root, {stagingFd, trashFd}) => {
+          const freeBytes = freeFor(input.sizeBytes, stagingFd, trashFd);
+          if (input.sizeBytes > freeBytes)
+            return failure('no-space', input.path, `${input.sizeBytes} bytes are needed and ${freeBytes} are free`);
           const base = openBase(root.fd, input.base);
           if (base === undefined)
             return failure('base-changed', input.path, 'what its delta was made against is not there any more');
@@ -150,6 +147,14 @@ function finish(receiving: Receiving, content: Uint8Array): OpResult {
 interface OpenBase {
   baseFd: number;
   base: BaseReader;
+}
+
+/** Bytes that are free once the trash has given up its oldest hours, as far as a file that can fit at all needs them. */
+function freeFor(sizeBytes: number, stagingFd: number, trashFd: number): number {
+  for (;;) {
+    const {freeBytes, totalBytes} = filesystemOf(stagingFd);
+    if (sizeBytes <= freeBytes || sizeBytes > totalBytes || pruneTrash(trashFd, 0, 0) === 0) return freeBytes;
+  }
 }
 
 function openStaged(stagingFd: number, base: OpenBase, input: StagedJobs['open-staged']['in']): Receiving {

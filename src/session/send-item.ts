@@ -3,6 +3,7 @@
  *
  * Holds no state of its own and sends nothing.
  */
+import {getSystemErrorName} from 'node:util';
 import type {Clock} from '../base/clock.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import type {Digest} from '../model/digest.ts';
@@ -102,8 +103,12 @@ export function tellUnread(events: SenderEvents, path: RelPath, read: {status: n
     return events.onFailed(path, 'vanished', `${shown} went away before it was read`, 'source');
   if (read.status === READ_STATUS.changed)
     return events.onFailed(path, 'changing', `${shown} changed while it was read; it is read again`, 'source');
-  const message = `${shown} cannot be read (errno ${read.errno}); its old version stays on the target`;
+  const message = `${shown} cannot be read (${errnoName(read.errno)}); its old version stays on the target`;
   events.onFailed(path, 'unreadable', message, 'source');
+}
+
+function errnoName(errno: number): string {
+  return errno > 0 ? getSystemErrorName(-errno) : 'no reason given';
 }
 
 /** Counts what the target did. */
