@@ -6,12 +6,12 @@
 import {systemClock as clock} from '../base/clock.ts';
 import {EXIT_CODE, isTowlineError, messageOf, REACTION, TowlineError} from '../base/errors.ts';
 import {backoffDelayMs} from '../base/backoff.ts';
-import {metaOf} from '../model/entry.ts';
 import {nameOf, parentOf, ROOT, showPath, type RelPath} from '../model/path.ts';
 import {zeroStats, type LinkStats, type LinkStatus} from '../model/status.ts';
 import type {DeleteLimits} from '../reconcile/delete-guard.ts';
-import type {ScanResult} from '../scan/scanner.ts';
-import {LiveSource, moveStep} from '../session/live-source.ts';
+import type {ScanResult} from '../scan/pass.ts';
+import {moveSteps} from '../session/change-steps.ts';
+import {LiveSource} from '../session/live-source.ts';
 import {Session} from '../session/session.ts';
 import {SourceLink, type CutResult} from '../session/source-link.ts';
 import {dial} from '../transport/dial.ts';
@@ -254,30 +254,11 @@ export class SourceRun {
 
   /** Renames and exchanges that the scan noticed go first: what follows builds on them. */
   async #sendRenames(ends: SourceEnds, link: SourceLink, scanned: ScanResult): Promise<void> {
-    const made = new Set<RelPath>();
-    for (const change of scanned.changes) {
-      if (change.kind !== 'renamed' && change.kind !== 'exchanged') continue;
-      const step = moveStep(change);
-      if (this.#options.isDryRun) ends.events.planned(step, () => 0);
-      else {
-        await this.#makeDirsAbove(ends, link, change.to, made);
-        await link.sender.add(step);
-      }
+    for (const step of moveSteps(scanned.changes, (path) => ends.source.entryAt(path), this.#scannedSeq)) {
+      if (!this.#options.isDryRun) await link.sender.add(step);
+      else if (step.kind === 'op' && step.op.kind !== 'make-dir') ends.events.planned(step, () => 0);
     }
     await link.sender.flush();
-  }
-
-  /** Directories that the scan found for the first time, so that what was moved into them finds its place. */
-  async #makeDirsAbove(ends: SourceEnds, link: SourceLink, to: RelPath, made: Set<RelPath>): Promise<void> {
-    const path = parentOf(to);
-    if (path === ROOT || made.has(path)) return;
-    made.add(path);
-    const entry = ends.source.entryAt(path);
-    const isNew = entry !== undefined && entry.seq > this.#scannedSeq && entry.version[0]?.counter === 1;
-    if (!isNew) return;
-    await this.#makeDirsAbove(ends, link, path, made);
-    const op = {kind: 'make-dir' as const, path, meta: metaOf(entry)};
-    await link.sender.add({kind: 'op', path, op, destroys: 0});
   }
 
   /** Compares and sends until both are equal, or until what is left cannot be sent now. */

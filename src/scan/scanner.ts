@@ -10,15 +10,19 @@ import {isAsRead, isUntouched, sameInode, sameMeta, type Entry, type Stat} from 
 import {joinPath, nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {bumped} from '../model/version.ts';
 import {readListings, type Listing, type ListedEntry} from './listing.ts';
-import {cannotCarry, type PathProblem, rootUnreadable, unreadable} from './scan-problems.ts';
+import {
+  isBelowNew,
+  isSwap,
+  newPass,
+  retarget,
+  tellPut,
+  type KnownEntry,
+  type LookedAt,
+  type Pass,
+  type ScanResult,
+} from './pass.ts';
+import {cannotCarry, rootUnreadable, unreadable} from './scan-problems.ts';
 import type {ScanJobs, ScanRules} from './scan-tree.ts';
-
-/** An entry as the state holds it. */
-export interface KnownEntry extends Entry {
-  parentId: number;
-  /** Own id of a directory, 0 for other types. */
-  dirId: number;
-}
 
 /** What the scanner needs of the state. */
 export interface EntryStore {
@@ -37,37 +41,9 @@ export interface EntryStore {
   nextSeq(): number;
 }
 
-export type Change =
-  | {kind: 'put'; path: RelPath; before: KnownEntry | undefined; after: Entry}
-  | {kind: 'renamed'; path: RelPath; to: RelPath; entry: KnownEntry}
-  /** Both names have changed places; `entry` was at `path` and `other` at `to`. */
-  | {kind: 'exchanged'; path: RelPath; to: RelPath; entry: KnownEntry; other: KnownEntry}
-  | {kind: 'gone'; path: RelPath; before: KnownEntry; count: number};
-
-export interface ScanResult {
-  /** A rename or exchange stands before what builds on it. */
-  changes: Change[];
-  problems: PathProblem[];
-  /** Paths that were looked at and have no problem of the scanner's. */
-  entries: number;
-  directories: number;
-}
-
 const ENOENT = 2;
 const ENOTDIR = 20;
 const BETWEEN: Name = '/'; // a row's name for the length of an exchange; no file can have it
-
-/** One pass: collects what vanished until all of it was looked at. */
-interface Pass {
-  result: ScanResult;
-  /** Vanished names by path; an entry leaves it when it turns up elsewhere. */
-  gone: Map<RelPath, KnownEntry>;
-  /** Names whose row was exchanged for another in this pass. */
-  exchanged: Set<RelPath>;
-  /** Whether every change is wanted (live), or only renames (a walk follows). */
-  isDetailed: boolean;
-  mountId: number;
-}
 
 export class Scanner {
   readonly #options: {agent: string; rules: ScanRules};
@@ -86,14 +62,16 @@ export class Scanner {
   }
 
   /**
-   * Looks at single names or whole directories (without what is below) and returns every change.
-   * @param unsettled names that changed too but are not to be read yet: what vanished may be there
+   * Looks at single names or whole directories and returns every change; a directory that is new is scanned with all
+   * below it, which is not among the changes unless it was known elsewhere.
+   * @param also `trees`: directories to be looked at with all below them; `unsettled`: names that changed too but are
+   *   not to be read yet: what vanished may be there
    */
   lookAt(
-    dirs: {path: RelPath; names: Name[] | undefined}[],
-    unsettled: {path: RelPath; names: Name[]}[] = [],
+    dirs: LookedAt[],
+    also: {unsettled?: {path: RelPath; names: Name[]}[]; trees?: RelPath[]} = {},
   ): Promise<ScanResult> {
-    return this.#inTurn(() => this.#lookAt(dirs, unsettled));
+    return this.#inTurn(() => this.#lookAt(dirs, also.unsettled ?? [], also.trees ?? []));
   }
 
   /** One pass after the other: what was seen earlier never overwrites what was seen later. */
@@ -105,35 +83,50 @@ export class Scanner {
 
   async #scanTree(start: RelPath, onProgress?: (entries: number) => void): Promise<ScanResult> {
     const pass = newPass(false);
-    const counts = await this.#parts.jobs.run(
-      'scan-tree',
-      {start, rules: this.#options.rules},
-      {
-        lane: 1,
-        onPart: async (packed) => {
-          for (const listing of readListings(packed)) await this.#takeListing(listing, pass);
-          onProgress?.(pass.result.entries);
-        },
-      },
-    );
+    await this.#walk(start, pass, onProgress);
     await this.#confirmGone(pass);
     this.#dropGone(pass);
-    pass.result.directories = counts.directories;
     return pass.result;
   }
 
-  async #lookAt(
-    dirs: {path: RelPath; names: Name[] | undefined}[],
-    unsettled: {path: RelPath; names: Name[]}[],
-  ): Promise<ScanResult> {
+  async #walk(start: RelPath, pass: Pass, onProgress?: (entries: number) => void): Promise<void> {
+    const {jobs} = this.#parts;
+    const onPart = async (packed: Uint8Array): Promise<void> => {
+      for (const listing of readListings(packed)) await this.#takeListing(listing, pass);
+      onProgress?.(pass.result.entries);
+    };
+    const counts = await jobs.run('scan-tree', {start, rules: this.#options.rules}, {lane: 1, onPart});
+    pass.result.directories += counts.directories;
+  }
+
+  async #lookAt(dirs: LookedAt[], unsettled: {path: RelPath; names: Name[]}[], trees: RelPath[]): Promise<ScanResult> {
+    const {store, jobs} = this.#parts;
     const pass = newPass(true);
-    const packed = await this.#parts.jobs.run('scan-names', {dirs, rules: this.#options.rules});
+    // A tree whose directory is not known yet is a new name of its parent.
+    const unknown = trees.filter((path) => store.dirIdOf(path) === undefined);
+    const asked = [...dirs, ...unknown.map((path) => ({path: parentOf(path), names: [nameOf(path)]}))];
+    const packed = await jobs.run('scan-names', {dirs: asked, rules: this.#options.rules});
     for (const listing of readListings(packed)) await this.#takeListing(listing, pass);
+    for (const path of trees) if (!unknown.includes(path)) await this.#walk(path, pass);
+    await this.#walkNew(pass);
     await this.#confirmGone(pass);
-    if (pass.gone.size > 0 && unsettled.length > 0) await this.#findGone(unsettled, pass);
+    if (pass.gone.size > 0 && unsettled.length > 0) {
+      await this.#findGone(unsettled, pass);
+      await this.#walkNew(pass);
+    }
     this.#dropGone(pass);
-    pass.result.directories = dirs.length;
+    pass.result.directories += asked.length;
     return pass.result;
+  }
+
+  /** Scans the directories that are new: what vanished elsewhere may be in there. */
+  async #walkNew(pass: Pass): Promise<void> {
+    // Those that turn up meanwhile are walked in their turn.
+    for (const path of pass.newDirs) {
+      if (pass.walked.has(path)) continue;
+      pass.walked.add(path);
+      await this.#walk(path, pass);
+    }
   }
 
   async #takeListing(listing: Listing, pass: Pass): Promise<void> {
@@ -142,6 +135,7 @@ export class Scanner {
     const dirId = this.#takeOwn(listing, pass);
     if (dirId === undefined) return; // its parent has not been seen: an event of the parent will come
     pass.result.entries += listing.count;
+    pass.isNew = pass.isDetailed && isBelowNew(listing.path, pass);
     const isWhole = listing.status === 'whole';
     if (isWhole && store.fingerprint(dirId)?.equals(listing.fingerprint) === true) return;
     const isFirst =
@@ -202,7 +196,7 @@ export class Scanner {
     }
     const after = this.#newEntry(listed.name, stat, listed.linkTarget, before);
     store.put(dirId, after);
-    if (pass.isDetailed) pass.result.changes.push({kind: 'put', path, before, after});
+    tellPut(pass, path, before, after);
     return true;
   }
 
@@ -245,7 +239,8 @@ export class Scanner {
       pass.gone.delete(from);
       if (known !== undefined) store.remove(dirId, name); // what was here before is replaced by the rename
       store.move(old.parentId, old.name, dirId, name);
-      this.#retarget(pass, from, path);
+      retarget(pass, from, path);
+      pass.moved.add(path);
       pass.result.changes.push({kind: 'renamed', path: from, to: path, entry: old});
       return {...old, parentId: dirId, name};
     }
@@ -260,10 +255,13 @@ export class Scanner {
     for (const listing of readListings(packed)) {
       const dirId = listing.status === 'unreadable' ? undefined : store.dirIdOf(listing.path);
       if (dirId === undefined) continue;
+      pass.isNew = isBelowNew(listing.path, pass);
       for (const listed of listing.entries()) {
-        if (listed.state !== 'present' || !inodes.has(listed.stat().ino)) continue;
+        if (listed.state !== 'present') continue;
         const path = joinPath(listing.path, listed.name);
-        await this.#findMoved(path, dirId, listed.name, listed.stat(), store.get(dirId, listed.name), pass);
+        const [stat, known] = [listed.stat(), store.get(dirId, listed.name)];
+        if (inodes.has(stat.ino)) await this.#findMoved(path, dirId, listed.name, stat, known, pass);
+        else if (stat.type === 'dir' && known === undefined) await this.#takeEntry(path, dirId, listed, known, pass);
       }
     }
   }
@@ -274,18 +272,10 @@ export class Scanner {
     store.move(old.parentId, old.name, old.parentId, BETWEEN);
     store.move(known.parentId, known.name, old.parentId, old.name);
     store.move(old.parentId, BETWEEN, known.parentId, known.name);
+    pass.moved.add(at.from).add(at.path);
     pass.exchanged.add(at.from);
     pass.exchanged.add(at.path);
     pass.result.changes.push({kind: 'exchanged', path: at.from, to: at.path, entry: old, other: known});
-  }
-
-  /** What was noted as gone below a directory that turned up elsewhere is gone from there. */
-  #retarget(pass: Pass, from: RelPath, to: RelPath): void {
-    for (const [path, entry] of [...pass.gone]) {
-      if (!path.startsWith(`${from}/`)) continue;
-      pass.gone.delete(path);
-      pass.gone.set(to + path.slice(from.length), entry);
-    }
   }
 
   /** What is at a path at this moment; undefined for nothing. */
@@ -380,20 +370,4 @@ export class Scanner {
       if (pass.isDetailed) pass.result.changes.push({kind: 'gone', path, before, count});
     }
   }
-}
-
-function newPass(isDetailed: boolean): Pass {
-  return {
-    result: {changes: [], problems: [], entries: 0, directories: 0},
-    gone: new Map(),
-    exchanged: new Set(),
-    isDetailed,
-    mountId: 0,
-  };
-}
-
-/** Whether what was known at one place is now at the other, and neither holds the other. */
-function isSwap(known: KnownEntry, there: Stat, at: {from: RelPath; path: RelPath}): boolean {
-  if (!sameInode(known, there) || (there.type !== 'dir' && there.nlink > 1)) return false;
-  return !at.from.startsWith(`${at.path}/`);
 }

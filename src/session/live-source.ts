@@ -7,15 +7,13 @@
 import {backoffDelayMs} from '../base/backoff.ts';
 import type {Clock} from '../base/clock.ts';
 import {nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
-import type {Entry} from '../model/entry.ts';
 import type {Digest} from '../model/digest.ts';
 import {judgeAtMs, judgeDeletes, noteDeletes, type Burst, type DeleteLimits} from '../reconcile/delete-guard.ts';
 import {DirtySet} from '../reconcile/dirty-set.ts';
-import {planPath, type Have, type Step} from '../reconcile/plan-path.ts';
+import type {Step} from '../reconcile/plan-path.ts';
 import type {PathProblem} from '../scan/scan-problems.ts';
-import type {Change, ScanResult} from '../scan/scanner.ts';
-import type {TreeEntry} from '../model/tree.ts';
-import type {View} from '../model/view.ts';
+import type {Change, LookedAt, ScanResult} from '../scan/pass.ts';
+import {moveSteps, orderChanges, stepOf} from './change-steps.ts';
 import {haltedByDeletes} from './refusal.ts';
 import type {SourceLink, SourceState} from './source-link.ts';
 import {createSteps} from './walk.ts';
@@ -24,8 +22,8 @@ import {createSteps} from './walk.ts';
 export interface ScanPort {
   scanTree(start: RelPath): Promise<ScanResult>;
   lookAt(
-    dirs: {path: RelPath; names: Name[] | undefined}[],
-    unsettled?: {path: RelPath; names: Name[]}[],
+    dirs: LookedAt[],
+    also?: {unsettled?: {path: RelPath; names: Name[]}[]; trees?: RelPath[]},
   ): Promise<ScanResult>;
 }
 
@@ -174,72 +172,77 @@ export class LiveSource {
     this.#needsScan = [];
     if (paths.includes(ROOT)) {
       this.#rescanAtMs = clock.monotonicMs() + (this.#isPolling ? this.#options.pollMs : this.#options.rescanMs);
+      const sinceSeq = state.seq();
       const result = await scanner.scanTree(ROOT);
       events.onProblems(result.problems, true);
-      await this.#sendRenames(link, result.changes);
+      for (const step of moveSteps(result.changes, (path) => state.entryAt(path), sinceSeq))
+        await link.sender.add(step);
       await link.catchUp();
       return true;
     }
     const noticedMs = clock.monotonicMs();
-    for (const path of paths) {
-      const result = await scanner.scanTree(path);
-      events.onProblems(result.problems, false);
-      await this.#sendRenames(link, result.changes);
-      const step = this.#createStep(path, link.view);
-      if (step !== undefined) await link.sender.add(step, noticedMs);
-      for (const below of createSteps(state, path, link.view)) await link.sender.add(below, noticedMs);
-    }
-    await link.sender.kick();
+    await this.#send(
+      link,
+      await scanner.lookAt([], {trees: paths, unsettled: this.#dirty.peek(NAMES_AT_ONCE)}),
+      noticedMs,
+    );
     return true;
   }
 
-  #createStep(path: RelPath, view: View): Step | undefined {
-    const entry = this.#parts.state.entryAt(path);
-    return entry === undefined ? undefined : planPath(path, treeEntryOf(entry), undefined, view);
-  }
-
-  async #sendRenames(link: SourceLink, changes: readonly Change[]): Promise<void> {
-    for (const change of changes)
-      if (change.kind === 'renamed' || change.kind === 'exchanged') await link.sender.add(moveStep(change));
-  }
-
   async #look(link: SourceLink, due: {path: RelPath; names: Name[] | undefined}[], noticedMs: number): Promise<void> {
-    const {scanner, events} = this.#parts;
-    const result = await scanner.lookAt(due, this.#dirty.peek(NAMES_AT_ONCE));
+    const {scanner} = this.#parts;
+    await this.#send(link, await scanner.lookAt(due, {unsettled: this.#dirty.peek(NAMES_AT_ONCE)}), noticedMs);
+  }
+
+  /** Sends what a look has found, in an order that the target can follow. */
+  async #send(link: SourceLink, result: ScanResult, noticedMs: number): Promise<void> {
+    const {events} = this.#parts;
     events.onProblems(result.problems, false);
     await this.#alsoOtherNames(result);
-    const steps: Step[] = [];
-    const newDirs: RelPath[] = [];
     for (const change of result.changes) {
       if (change.kind === 'gone') events.onGone(change.path);
-      const step = this.#stepOf(change, link);
-      if (change.kind === 'put' && change.after.type === 'dir' && change.before?.type !== 'dir')
-        newDirs.push(change.path);
-      else if (isOpened(change)) this.noteTree(ROOT);
+      if (isOpened(change)) this.noteTree(ROOT);
       if (change.kind !== 'put' || change.after.type === 'file') link.sender.abortLarge(change.path);
-      if (step === undefined) continue;
-      steps.push(step);
     }
+    const {first, newDirs, moves, last, lastNewDirs, gone} = orderChanges(result);
     // The state has lost all of them already: the burst is judged against the tree before it.
-    const countBefore = result.changes.reduce(
-      (sum, change) => sum + (change.kind === 'gone' ? change.count : 0),
-      this.#parts.state.entryCount(),
-    );
-    for (const step of await link.prepare(steps)) {
-      if (step.destroys === 0) await link.sender.add(step, noticedMs);
-      else await this.#guard(link, step, {noticedMs, countBefore});
-    }
-    for (const path of newDirs) await this.#sendNewDir(link, path, noticedMs);
+    const goneCount = gone.reduce((sum, {count}) => sum + count, 0);
+    const noted = {noticedMs, countBefore: this.#parts.state.entryCount() + goneCount};
+    const moved = new Set(moves.map(({to}) => to));
+    await this.#sendChanges(link, first, noted);
+    const hasMoves = moves.length > 0;
+    if (hasMoves) await this.#sendNew(link, newDirs, moved, 'dirs', noticedMs);
+    await this.#sendChanges(link, moves, noted);
+    await this.#sendNew(link, newDirs, moved, hasMoves ? 'others' : 'all', noticedMs);
+    await this.#sendChanges(link, last, noted);
+    await this.#sendNew(link, lastNewDirs, moved, 'all', noticedMs);
+    await this.#sendChanges(link, gone, noted);
     await link.sender.kick();
   }
 
-  /** A new directory: its own event may be the only one, so all below it is scanned and sent. */
-  async #sendNewDir(link: SourceLink, path: RelPath, noticedMs: number): Promise<void> {
-    const {scanner, state, events} = this.#parts;
-    const result = await scanner.scanTree(path);
-    events.onProblems(result.problems, false);
-    await this.#sendRenames(link, result.changes);
-    for (const step of createSteps(state, path, link.view)) await link.sender.add(step, noticedMs);
+  async #sendChanges(
+    link: SourceLink,
+    changes: readonly Change[],
+    noted: {noticedMs: number; countBefore: number},
+  ): Promise<void> {
+    const steps = changes.map((change) => stepOf(change, link.view)).filter((step) => step !== undefined);
+    for (const step of await link.prepare(steps)) {
+      if (step.destroys === 0) await link.sender.add(step, noted.noticedMs);
+      else await this.#guard(link, step, noted);
+    }
+  }
+
+  /** What is below new directories was scanned, but is not kept among the changes: it may be much. */
+  async #sendNew(
+    link: SourceLink,
+    dirs: readonly RelPath[],
+    moved: ReadonlySet<RelPath>,
+    types: 'all' | 'dirs' | 'others',
+    noticedMs: number,
+  ): Promise<void> {
+    for (const dir of dirs)
+      for (const step of createSteps(this.#parts.state, dir, link.view, moved, types))
+        await link.sender.add(step, noticedMs);
   }
 
   /** A change through one name of a hard-linked file is a change of its other names too. */
@@ -258,14 +261,6 @@ export class LiveSource {
     const more = await scanner.lookAt(dirs);
     result.changes.push(...more.changes);
     result.problems.push(...more.problems);
-  }
-
-  #stepOf(change: Change, link: SourceLink): Step | undefined {
-    if (change.kind === 'renamed' || change.kind === 'exchanged') return moveStep(change);
-    if (change.kind === 'gone')
-      return planPath(change.path, undefined, haveOf(change.before, change.count - 1), link.view);
-    const before = change.before === undefined ? undefined : haveOf(change.before, 0);
-    return planPath(change.path, treeEntryOf(change.after), before, link.view);
   }
 
   /** The first few deletes of a burst go at once, the rest waits for the verdict. */
@@ -342,32 +337,9 @@ export class LiveSource {
   }
 }
 
-/** What the target is asked for a rename or an exchange that the scanner noticed. */
-export function moveStep(change: Extract<Change, {kind: 'renamed' | 'exchanged'}>): Step {
-  const {kind, path, to, entry} = change;
-  if (kind === 'exchanged') return {kind: 'op', path, op: {kind: 'exchange', path, to}, destroys: 0};
-  return {kind: 'op', path, op: {kind: 'rename', path, to, type: entry.type, content: entry.content}, destroys: 0};
-}
-
 /** Whether a directory that could not be read has got other permissions: perhaps it can be read now. */
 function isOpened(change: Change): boolean {
   if (change.kind !== 'put' || !change.after.isIncomplete || change.before === undefined) return false;
   const {before, after} = change;
   return before.mode !== after.mode || before.uid !== after.uid || before.gid !== after.gid;
-}
-
-function haveOf(entry: Entry, count: number): Have {
-  return {
-    type: entry.type,
-    meta: entry,
-    sizeBytes: entry.sizeBytes,
-    content: entry.content,
-    count,
-    linkTarget: entry.linkTarget,
-  };
-}
-
-function treeEntryOf(entry: Entry): TreeEntry {
-  const {name, type, sizeBytes, content, linkTarget, isIncomplete} = entry;
-  return {name, type, meta: entry, sizeBytes, content, linkTarget, subtree: undefined, count: 0, isIncomplete};
 }

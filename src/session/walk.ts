@@ -192,17 +192,29 @@ function descend(
   });
 }
 
-/** Steps that create everything below a directory that the peer does not have. Parents first. */
-export function* createSteps(tree: SourceTree, path: RelPath, view: View): Generator<Step> {
+/**
+ * Steps that create everything below a directory that the peer does not have. Parents first.
+ * @param moved paths that come there by other steps, with all below them
+ * @param types which entries
+ */
+export function* createSteps(
+  tree: SourceTree,
+  path: RelPath,
+  view: View,
+  moved: ReadonlySet<RelPath> = new Set(),
+  types: 'all' | 'dirs' | 'others' = 'all',
+): Generator<Step> {
   const dirs = [path];
   for (let dir = dirs.pop(); dir !== undefined; dir = dirs.pop()) {
     const dirId = tree.dirIdOf(dir);
     if (dirId === undefined) continue;
     for (const entry of tree.treeEntries(dirId, Buffer.alloc(0))) {
       const child = joinPath(dir, entry.name);
+      if (moved.has(child)) continue;
+      if (entry.type === 'dir') dirs.push(child);
+      if (types !== 'all' && (types === 'dirs') !== (entry.type === 'dir')) continue;
       const step = planPath(child, entry, undefined, view);
       if (step !== undefined) yield step;
-      if (entry.type === 'dir') dirs.push(child);
     }
   }
 }

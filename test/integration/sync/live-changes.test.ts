@@ -16,7 +16,7 @@ import {
 import {dirname, join} from 'node:path';
 import {setTimeout as delay} from 'node:timers/promises';
 import {beforeAll, describe, expect, onTestFinished, test} from 'vitest';
-import {makePair, type Running, startLive, trashOf} from '../../sync/harness.ts';
+import {command, makePair, type Running, startLive, trashOf} from '../../sync/harness.ts';
 import {
   appliedSince,
   contentBytes,
@@ -67,6 +67,21 @@ needsCommands('rsync')(describe)('a live pair', {timeout: 60_000}, () => {
     writeFileSync(inSource('a/b/c/d/file'), 'deep');
     await untilEqual(live, pair);
     expect(live.events.slice(mark).filter(({event}) => event === 'notice')).toEqual([]);
+  });
+
+  test('D1 a tree of 1,000 files in 20 directories copied into the source: every file is sent once', async () => {
+    const outside = join(dirname(pair.source), 'tree');
+    for (let dir = 0; dir < 20; dir++) {
+      mkdirSync(join(outside, `dir${dir}`), {recursive: true});
+      for (let index = 0; index < 50; index++) writeFileSync(join(outside, `dir${dir}/${index}`), `${dir} ${index}`);
+    }
+    const mark = live.events.length;
+    command('cp', '-r', outside, pair.source);
+    await untilEqual(live, pair);
+    const ops = appliedSince(live, mark).map(({op, path}) => `${op} ${path}`);
+    expect(new Set(appliedSince(live, mark).map(({path}) => path)).size).toBe(1_021);
+    // A file that was found while it was written may be sent twice, an empty version of it first.
+    expect(ops.length).toBeLessThanOrEqual(1_021 + 20);
   });
 
   test('D5 what is applied makes no echo: 2 s without a change do nothing on either side and need no CPU', async () => {

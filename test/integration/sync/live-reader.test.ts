@@ -59,6 +59,17 @@ needsCommands('rsync')(describe)('a reader of the target', {timeout: 120_000}, (
     expect(readdirSync(inTarget('renamed'))).toHaveLength(10_000);
   });
 
+  test('E2 the directory moved with a file into two new directories: 0 bytes of content sent, two renames', async () => {
+    const [mark, bytesBefore] = [live.events.length, contentBytes(live)];
+    mkdirSync(inSource('new/deeper'), {recursive: true});
+    renameSync(inSource('renamed'), inSource('new/deeper/dir'));
+    renameSync(inSource('over'), inSource('new/file'));
+    await untilEqual(live, pair);
+    const ops = appliedSince(live, mark).map(({op, path, to}) => `${op} ${to ?? path}`);
+    expect(ops.toSorted()).toEqual(['make-dir new', 'make-dir new/deeper', 'rename new/deeper/dir', 'rename new/file']);
+    expect(contentBytes(live) - bytesBefore).toBe(0);
+  });
+
   test('C2 a file of 64 MB cut to 1 MB while it is sent: on the target it is absent, or one of both whole', async () => {
     const seen = new Set<number>();
     const look2 = (): void => {

@@ -1,0 +1,106 @@
+/**
+ * One pass of the scanner: what it has collected until all of it was looked at.
+ *
+ * Not the judge of what vanished: that is the scanner's. Invariant: what was known elsewhere before is told as moved,
+ * wherever it turns up.
+ */
+import {sameInode, type Entry, type Stat} from '../model/entry.ts';
+import {parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
+import type {PathProblem} from './scan-problems.ts';
+
+/** An entry as the state holds it. */
+export interface KnownEntry extends Entry {
+  parentId: number;
+  /** Own id of a directory, 0 for other types. */
+  dirId: number;
+}
+
+export type Change =
+  | {kind: 'put'; path: RelPath; before: KnownEntry | undefined; after: Entry}
+  | {kind: 'renamed'; path: RelPath; to: RelPath; entry: KnownEntry}
+  /** Both names have changed places; `entry` was at `path` and `other` at `to`. */
+  | {kind: 'exchanged'; path: RelPath; to: RelPath; entry: KnownEntry; other: KnownEntry}
+  | {kind: 'gone'; path: RelPath; before: KnownEntry; count: number};
+
+export interface ScanResult {
+  /** A rename or exchange stands before what builds on it. */
+  changes: Change[];
+  problems: PathProblem[];
+  /** Paths that were looked at and have no problem of the scanner's. */
+  entries: number;
+  directories: number;
+  /** Of a look: directories that are new, parents first; what is below them is in the state, not among the changes. */
+  newDirs: RelPath[];
+}
+
+/** Names of one directory; `names` undefined: all of them. */
+export interface LookedAt {
+  path: RelPath;
+  names: Name[] | undefined;
+}
+
+export interface Pass {
+  result: ScanResult;
+  /** Vanished names by path; an entry leaves it when it turns up elsewhere. */
+  gone: Map<RelPath, KnownEntry>;
+  /** Names whose row was exchanged for another in this pass. */
+  exchanged: Set<RelPath>;
+  /** New places of what was moved. */
+  moved: Set<RelPath>;
+  newDirs: Set<RelPath>;
+  /** New directories that were scanned. */
+  walked: Set<RelPath>;
+  /** Whether every change is wanted (live), or only renames (a walk follows). */
+  isDetailed: boolean;
+  /** Whether what is listed now belongs to a new directory. */
+  isNew: boolean;
+  mountId: number;
+}
+
+export function newPass(isDetailed: boolean): Pass {
+  return {
+    result: {changes: [], problems: [], entries: 0, directories: 0, newDirs: []},
+    gone: new Map(),
+    exchanged: new Set(),
+    moved: new Set(),
+    newDirs: new Set(),
+    walked: new Set(),
+    isDetailed,
+    isNew: false,
+    mountId: 0,
+  };
+}
+
+/** Whether a directory is new or below a new one; what was moved there is as it was. */
+export function isBelowNew(dir: RelPath, pass: Pass): boolean {
+  for (let above = dir; above !== ROOT; above = parentOf(above)) {
+    if (pass.moved.has(above)) return false;
+    if (pass.newDirs.has(above)) return true;
+  }
+  return false;
+}
+
+/** Notes that an entry was put; one of a new directory comes with that. */
+export function tellPut(pass: Pass, path: RelPath, before: KnownEntry | undefined, after: Entry): void {
+  if (!pass.isDetailed || (pass.isNew && before === undefined)) return;
+  pass.result.changes.push({kind: 'put', path, before, after});
+  if (after.type === 'dir' && before?.type !== 'dir') {
+    pass.newDirs.add(path);
+    pass.result.newDirs.push(path);
+  }
+}
+
+/** What was noted as gone below a directory that turned up elsewhere is gone from there. */
+export function retarget(pass: Pass, from: RelPath, to: RelPath): void {
+  for (const [path, entry] of [...pass.gone]) {
+    if (!path.startsWith(`${from}/`)) continue;
+    pass.gone.delete(path);
+    pass.gone.set(to + path.slice(from.length), entry);
+  }
+}
+
+/** Whether what was known at one place is now at the other, and neither holds the other. */
+export function isSwap(known: KnownEntry, there: Stat, at: {from: RelPath; path: RelPath}): boolean {
+  if (!sameInode(known, there) || (there.type !== 'dir' && there.nlink > 1)) return false;
+  return !at.from.startsWith(`${at.path}/`);
+}

@@ -1,0 +1,96 @@
+/**
+ * What the target has to do for the changes of one look, and in which order it can. Pure.
+ *
+ * Invariants: a directory comes before what is put or moved into it; a delete comes last, so that nothing goes that is
+ * only being moved.
+ */
+import {metaOf, type Entry} from '../model/entry.ts';
+import {parentOf, ROOT, type RelPath} from '../model/path.ts';
+import type {TreeEntry} from '../model/tree.ts';
+import type {View} from '../model/view.ts';
+import {planPath, type Have, type Step} from '../reconcile/plan-path.ts';
+import type {Change, ScanResult} from '../scan/pass.ts';
+
+type Move = Extract<Change, {kind: 'renamed' | 'exchanged'}>;
+
+export interface OrderedChanges {
+  /** In directories that the target has, new directories themselves among them. */
+  first: Change[];
+  /** Directories that are new, without those below `first`'s moved ones. */
+  newDirs: RelPath[];
+  /** From anywhere into new directories. */
+  moves: Move[];
+  /** At or below what was moved into a new directory. */
+  last: Change[];
+  lastNewDirs: RelPath[];
+  gone: Extract<Change, {kind: 'gone'}>[];
+}
+
+/** Sorts the changes of a look by what must be there before them. */
+export function orderChanges({changes, newDirs}: Pick<ScanResult, 'changes' | 'newDirs'>): OrderedChanges {
+  const ordered: OrderedChanges = {first: [], newDirs: [], moves: [], last: [], lastNewDirs: [], gone: []};
+  const isNew = new Set(newDirs);
+  const isBelowNew = (path: RelPath): boolean => {
+    for (let above = path; above !== ROOT;) if (isNew.has((above = parentOf(above)))) return true;
+    return false;
+  };
+  for (const change of changes) {
+    if (change.kind === 'gone') ordered.gone.push(change);
+    else if (change.kind === 'put') (isBelowNew(change.path) ? ordered.last : ordered.first).push(change);
+    else if (isBelowNew(change.to)) ordered.moves.push(change);
+    else ordered.first.push(change);
+  }
+  for (const dir of newDirs) (isBelowNew(dir) ? ordered.lastNewDirs : ordered.newDirs).push(dir);
+  return ordered;
+}
+
+/** @param view as the link compares; @returns undefined where the target has nothing to do */
+export function stepOf(change: Change, view: View): Step | undefined {
+  if (change.kind === 'renamed' || change.kind === 'exchanged') return moveStep(change);
+  if (change.kind === 'gone') return planPath(change.path, undefined, haveOf(change.before, change.count - 1), view);
+  const before = change.before === undefined ? undefined : haveOf(change.before, 0);
+  return planPath(change.path, treeEntryOf(change.after), before, view);
+}
+
+/** What the target is asked for a rename or an exchange that the scanner noticed. */
+export function moveStep(change: Move): Step {
+  const {kind, path, to, entry} = change;
+  if (kind === 'exchanged') return {kind: 'op', path, op: {kind: 'exchange', path, to}, destroys: 0};
+  return {kind: 'op', path, op: {kind: 'rename', path, to, type: entry.type, content: entry.content}, destroys: 0};
+}
+
+/**
+ * The moves of a scan, each after the directories above its new place that are new too.
+ * @param sinceSeq the state's sequence before the scan: what is younger and has one version was found by it
+ */
+export function* moveSteps(
+  changes: readonly Change[],
+  entryAt: (path: RelPath) => Entry | undefined,
+  sinceSeq: number,
+): Generator<Step> {
+  const made = new Set<RelPath>();
+  const dirsAbove = function* (to: RelPath): Generator<Step> {
+    const path = parentOf(to);
+    if (path === ROOT || made.has(path)) return;
+    made.add(path);
+    const entry = entryAt(path);
+    if (entry === undefined || entry.seq <= sinceSeq || entry.version[0]?.counter !== 1) return;
+    yield* dirsAbove(path);
+    yield {kind: 'op', path, op: {kind: 'make-dir', path, meta: metaOf(entry)}, destroys: 0};
+  };
+  for (const change of changes) {
+    if (change.kind !== 'renamed' && change.kind !== 'exchanged') continue;
+    yield* dirsAbove(change.to);
+    yield moveStep(change);
+  }
+}
+
+function haveOf(entry: Entry, count: number): Have {
+  const {type, sizeBytes, content, linkTarget} = entry;
+  return {type, meta: entry, sizeBytes, content, count, linkTarget};
+}
+
+function treeEntryOf(entry: Entry): TreeEntry {
+  const {name, type, sizeBytes, content, linkTarget, isIncomplete} = entry;
+  return {name, type, meta: entry, sizeBytes, content, linkTarget, subtree: undefined, count: 0, isIncomplete};
+}
