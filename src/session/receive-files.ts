@@ -108,7 +108,10 @@ export class ReceiveFiles {
     const state = this.#transfers.get(transfer);
     if (state === undefined || state.isOver) return undefined;
     state.isOver = true;
-    return this.#then(state, () => this.#discard(transfer));
+    return this.#then(state, async () => {
+      await this.#discard(transfer);
+      this.#transfers.delete(transfer);
+    });
   }
 
   /** A batch has taken these files. */
@@ -150,18 +153,18 @@ export class ReceiveFiles {
     this.#tell(transfer, result);
   }
 
-  /** The transfer cannot go on: the source is told, and what was staged goes. */
+  /** The transfer cannot go on: what was staged goes, and the source is told. Its place is free once that has left. */
   async #refuse(transfer: number, state: Transfer, result: OpResult): Promise<void> {
     if (state.isOver) return;
     state.isOver = true;
+    await this.#discard(transfer); // before the answer: a source that goes on at once must not find all places taken
     this.#tell(transfer, result);
     await this.#parts.session.drained();
-    await this.#discard(transfer);
+    this.#transfers.delete(transfer);
   }
 
   async #discard(transfer: number): Promise<void> {
     await this.#parts.jobs.run('drop-staged', {transfer}, {lane: 1});
-    this.#transfers.delete(transfer);
   }
 
   #tell(transfer: number, result: OpResult): void {
