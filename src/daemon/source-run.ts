@@ -115,6 +115,7 @@ export class SourceRun {
   /** Both sides are equal at this moment. */
   #proved(ends: SourceEnds, digest: Buffer): void {
     ends.events.proved();
+    if (ends.state.agent.haltOf() !== undefined) ends.state.agent.clearHalt(); // what it was about is no more
     ends.state.volume.flush();
     ends.state.agent.setLinkBase({lastInSync: {atMs: clock.nowMs(), digest}, ackedSeq: ends.state.volume.seq()});
     const {count} = ends.events.problems();

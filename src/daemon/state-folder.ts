@@ -6,7 +6,7 @@
  */
 import {readFileSync} from 'node:fs';
 import {join} from 'node:path';
-import {isTowlineError, TowlineError} from '../base/errors.ts';
+import {isTowlineError, TowlineError, type HaltKind} from '../base/errors.ts';
 import {closeFd} from '../linux/open-fd.ts';
 import {fromText} from '../model/path.ts';
 import type {RootIdentity} from '../model/root.ts';
@@ -18,6 +18,9 @@ import {prepareFolder, setAside} from '../state/state-files.ts';
 import {openVolumeStore, type VolumeStore} from '../state/volume-store.ts';
 import {holdLock, type HeldLock} from '../volume/lock.ts';
 import {ensureMark, identityOf, openRoot} from '../volume/root-identity.ts';
+
+/** Halts that a look at the root itself settles. */
+const ROOT_HALTS: readonly HaltKind[] = ['root-missing', 'root-replaced', 'root-mark-missing'];
 
 export interface OpenStateOptions {
   folder: string;
@@ -61,13 +64,28 @@ export function openState(options: OpenStateOptions): OpenState {
     const place = {folder};
     const agent = open('agent.db', () => openAgentStore({place, bootId}));
     const known = agent.rootIdentity();
-    const root = recognise(options, known);
+    const root = recogniseOrHalt(options, agent, known);
     if (!options.isDryRun) agent.setRootIdentity(root);
     const volume = open('volume.db', () => openVolumeStore({place, side, view, bootId}));
     const journal = open('journal.db', () => openJournalStore({place, bootId}));
     return {folder, agent, volume, journal, root, isFirstContact: known === undefined, close};
   } catch (error) {
     close();
+    throw error;
+  }
+}
+
+/** A root that is not the known one is noted, so that the operator can say that it is right; a known one ends that. */
+function recogniseOrHalt(options: OpenStateOptions, agent: AgentStore, known: RootIdentity | undefined): RootIdentity {
+  try {
+    const root = recognise(options, known);
+    if (!options.isDryRun && ROOT_HALTS.includes(agent.haltOf()?.kind ?? 'disk-full')) agent.clearHalt();
+    return root;
+  } catch (error) {
+    if (!options.isDryRun && isTowlineError(error) && error.code === 'HALTED') {
+      const {kind, count, limit} = (error as TowlineError<'HALTED'>).details;
+      agent.halt({kind, count, limit, message: error.message, sinceMs: Date.now()});
+    }
     throw error;
   }
 }
@@ -101,11 +119,4 @@ function readBootId(): string {
   } catch {
     return '';
   }
-}
-
-/** The halt that the state remembers, as an error. */
-export function rememberedHalt(agent: AgentStore, volume: string): TowlineError | undefined {
-  const halt = agent.haltOf();
-  if (halt === undefined) return undefined;
-  return new TowlineError('HALTED', halt.message, {kind: halt.kind, volume, count: halt.count, limit: halt.limit});
 }

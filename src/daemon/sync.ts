@@ -8,7 +8,10 @@ import {basename, dirname, join} from 'node:path';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import {defaultStateFolder} from '../config/sync-options.ts';
 import {sha256} from '../model/digest.ts';
-import {openAgentStore} from '../state/agent-store.ts';
+import {closeFd} from '../linux/open-fd.ts';
+import {fromText} from '../model/path.ts';
+import {openAgentStore, type AgentStore} from '../state/agent-store.ts';
+import {openRoot} from '../volume/root-identity.ts';
 import {prepareFolder} from '../state/state-files.ts';
 import {dryRunCopy} from './dry-run.ts';
 import {SourceRun} from './source-run.ts';
@@ -75,7 +78,7 @@ function knowsRoot(folder: string): boolean {
 }
 
 /** Looks into a state that may not exist; undefined then. */
-function withAgent<T>(folder: string, look: (agent: ReturnType<typeof openAgentStore>) => T): T | undefined {
+function withAgent<T>(folder: string, look: (agent: AgentStore) => T): T | undefined {
   try {
     realpathSync(join(folder, 'agent.db'));
   } catch {
@@ -95,11 +98,17 @@ function withAgent<T>(folder: string, look: (agent: ReturnType<typeof openAgentS
   }
 }
 
+/** Both ends: each notes what is wrong with its own root, the source's all other halts. */
+const SIDES = ['source', 'target'] as const;
+
 /** The halt of a pair, or undefined when it is not halted. */
 export function readHalt(request: ConfirmRequest): Promise<Halt | undefined> {
   const folder = pairFolder(request.source, request.target, request.stateFolder);
-  const halt = withAgent(join(folder, 'source'), (agent) => agent.haltOf());
-  return Promise.resolve(halt === undefined ? undefined : {kind: halt.kind, count: halt.count, message: halt.message});
+  for (const side of SIDES) {
+    const halt = withAgent(join(folder, side), (agent) => agent.haltOf());
+    if (halt !== undefined) return Promise.resolve({kind: halt.kind, count: halt.count, message: halt.message});
+  }
+  return Promise.resolve(undefined);
 }
 
 /** Lets the next run go on. @throws REFUSED when the count is not the halt's */
@@ -112,8 +121,26 @@ export async function confirmHalt(request: ConfirmRequest & {count: number}): Pr
     });
   }
   const folder = pairFolder(request.source, request.target, request.stateFolder);
-  withAgent(join(folder, 'source'), (agent) => {
-    agent.confirm(request.count);
-    agent.clearHalt();
-  });
+  for (const side of SIDES) {
+    withAgent(join(folder, side), (agent) => {
+      const noted = agent.haltOf();
+      if (noted === undefined) return;
+      if (side === 'source') agent.confirm(request.count);
+      if (isAnotherRoot(agent, realPathOf(request[side]))) agent.forgetRoot();
+      agent.clearHalt();
+    });
+  }
+}
+
+/** Whether there is a folder in the root's place, and it is not the known one. */
+function isAnotherRoot(agent: AgentStore, path: string): boolean {
+  const known = agent.rootIdentity();
+  if (known === undefined) return false;
+  try {
+    closeFd(openRoot(fromText(path), {...known, path: fromText(path)}).fd);
+    return false;
+  } catch (error) {
+    if (!isTowlineError(error) || error.code !== 'HALTED') throw error;
+    return (error as TowlineError<'HALTED'>).details.kind !== 'root-missing';
+  }
 }

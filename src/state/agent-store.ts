@@ -151,6 +151,11 @@ export class AgentStore {
     this.#write('root', identity);
   }
 
+  /** The operator takes what is there now for the root. */
+  forgetRoot(): void {
+    this.#write('root', undefined);
+  }
+
   /** Halts the link until `clearHalt`, also over a restart. */
   halt(halt: Halt): void {
     this.#write('halt', halt);

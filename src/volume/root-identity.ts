@@ -124,5 +124,7 @@ function missing(path: string, code: string, isKnown: boolean): TowlineError {
 
 function halted(kind: HaltKind, path: string, message: string): TowlineError {
   const details = {kind, volume: showPath(path), count: 0, limit: 0};
-  return new TowlineError('HALTED', `${message}. Nothing was changed on the target.`, details);
+  const sentence = message.endsWith('?') ? message : `${message}.`;
+  const advice = kind === 'root-missing' ? '' : ' If it is the right one now, let it go on with towline confirm.';
+  return new TowlineError('HALTED', `${sentence} Nothing was changed on the target.${advice}`, details);
 }

@@ -235,3 +235,33 @@ function killAt(syscall: string, count: number): string[] {
     `inject=${syscall}:signal=KILL:when=${count}`,
   ];
 }
+
+rootTest.each(['source', 'target'] as const)(
+  'F4 a %s that was replaced on purpose is taken after confirm',
+  async (side) => {
+    const pair = await synced(5);
+    renameSync(pair[side], `${pair[side]}.away`);
+    command('cp', '-r', `${pair[side]}.away`, pair[side]);
+    expectHalt(await syncOnce(pair), 'root-replaced');
+    const asked = await towline(['confirm', pair.source, pair.target, '--state', pair.state, '--json', '--yes', '0']);
+    expect(asked.exitCode, asked.stderr).toBe(0);
+    expect(asked.events[0]).toMatchObject({halted: true, kind: 'root-replaced', count: 0});
+    const run = await syncOnce(pair);
+    expect(run.exitCode, run.stderr).toBe(0);
+    expect(run.result.stats['contentBytes']).toBe(0);
+    expect(compareByRsync(pair.source, pair.target)).toBe('');
+    const nothing = await towline(['confirm', pair.source, pair.target, '--state', pair.state, '--yes', '0']);
+    expect(nothing.exitCode).toBe(8);
+  },
+);
+
+test('F5 a halt that is settled on the source waits for nobody any more', async () => {
+  const pair = await synced(60);
+  command('cp', '-a', pair.source, `${pair.source}.copy`);
+  remove(pair.source, 0, 50);
+  expectHalt(await syncOnce(pair), 'delete-share');
+  command('cp', '-a', `${pair.source}.copy/.`, pair.source);
+  expect((await syncOnce(pair)).exitCode).toBe(0);
+  const run = await towline(['confirm', pair.source, pair.target, '--state', pair.state, '--yes', '50']);
+  expect(run.exitCode).toBe(8);
+});
