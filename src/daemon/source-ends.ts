@@ -69,8 +69,7 @@ export function openEnds(options: SyncOptions, folder: string, parts: SyncParts)
 }
 
 export async function closeEnds(ends: SourceEnds): Promise<void> {
-  await ends.target.close();
-  await ends.pool.close();
+  await Promise.all([ends.target.close(), ends.pool.close()]);
   ends.state.close();
 }
 

@@ -54,10 +54,13 @@ export class SourceRun {
     let watch: RunningWatch | undefined;
     let error: TowlineError | undefined;
     try {
+      // A single run reads the source while the target opens; a live one has its watches in place first.
+      const scanned = this.#options.isOnce ? this.#scan(ends) : undefined;
+      scanned?.catch(() => undefined);
       const {staging, trash} = await ends.target.opened;
       this.#places = {staging, trash};
       if (!this.#options.isOnce) watch = await this.#startLive(ends);
-      await this.#runLinks(ends);
+      await this.#runLinks(ends, scanned ?? this.#scan(ends));
     } catch (thrown) {
       error = asTowlineError(thrown);
       if (error.code === 'HALTED') this.#halt(ends, error as TowlineError<'HALTED'>);
@@ -126,12 +129,11 @@ export class SourceRun {
   }
 
   /** One connection after the other, until the run is over. */
-  async #runLinks(ends: SourceEnds): Promise<void> {
+  async #runLinks(ends: SourceEnds, scanned: Promise<ScanResult>): Promise<void> {
+    scanned.catch(() => undefined);
     const {signal} = this.#parts;
     const {source: own, target: other} = await pairIdentities(this.#folder, clock.nowMs());
     const port = await ends.target.listen(other, own.id);
-    const scanned = this.#scan(ends);
-    scanned.catch(() => undefined);
     for (let attempt = 0; ; attempt++) {
       this.#setStatus({kind: 'connecting', attempt});
       try {

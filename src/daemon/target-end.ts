@@ -7,7 +7,7 @@ import {Applier} from '../apply/applier.ts';
 import {systemClock} from '../base/clock.ts';
 import {isTowlineError} from '../base/errors.ts';
 import {ROOT} from '../model/path.ts';
-import type {View} from '../model/view.ts';
+import {viewDigest, type View} from '../model/view.ts';
 import type {DeleteLimits} from '../reconcile/delete-guard.ts';
 import {Scanner} from '../scan/scanner.ts';
 import {Session} from '../session/session.ts';
@@ -53,6 +53,7 @@ export class TargetEnd {
   readonly #pool: JobPool<VolumeJobs>;
   readonly #lock: HeldLock | undefined;
   readonly #prune: NodeJS.Timeout;
+  #prepared: Promise<Applier> | undefined;
   #listener: Listener | undefined;
   #link: TargetLink | undefined;
   #session: Session | undefined;
@@ -75,6 +76,9 @@ export class TargetEnd {
       throw error;
     }
     this.#pool = volumePool('towline target', {root, places: this.#places});
+    // Begun before the source asks: both trees are read at the same time.
+    this.#prepared = this.#prepare(view, options.isDurable);
+    this.#prepared.catch(() => undefined); // told to the source when it opens the link
     this.#prune = setInterval(
       () => void this.#pruneTrash().catch((error: unknown) => parts.onNotice(String(error))),
       PRUNE_EVERY_MS,
@@ -125,17 +129,25 @@ export class TargetEnd {
 
   /** Makes the volume ready: what a crash left is rolled forward, then the tree is observed. */
   async #open(request: MessageOf<'open-link'>, view: View): Promise<Applier> {
+    const prepared = this.#prepared;
+    this.#prepared = undefined;
+    const isAsPrepared =
+      request.isDurable === this.#options.isDurable && viewDigest(view).equals(viewDigest(this.#options.view));
+    return prepared !== undefined && isAsPrepared ? prepared : this.#prepare(view, request.isDurable);
+  }
+
+  async #prepare(view: View, isDurable: boolean): Promise<Applier> {
     const {volume, journal} = this.#state;
     volume.setView(view);
     const options = {
-      isDurable: request.isDurable,
+      isDurable,
       setsOwners: view.owners,
       reserved: [RESERVED_NAME],
       ignore: view.ignore,
       agent: SOURCE_AGENT,
     };
     const applier = new Applier(options, {jobs: this.#pool, store: volume, journal, clock: systemClock});
-    if (!request.isDryRun) {
+    if (!this.#options.isDryRun) {
       const count = await applier.recover();
       if (count > 0) this.#parts.onNotice(`${count} batch(es) that a crash had interrupted were completed`);
     }
