@@ -47,7 +47,9 @@ needsCommands('rsync')(describe)('a reader of the target', {timeout: 120_000}, (
     }
     await untilEqual(live, pair);
     expect((await reader.stop()).faults).toEqual([]);
-    expect(new Set(transfersSince(live, mark))).toEqual(new Set(['next']));
+    // What is renamed over it travelled under its own name; the editor's temporary file may have been seen, too.
+    expect(transfersSince(live, mark)).toContain('next');
+    expect(transfersSince(live, mark)).not.toContain('over');
   });
 
   test('E2 a directory with 10,000 files renamed: 0 bytes of content sent, one rename', async () => {
