@@ -6,7 +6,7 @@
  */
 import {readFileSync} from 'node:fs';
 import {join} from 'node:path';
-import {isTowlineError, TowlineError, type HaltKind} from '../base/errors.ts';
+import {isTowlineError, type HaltKind, type TowlineError} from '../base/errors.ts';
 import {closeFd} from '../linux/open-fd.ts';
 import {fromText} from '../model/path.ts';
 import type {RootIdentity} from '../model/root.ts';
