@@ -32,7 +32,7 @@ export function judgeDeletes(deleted: number, treeCount: number, limits: DeleteL
     return {go: false, kind: 'root-emptied', count: deleted, limit: treeCount - 1};
   if (deleted > limits.count) return {go: false, kind: 'delete-count', count: deleted, limit: limits.count};
   const shareLimit = Math.floor(limits.share * treeCount);
-  if (deleted > limits.shareFrom && deleted > shareLimit)
+  if (limits.share < 1 && deleted > limits.shareFrom && deleted > shareLimit)
     return {go: false, kind: 'delete-share', count: deleted, limit: shareLimit};
   return {go: true};
 }

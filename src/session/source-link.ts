@@ -221,6 +221,8 @@ export class SourceLink {
     if (root === undefined || root.isIncomplete || this.#targetDigest === undefined) return undefined;
     const [node] = await this.#peer.listNodes([{path: ROOT, prefix: Buffer.alloc(0)}]);
     const subtree = node === undefined || node.kind === 'absent' ? EMPTY_TREE : node.digest;
+    // The guard judges against what the target has now, not what it had when the link was opened.
+    this.#targetCount = node === undefined || node.kind === 'absent' ? 0 : node.count;
     const tree = {
       name: ROOT,
       type: 'dir',
