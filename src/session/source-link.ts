@@ -256,7 +256,10 @@ export class SourceLink {
   /** @throws HALTED */
   #judge(destroyed: number): void {
     const {deleteLimits, confirmedDeletes, volume} = this.#options;
-    const verdict = judgeDeletes(destroyed, this.#targetCount, deleteLimits, confirmedDeletes);
+    // A source that holds anything is not emptied, however much of the target goes: a renamed top folder, say.
+    const isEmptied = this.#parts.state.entryCount() === 0;
+    const treeCount = isEmptied ? this.#targetCount : Math.max(this.#targetCount, destroyed + 1);
+    const verdict = judgeDeletes(destroyed, treeCount, deleteLimits, confirmedDeletes);
     if (verdict.go) return;
     throw haltedByDeletes(verdict, this.#targetCount, volume);
   }
