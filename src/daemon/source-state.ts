@@ -7,7 +7,7 @@ import {nameOf, parentOf, ROOT, type RelPath} from '../model/path.ts';
 import type {TreeEntry, TreeNode} from '../model/tree.ts';
 import type {View} from '../model/view.ts';
 import type {KnownEntry} from '../scan/pass.ts';
-import type {EntryStore} from '../scan/scanner.ts';
+import type {EntryStore} from '../scan/entry-store.ts';
 import type {SourceState} from '../session/source-link.ts';
 import type {StoredEntry} from '../state/entry-row.ts';
 import type {VolumeStore} from '../state/volume-store.ts';

@@ -17,15 +17,16 @@ interface Noted {
   lastMs: number;
 }
 
-/** Names of one directory that are due; `names` undefined: the whole listing is in doubt. */
+/** Names of one directory that are due; `names` undefined: the whole listing is in doubt; `tree`: all below it too. */
 export interface DueDir {
   path: RelPath;
-  names: Name[] | undefined;
+  names: Name[] | undefined | 'tree';
   /** When the first of them was noticed. */
   firstMs: number;
 }
 
 const WHOLE: Name = '/'; // no name holds a slash
+const TREE: Name = '//';
 
 export class DirtySet {
   readonly #options: DirtyOptions;
@@ -63,6 +64,11 @@ export class DirtySet {
     if (this.#count > this.#options.countMax) this.clear(true);
   }
 
+  /** A directory whose whole tree is in doubt. */
+  noteTree(dir: RelPath, nowMs: number): void {
+    this.note(dir, TREE, nowMs);
+  }
+
   /** Takes out what is due, at most `countMax` names. */
   take(nowMs: number, countMax: number): DueDir[] {
     const due: DueDir[] = [];
@@ -80,7 +86,7 @@ export class DirtySet {
       }
       this.#count -= taken.length;
       if (names.size === 0) this.#dirs.delete(path);
-      if (taken.length > 0) due.push({path, names: taken.includes(WHOLE) ? undefined : taken, firstMs});
+      if (taken.length > 0) due.push({path, names: namesOf(taken), firstMs});
       if (left === 0) break;
     }
     return due;
@@ -92,7 +98,7 @@ export class DirtySet {
     let left = countMax;
     for (const [path, noted] of this.#dirs) {
       if (left <= 0) break;
-      const names = [...noted.keys()].filter((name) => name !== WHOLE).slice(0, left);
+      const names = [...noted.keys()].filter((name) => !name.startsWith('/')).slice(0, left);
       left -= names.length;
       if (names.length > 0) found.push({path, names});
     }
@@ -120,4 +126,9 @@ export class DirtySet {
   #dueMs(noted: Noted): number {
     return Math.min(noted.lastMs + this.#options.settleMs, noted.firstMs + this.#options.maxWaitMs);
   }
+}
+
+function namesOf(taken: Name[]): DueDir['names'] {
+  if (taken.includes(TREE)) return 'tree';
+  return taken.includes(WHOLE) ? undefined : taken;
 }

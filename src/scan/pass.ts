@@ -6,6 +6,7 @@
  */
 import {sameInode, type Entry, type Stat} from '../model/entry.ts';
 import {parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
+import type {ListedEntry} from './listing.ts';
 import type {PathProblem} from './scan-problems.ts';
 
 /** An entry as the state holds it. */
@@ -31,6 +32,8 @@ export interface ScanResult {
   directories: number;
   /** Of a look: directories that are new, parents first; what is below them is in the state, not among the changes. */
   newDirs: RelPath[];
+  /** Directories that were not there any more, or not the same, when they were to be looked at: what they hold is in doubt. */
+  missed: RelPath[];
 }
 
 /** Names of one directory; `names` undefined: all of them. */
@@ -50,6 +53,10 @@ export interface Pass {
   newDirs: Set<RelPath>;
   /** New directories that were scanned. */
   walked: Set<RelPath>;
+  /** Entries at whose name something else was known: looked at last, when that has perhaps been found elsewhere. */
+  deferred: {dirId: number; listed: ListedEntry}[];
+  /** Directories that took the place of others. */
+  replaced: Set<RelPath>;
   /** Whether every change is wanted (live), or only renames (a walk follows). */
   isDetailed: boolean;
   /** Whether what is listed now belongs to a new directory. */
@@ -59,12 +66,14 @@ export interface Pass {
 
 export function newPass(isDetailed: boolean): Pass {
   return {
-    result: {changes: [], problems: [], entries: 0, directories: 0, newDirs: []},
+    result: {changes: [], problems: [], entries: 0, directories: 0, newDirs: [], missed: []},
     gone: new Map(),
     exchanged: new Set(),
     moved: new Set(),
     newDirs: new Set(),
     walked: new Set(),
+    deferred: [],
+    replaced: new Set(),
     isDetailed,
     isNew: false,
     mountId: 0,

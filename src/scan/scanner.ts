@@ -7,9 +7,10 @@
  */
 import type {JobRunner} from '../base/jobs.ts';
 import {isAsRead, isUntouched, sameInode, sameMeta, type Entry, type Stat} from '../model/entry.ts';
-import {joinPath, nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
+import {isWithin, joinPath, nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {bumped} from '../model/version.ts';
 import {readListings, type Listing, type ListedEntry} from './listing.ts';
+import type {EntryStore} from './entry-store.ts';
 import {
   isBelowNew,
   isSwap,
@@ -23,23 +24,6 @@ import {
 } from './pass.ts';
 import {cannotCarry, rootUnreadable, unreadable} from './scan-problems.ts';
 import type {ScanJobs, ScanRules} from './scan-tree.ts';
-
-/** What the scanner needs of the state. */
-export interface EntryStore {
-  getRoot(): Entry | undefined;
-  putRoot(entry: Entry): void;
-  get(parentId: number, name: Name): KnownEntry | undefined;
-  children(parentId: number): Iterable<KnownEntry>;
-  put(parentId: number, entry: Entry): number;
-  remove(parentId: number, name: Name): number;
-  move(fromParentId: number, fromName: Name, toParentId: number, toName: Name): void;
-  dirIdOf(path: RelPath): number | undefined;
-  pathOf(dirId: number): RelPath;
-  findByInode(ino: number): KnownEntry[];
-  fingerprint(dirId: number): Buffer | undefined;
-  setFingerprint(dirId: number, fingerprint: Buffer | undefined): void;
-  nextSeq(): number;
-}
 
 const ENOENT = 2;
 const ENOTDIR = 20;
@@ -84,6 +68,7 @@ export class Scanner {
   async #scanTree(start: RelPath, onProgress?: (entries: number) => void): Promise<ScanResult> {
     const pass = newPass(false);
     await this.#walk(start, pass, onProgress);
+    await this.#takeDeferred(pass);
     await this.#confirmGone(pass);
     this.#dropGone(pass);
     return pass.result;
@@ -95,6 +80,7 @@ export class Scanner {
       for (const listing of readListings(packed)) await this.#takeListing(listing, pass);
       onProgress?.(pass.result.entries);
     };
+    pass.result.missed = pass.result.missed.filter((path) => !isWithin(path, start));
     const counts = await jobs.run('scan-tree', {start, rules: this.#options.rules}, {lane: 1, onPart});
     pass.result.directories += counts.directories;
   }
@@ -109,10 +95,12 @@ export class Scanner {
     for (const listing of readListings(packed)) await this.#takeListing(listing, pass);
     for (const path of trees) if (!unknown.includes(path)) await this.#walk(path, pass);
     await this.#walkNew(pass);
+    await this.#takeDeferred(pass);
     await this.#confirmGone(pass);
     if (pass.gone.size > 0 && unsettled.length > 0) {
       await this.#findGone(unsettled, pass);
       await this.#walkNew(pass);
+      await this.#takeDeferred(pass);
     }
     this.#dropGone(pass);
     pass.result.directories += asked.length;
@@ -129,11 +117,32 @@ export class Scanner {
     }
   }
 
+  /** What took the place of something else, now that this has been found elsewhere or not. */
+  async #takeDeferred(pass: Pass): Promise<void> {
+    const {store} = this.#parts;
+    for (let next = pass.deferred.shift(); next !== undefined; next = pass.deferred.shift()) {
+      const {dirId, listed} = next;
+      const path = joinPath(store.pathOf(dirId), listed.name);
+      pass.isNew = pass.isDetailed && isBelowNew(parentOf(path), pass);
+      await this.#takeEntry(path, dirId, listed, store.get(dirId, listed.name), pass);
+      await this.#walkNew(pass);
+      if (listed.stat().type === 'dir' && !pass.walked.has(path)) pass.replaced.add(path);
+    }
+    for (const path of pass.replaced) {
+      pass.replaced.delete(path);
+      await this.#walk(path, pass);
+      if (pass.deferred.length > 0) return this.#takeDeferred(pass);
+    }
+  }
+
   async #takeListing(listing: Listing, pass: Pass): Promise<void> {
     const {store} = this.#parts;
     if (listing.status === 'unreadable') return this.#takeUnreadable(listing, pass);
     const dirId = this.#takeOwn(listing, pass);
-    if (dirId === undefined) return; // its parent has not been seen: an event of the parent will come
+    if (dirId === undefined) {
+      pass.result.missed.push(listing.path); // its parent has not been seen: an event of the parent will come
+      return;
+    }
     pass.result.entries += listing.count;
     pass.isNew = pass.isDetailed && isBelowNew(listing.path, pass);
     const isWhole = listing.status === 'whole';
@@ -160,7 +169,8 @@ export class Scanner {
         hasProblem = true;
         hasUnseen = true;
         pass.result.problems.push(unreadable(path, listed.errno));
-      } else if (!(await this.#takeEntry(path, dirId, listed, known, pass))) hasProblem = true;
+      } else if (known !== undefined && this.#isDeferred(known, listed, pass)) pass.deferred.push({dirId, listed});
+      else if (!(await this.#takeEntry(path, dirId, listed, known, pass))) hasProblem = true;
     }
     if (missing !== undefined) for (const [name, entry] of missing) pass.gone.set(joinPath(listing.path, name), entry);
     if (isWhole)
@@ -169,6 +179,12 @@ export class Scanner {
         hasProblem || (missing?.size ?? 0) > 0 ? undefined : Buffer.from(listing.fingerprint),
       );
     if (hasUnseen) this.#markIncomplete(listing.path); // a name is there, and the state may not know what it is
+  }
+
+  /** A whole scan keeps only directories for later: files may be many, and their names are compared with the peer's. */
+  #isDeferred(known: KnownEntry, listed: ListedEntry, pass: Pass): boolean {
+    const stat = listed.stat();
+    return (pass.isDetailed || stat.type === 'dir' || known.type === 'dir') && !sameInode(known, stat);
   }
 
   /** @returns whether the entry can be carried */
@@ -298,7 +314,7 @@ export class Scanner {
     const {path, status} = listing;
     const stat = listing.ownStat();
     const {known, put} = this.#rowOf(path);
-    if (path !== ROOT && (known?.type !== 'dir' || known.ino !== stat.ino)) return undefined; // replaced: its parent's turn
+    if (path !== ROOT && (known?.type !== 'dir' || !sameInode(known, stat))) return undefined; // replaced: its parent's turn
     if (path === ROOT || pass.mountId === 0) pass.mountId = stat.mountId;
     const isWhole = status === 'whole'; // only a listing shows that nothing is missing any more
     const isHealed = isWhole && known?.isIncomplete === true;
@@ -323,7 +339,7 @@ export class Scanner {
   /** @throws HALTED for the root: nothing can be said about the volume */
   #takeUnreadable({path, errno}: Listing, pass: Pass): void {
     // A directory that vanished between its parent's listing and its own is its parent's business.
-    if ((errno === ENOENT || errno === ENOTDIR) && path !== ROOT) return;
+    if ((errno === ENOENT || errno === ENOTDIR) && path !== ROOT) return void pass.result.missed.push(path);
     if (path === ROOT) throw rootUnreadable(errno);
     pass.result.problems.push(unreadable(path, errno));
     this.#markIncomplete(path);
@@ -353,7 +369,9 @@ export class Scanner {
         }
         if (listing.status === 'unreadable') continue;
         for (const listed of listing.entries()) {
-          if (listed.state !== 'absent') pass.gone.delete(joinPath(listing.path, listed.name));
+          if (listed.state === 'absent') continue;
+          pass.gone.delete(joinPath(listing.path, listed.name));
+          pass.result.missed.push(listing.path); // it came back, or the directory is another by now
         }
       }
     }

@@ -6,10 +6,10 @@
  */
 import {backoffDelayMs} from '../base/backoff.ts';
 import type {Clock} from '../base/clock.ts';
-import {nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
+import {isWithin, nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
 import type {Digest} from '../model/digest.ts';
 import {judgeAtMs, judgeDeletes, noteDeletes, type Burst, type DeleteLimits} from '../reconcile/delete-guard.ts';
-import {DirtySet} from '../reconcile/dirty-set.ts';
+import {DirtySet, type DueDir} from '../reconcile/dirty-set.ts';
 import type {Step} from '../reconcile/plan-path.ts';
 import type {PathProblem} from '../scan/scan-problems.ts';
 import type {Change, LookedAt, ScanResult} from '../scan/pass.ts';
@@ -60,6 +60,9 @@ interface HeldStep {
 
 const NAMES_AT_ONCE = 2_048; // one look; more is taken in the next round
 const DIRTY_COUNT_MAX = 200_000; // about 40 MB; beyond it a scan is cheaper
+const MOVES_MS = 10_000; // longer than an event is on its way
+const MOVES_MAX = 1_000;
+const MOVED_TO_MAX = 64;
 const SLEEP_MS_MAX = 3_600_000; // within what a timer can hold
 const RETRY = {delayMsMin: 500, delayMsMax: 60_000};
 
@@ -70,10 +73,14 @@ export class LiveSource {
   #wake = Promise.withResolvers<void>();
   #burst: Burst | undefined;
   #held: HeldStep[] = [];
-  #needsScan: RelPath[] = [];
+  #needsScan = false;
   #rescanAtMs: number;
   #walkAtMs: number | undefined;
   #walkAttempts = 0;
+  /** Directories that were renamed not long ago: what was reported below their old paths is below the new ones. */
+  #moves: {from: RelPath; to: RelPath; atMs: number}[] = [];
+  /** Directories that could not be looked at because they had gone, perhaps elsewhere. */
+  readonly #doubtful = new Map<RelPath, number>();
   #isPolling = false;
   #isCatchingUp = false;
 
@@ -93,7 +100,8 @@ export class LiveSource {
 
   /** A directory appeared, or everything is in doubt (`''`): it is scanned with all below it. */
   noteTree(path: RelPath): void {
-    if (!this.#needsScan.includes(path)) this.#needsScan.push(path);
+    if (path === ROOT) this.#needsScan = true;
+    else this.#dirty.noteTree(path, this.#parts.clock.monotonicMs());
     this.#wake.resolve();
   }
 
@@ -151,10 +159,10 @@ export class LiveSource {
     if (this.#burst !== undefined && this.#held.length > 0 && judgeAtMs(this.#burst) <= nowMs)
       return this.#release(link);
     if (nowMs >= this.#rescanAtMs && !this.#isCatchingUp) this.noteTree(ROOT);
-    if (this.#needsScan.length > 0 && !(this.#isCatchingUp && this.#needsScan.includes(ROOT))) return this.#scan(link);
+    if (this.#needsScan && !this.#isCatchingUp) return this.#scan(link);
     const due = this.#dirty.take(nowMs, NAMES_AT_ONCE);
     if (due.length > 0) {
-      await this.#look(link, due, Math.min(...due.map(({firstMs}) => firstMs)));
+      await this.#look(link, due);
       return true;
     }
     if (this.#walkAtMs !== undefined && this.#walkAtMs <= nowMs && !this.#isCatchingUp) {
@@ -165,39 +173,34 @@ export class LiveSource {
     return false;
   }
 
-  /** Scans what appeared, or the whole volume, and sends what differs. */
+  /** Scans the whole volume, and sends what differs. */
   async #scan(link: SourceLink): Promise<boolean> {
     const {scanner, state, clock, events} = this.#parts;
-    const paths = this.#needsScan;
-    this.#needsScan = [];
-    if (paths.includes(ROOT)) {
-      this.#rescanAtMs = clock.monotonicMs() + (this.#isPolling ? this.#options.pollMs : this.#options.rescanMs);
-      const sinceSeq = state.seq();
-      const result = await scanner.scanTree(ROOT);
-      events.onProblems(result.problems, true);
-      for (const step of moveSteps(result.changes, (path) => state.entryAt(path), sinceSeq))
-        await link.sender.add(step);
-      await link.catchUp();
-      return true;
-    }
-    const noticedMs = clock.monotonicMs();
-    await this.#send(
-      link,
-      await scanner.lookAt([], {trees: paths, unsettled: this.#dirty.peek(NAMES_AT_ONCE)}),
-      noticedMs,
-    );
+    this.#needsScan = false;
+    this.#rescanAtMs = clock.monotonicMs() + (this.#isPolling ? this.#options.pollMs : this.#options.rescanMs);
+    const sinceSeq = state.seq();
+    const result = await scanner.scanTree(ROOT);
+    events.onProblems(result.problems, true);
+    this.#noteMoves(result);
+    for (const step of moveSteps(result.changes, (path) => state.entryAt(path), sinceSeq)) await link.sender.add(step);
+    await link.catchUp();
     return true;
   }
 
-  async #look(link: SourceLink, due: {path: RelPath; names: Name[] | undefined}[], noticedMs: number): Promise<void> {
-    const {scanner} = this.#parts;
-    await this.#send(link, await scanner.lookAt(due, {unsettled: this.#dirty.peek(NAMES_AT_ONCE)}), noticedMs);
+  async #look(link: SourceLink, due: DueDir[]): Promise<void> {
+    const noticedMs = Math.min(...due.map(({firstMs}) => firstMs));
+    const all = due.flatMap(({path, names}) => [path, ...this.#movedTo(path)].map((at) => ({path: at, names})));
+    const dirs = all.flatMap(({path, names}) => (names === 'tree' ? [] : [{path, names}]));
+    const trees = all.filter(({names}) => names === 'tree').map(({path}) => path);
+    const unsettled = this.#dirty.peek(NAMES_AT_ONCE);
+    await this.#send(link, await this.#parts.scanner.lookAt(dirs, {trees, unsettled}), noticedMs);
   }
 
   /** Sends what a look has found, in an order that the target can follow. */
   async #send(link: SourceLink, result: ScanResult, noticedMs: number): Promise<void> {
     const {events} = this.#parts;
     events.onProblems(result.problems, false);
+    this.#noteMoves(result);
     await this.#alsoOtherNames(result);
     for (const change of result.changes) {
       if (change.kind === 'gone') events.onGone(change.path);
@@ -218,6 +221,45 @@ export class LiveSource {
     await this.#sendNew(link, lastNewDirs, moved, 'all', noticedMs);
     await this.#sendChanges(link, gone, noted);
     await link.sender.kick();
+  }
+
+  /** Events name paths: those of a directory that has been renamed since are looked for at its new path. */
+  #noteMoves({changes, missed}: ScanResult): void {
+    const {clock, state} = this.#parts;
+    const atMs = clock.monotonicMs();
+    for (const path of missed) {
+      this.#doubtful.set(path, atMs);
+      if (state.entryAt(path)?.type !== 'dir') continue;
+      this.note(path, undefined);
+      if (path !== ROOT) this.note(parentOf(path), nameOf(path));
+    }
+    const before = this.#moves.length;
+    for (const change of changes) {
+      if ((change.kind !== 'renamed' && change.kind !== 'exchanged') || change.entry.type !== 'dir') continue;
+      this.#moves.push({from: change.path, to: change.to, atMs});
+      if (change.kind === 'exchanged') this.#moves.push({from: change.to, to: change.path, atMs});
+    }
+    const oldestMs = atMs - this.#options.maxWaitMs - MOVES_MS;
+    for (const [path, sinceMs] of this.#doubtful) {
+      const moved = this.#movedTo(path, sinceMs === atMs ? 0 : before);
+      for (const to of moved) this.noteTree(to);
+      if (moved.length > 0 || sinceMs < oldestMs) this.#doubtful.delete(path);
+    }
+    this.#moves = this.#moves.filter((move) => move.atMs >= oldestMs);
+    if (this.#moves.length > MOVES_MAX) this.noteTree(ROOT);
+    if (this.#moves.length > MOVES_MAX) this.#moves = [];
+  }
+
+  /** Where a directory may be by now, after the moves from `first` on. */
+  #movedTo(path: RelPath, first = 0): RelPath[] {
+    const paths = new Set([path]);
+    for (const {from, to} of this.#moves.slice(first)) {
+      for (const known of [...paths]) if (isWithin(known, from)) paths.add(to + known.slice(from.length));
+      if (paths.size > MOVED_TO_MAX) this.noteTree(ROOT); // round in circles: everything is looked at instead
+      if (paths.size > MOVED_TO_MAX) return [];
+    }
+    paths.delete(path);
+    return [...paths].filter((at) => this.#parts.state.entryAt(at)?.type === 'dir');
   }
 
   async #sendChanges(

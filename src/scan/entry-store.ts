@@ -1,0 +1,24 @@
+/**
+ * What the scanner needs of the state, by shape.
+ *
+ * Invariant: rows are keyed by their directory's id, which a rename of the directory does not change.
+ */
+import type {Entry} from '../model/entry.ts';
+import type {Name, RelPath} from '../model/path.ts';
+import type {KnownEntry} from './pass.ts';
+
+export interface EntryStore {
+  getRoot(): Entry | undefined;
+  putRoot(entry: Entry): void;
+  get(parentId: number, name: Name): KnownEntry | undefined;
+  children(parentId: number): Iterable<KnownEntry>;
+  put(parentId: number, entry: Entry): number;
+  remove(parentId: number, name: Name): number;
+  move(fromParentId: number, fromName: Name, toParentId: number, toName: Name): void;
+  dirIdOf(path: RelPath): number | undefined;
+  pathOf(dirId: number): RelPath;
+  findByInode(ino: number): KnownEntry[];
+  fingerprint(dirId: number): Buffer | undefined;
+  setFingerprint(dirId: number, fingerprint: Buffer | undefined): void;
+  nextSeq(): number;
+}
