@@ -20,6 +20,7 @@ const ENTRY_HEADER_BYTES = 8;
 const STATUS = ['whole', 'names', 'unreadable'] as const;
 const STATE = ['present', 'absent', 'error'] as const;
 const PIECE_BYTES = 1 << 20;
+const ESTALE = 116;
 
 /** `names`: only the asked names were looked at, and the others are not in doubt. */
 export type ListingStatus = (typeof STATUS)[number];
@@ -90,7 +91,7 @@ export class ListingWriter {
     const entryAt = this.#at;
     this.#reserve(ENTRY_HEADER_BYTES + 256 + name.length);
     const statAt = entryAt + ENTRY_HEADER_BYTES;
-    const failed = -fill(this.#bytes, statAt);
+    let failed = -fill(this.#bytes, statAt);
     const bytes = this.#bytes;
     let at = statAt;
     let state = 0;
@@ -99,9 +100,13 @@ export class ListingWriter {
       // Access time and allocated blocks change without the file: they would spoil the fingerprint.
       bytes.fill(0, statAt + 0x40, statAt + 0x50);
       bytes.fill(0, statAt + 0x30, statAt + 0x38);
-      at += STAT_BYTES;
-      if ((bytes.readUInt16LE(statAt + 0x1c) & 0o170000) === 0o120000) link = readLink();
-    } else state = failed === 2 ? 1 : 2;
+      const isLink = (bytes.readUInt16LE(statAt + 0x1c) & 0o170000) === 0o120000;
+      if (isLink) link = readLink();
+      // No symlink is empty: it became something else between two calls, and is looked at again.
+      if (isLink && link === '') failed = ESTALE;
+      else at += STAT_BYTES;
+    }
+    if (failed !== 0) state = failed === 2 ? 1 : 2;
     this.#at = at;
     this.#reserve(name.length + link.length);
     this.#bytes.set(name, this.#at);
