@@ -41,6 +41,8 @@ export class SourceRun {
   #assumed = 0;
   /** Sequence number before the last scan. */
   #scannedSeq = 0;
+  /** Whether the link was in sync since it was last connected. */
+  #wasInSync = false;
   #places = {staging: '', trash: ''};
 
   constructor(options: SyncOptions, folder: string, parts: SyncParts) {
@@ -118,6 +120,7 @@ export class SourceRun {
 
   /** Both sides are equal at this moment. */
   #proved(ends: SourceEnds, digest: Buffer): void {
+    this.#wasInSync = true;
     ends.events.proved();
     if (ends.state.agent.haltOf() !== undefined) ends.state.agent.clearHalt(); // what it was about is no more
     ends.state.volume.flush();
@@ -145,6 +148,8 @@ export class SourceRun {
         if (signal.aborted) throw cancelled(signal);
         if (this.#options.isOnce || REACTION[known.code] !== 'retry') throw known;
         ends.events.notice('warn', `${known.message}; connecting again`);
+        if (this.#wasInSync) attempt = 0; // it worked: this loss is the first again
+        this.#wasInSync = false;
         await clock.sleep(backoffDelayMs(Math.min(attempt, 10), RECONNECT, Math.random()), signal);
       }
     }
