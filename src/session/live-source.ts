@@ -327,17 +327,18 @@ export class LiveSource {
   async #release(link: SourceLink): Promise<boolean> {
     const {state} = this.#parts;
     const burst = this.#burst as Burst;
-    const held = this.#held;
+    // What came back meanwhile is not deleted.
+    const isBack = ({step}: HeldStep): boolean =>
+      step.kind === 'op' && step.op.kind === 'delete' && state.entryAt(step.path) !== undefined;
+    const held = this.#held.filter((noted) => !isBack(noted));
     this.#held = [];
     this.#burst = undefined;
-    const total = burst.released + burst.held;
-    const verdict = judgeDeletes(total, burst.treeCount, this.#options.deleteLimits, this.#options.confirmedDeletes);
+    const total = held.reduce((sum, {step}) => sum + step.destroys, burst.released);
+    // A source that holds anything is not emptied, however much went in a burst that made new entries too.
+    const treeCount = state.entryCount() === 0 ? burst.treeCount : Math.max(burst.treeCount, total + 1);
+    const verdict = judgeDeletes(total, treeCount, this.#options.deleteLimits, this.#options.confirmedDeletes);
     if (!verdict.go) throw haltedByDeletes(verdict, burst.treeCount, this.#options.volume);
-    for (const {step, noticedMs} of held) {
-      // What came back meanwhile is not deleted.
-      const isBack = step.kind === 'op' && step.op.kind === 'delete' && state.entryAt(step.path) !== undefined;
-      if (!isBack) await link.sender.add(step, noticedMs);
-    }
+    for (const {step, noticedMs} of held) await link.sender.add(step, noticedMs);
     await link.sender.kick();
     return true;
   }
