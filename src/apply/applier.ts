@@ -6,7 +6,7 @@
  */
 import type {Clock} from '../base/clock.ts';
 import type {JobRunner} from '../base/jobs.ts';
-import type {Digest} from '../model/digest.ts';
+import {sameDigest, type Digest} from '../model/digest.ts';
 import type {Entry, Stat} from '../model/entry.ts';
 import type {Op, OpResult} from '../model/op.ts';
 import {nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
@@ -106,7 +106,8 @@ export class Applier {
   ): Promise<number> {
     const {jobs, journal} = this.#parts;
     const known = ops.map((op) => this.#knownAt(op.path));
-    const {records, failed, next} = await jobs.run('stage-batch', {...input, from, known, staged});
+    const stale = ops.flatMap((op, index) => (this.#movesOtherContent(op) ? [index] : []));
+    const {records, failed, next} = await jobs.run('stage-batch', {...input, from, known, stale, staged});
     for (const {index, result} of failed) results[index] = result;
     for (const {index} of failed) this.#doubt((ops[index] as Op).path, results[index] as OpResult);
     if (records.length === 0) return next;
@@ -144,6 +145,17 @@ export class Applier {
     if (entry === undefined || !this.#isOwn(entry)) return undefined;
     const {type, ino, sizeBytes, mtime, ctime} = entry;
     return {type, ino, sizeBytes, mtime, ctime};
+  }
+
+  /**
+   * Whether a rename would put a version under a name that it never had on the source: what moves here is not what the
+   * source moved, because its content is still on the way.
+   */
+  #movesOtherContent(op: Op): boolean {
+    if (op.kind !== 'rename' || op.type !== 'file') return false;
+    const content = this.#entryAt(op.path)?.content;
+    if (this.#entryAt(op.to) === undefined && (content === undefined || op.content === undefined)) return false;
+    return !sameDigest(content, op.content);
   }
 
   /** Whether this link wrote what is there: the scan of a target notes its own agent on what somebody else changed. */

@@ -16,7 +16,7 @@ import {nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts'
 import {decode} from '../wire/codec.ts';
 import {ApplyContext, type ApplyOptions, type OpenPlaces, type WithPlaces} from './context.ts';
 import {applyCreations, type Created} from './create.ts';
-import type {Failed} from './failure.ts';
+import {failure, type Failed} from './failure.ts';
 import type {JournalRecord, Known} from './journal-record.ts';
 import {stage} from './stage.ts';
 import {stagedHandlers, type StagedJobs, type StagedTransfers} from './staged-transfers.ts';
@@ -44,6 +44,8 @@ export type ApplyJobs = StagedJobs & {
     in: BatchInput & {
       from: number;
       known: (Known | undefined)[];
+      /** Renames whose file has another content here than the source moved. */
+      stale: number[];
       staged: Map<number, {stage: string; content: Uint8Array}>;
     };
     out: {records: JournalRecord[]; failed: {index: number; result: Failed}[]; next: number};
@@ -101,6 +103,7 @@ function stageBatch(context: ApplyContext, input: ApplyJobs['stage-batch']['in']
   const records: JournalRecord[] = [];
   const failed: {index: number; result: Failed}[] = [];
   const moving = new Set<RelPath>();
+  const stale = new Set(input.stale);
   const transfers: StagedTransfers = {
     claim: (transfer, content) => {
       const known = input.staged.get(transfer);
@@ -111,7 +114,9 @@ function stageBatch(context: ApplyContext, input: ApplyJobs['stage-batch']['in']
   for (; next < ops.length; next++) {
     const op = ops[next] as Op;
     if (buildsOn(op, moving)) break;
-    const result = stage(context, transfers, op, next, input.known[next]);
+    const result = stale.has(next)
+      ? {failed: failure('base-changed', op.path, 'what the source renamed has not arrived yet')}
+      : stage(context, transfers, op, next, input.known[next]);
     if ('failed' in result) failed.push({index: next, result: result.failed});
     else {
       records.push(result.record);
@@ -123,11 +128,10 @@ function stageBatch(context: ApplyContext, input: ApplyJobs['stage-batch']['in']
   return {records, failed, next};
 }
 
-/** Directories that will be elsewhere, or there at all, only once these records are done. */
+/** Paths at which something else will be once these records are done. */
 function movedBy(record: JournalRecord): RelPath[] {
   if (record.kind === 'rename' || record.kind === 'exchange') return [record.path, record.to];
-  if (record.kind === 'install' && record.type === 'dir') return [record.path];
-  return record.kind === 'delete' ? [record.path] : [];
+  return record.kind === 'install' || record.kind === 'delete' ? [record.path] : [];
 }
 
 function buildsOn(op: Op, moving: ReadonlySet<RelPath>): boolean {

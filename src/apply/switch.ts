@@ -99,7 +99,7 @@ function install(context: ApplyContext, record: RecordOf<'install'>, trashed: st
       if (isLinuxError(error, 'EEXIST', 'ENOENT')) continue; // it came or went between look and switch
       throw error;
     }
-    if (record.type === 'dir') context.dirs.drop(record.path);
+    if (record.type === 'dir' || current?.type === 'dir') context.dirs.drop(record.path);
     if (current !== undefined) {
       context.touched.drop(record.path);
       disposeOrUndo(context, {...record, known: knownBy(current, record.known)}, {dirFd, name}, trashed);
@@ -179,11 +179,11 @@ function rename(context: ApplyContext, record: RecordOf<'rename'>, trashed: stri
   if (current === undefined) renameAt(from.dirFd, from.name, to.dirFd, to.name, 'no-replace');
   else if (current.ino !== record.ino) replaceByRename(context, record, {from, to, current}, trashed);
   else unlinkAt(from.dirFd, from.name); // two names of one file
-  if (record.type === 'dir') {
+  if (record.type === 'dir' || current?.type === 'dir') {
     context.dirs.drop(record.path);
     context.dirs.drop(record.to);
-    context.touched.move(record.path, record.to);
   }
+  if (record.type === 'dir') context.touched.move(record.path, record.to);
   return {result: DONE, stat: statAt(to.dirFd, to.name)};
 }
 

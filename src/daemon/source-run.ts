@@ -24,7 +24,6 @@ import type {SyncOptions, SyncOutcome, SyncParts} from './sync-api.ts';
 import type {SyncEvents} from './sync-events.ts';
 import {startWatch, type RunningWatch} from './watch-source.ts';
 
-const RESCANS_MAX = 3;
 const ROUNDS_MAX = 6; // of one catch-up: a source that never rests is reported, not chased for ever
 const RECONNECT = {delayMsMin: 100, delayMsMax: 15_000};
 const POLL_MS = 10_000;
@@ -160,13 +159,7 @@ export class SourceRun {
     const onProgress = (entries: number): void =>
       this.#progress({phase: 'scan', entriesDone: entries, entriesTotal: undefined, bytesDone: 0, path: undefined});
     this.#scannedSeq = ends.source.seq();
-    const result = await ends.scanner.scanTree(ROOT, onProgress);
-    // A directory that was renamed while it was scanned may have been missed at both places.
-    for (let again = 0; again < RESCANS_MAX && result.missed.length > 0; again++) {
-      const {changes, problems, missed} = await ends.scanner.scanTree(ROOT, onProgress);
-      result.changes.push(...changes);
-      Object.assign(result, {problems, missed});
-    }
+    const result = await ends.scanner.scan(onProgress);
     if (result.missed.length > 0) this.#live?.noteTree(ROOT);
     this.#stats.entriesScanned = ends.source.entryCount();
     this.#stats.directoriesListed += result.directories;

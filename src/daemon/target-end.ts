@@ -6,7 +6,6 @@
 import {Applier} from '../apply/applier.ts';
 import {systemClock} from '../base/clock.ts';
 import {isTowlineError} from '../base/errors.ts';
-import {ROOT} from '../model/path.ts';
 import {viewDigest, type View} from '../model/view.ts';
 import type {DeleteLimits} from '../reconcile/delete-guard.ts';
 import {Scanner} from '../scan/scanner.ts';
@@ -133,7 +132,9 @@ export class TargetEnd {
     this.#prepared = undefined;
     const isAsPrepared =
       request.isDurable === this.#options.isDurable && viewDigest(view).equals(viewDigest(this.#options.view));
-    return prepared !== undefined && isAsPrepared ? prepared : this.#prepare(view, request.isDurable);
+    if (prepared !== undefined && isAsPrepared) return prepared;
+    await prepared?.catch(() => undefined); // two scans at once would each write what the other does not know of
+    return this.#prepare(view, request.isDurable);
   }
 
   async #prepare(view: View, isDurable: boolean): Promise<Applier> {
@@ -153,7 +154,7 @@ export class TargetEnd {
     }
     const rules = {ignore: view.ignore, reserved: [RESERVED_NAME], seed: volume.hashSeed};
     const scanner = new Scanner({agent: TARGET_AGENT, rules}, {store: entryStore(volume), jobs: this.#pool});
-    await scanner.scanTree(ROOT);
+    await scanner.scan();
     return applier;
   }
 

@@ -85,6 +85,12 @@ export function unreadable(path: RelPath, errno: number): PathProblem {
   };
 }
 
+/** A directory that was renamed or replaced each time it was to be read. */
+export function neverAtRest(path: RelPath): PathProblem {
+  const message = `${showPath(path)} is being replaced faster than it can be read; it is read again later`;
+  return {path, code: 'changing', message};
+}
+
 function typeWord(stat: Stat): string {
   return {
     fifo: 'FIFO',

@@ -11,6 +11,7 @@ import {isWithin, joinPath, nameOf, parentOf, ROOT, type Name, type RelPath} fro
 import {bumped} from '../model/version.ts';
 import {readListings, type Listing, type ListedEntry} from './listing.ts';
 import type {EntryStore} from './entry-store.ts';
+import {markIncomplete, rowOf} from './own-row.ts';
 import {
   isBelowNew,
   isSwap,
@@ -22,11 +23,12 @@ import {
   type Pass,
   type ScanResult,
 } from './pass.ts';
-import {cannotCarry, rootUnreadable, unreadable} from './scan-problems.ts';
+import {cannotCarry, neverAtRest, rootUnreadable, unreadable} from './scan-problems.ts';
 import type {ScanJobs, ScanRules} from './scan-tree.ts';
 
 const ENOENT = 2;
 const ENOTDIR = 20;
+const RESCANS_MAX = 3;
 const BETWEEN: Name = '/'; // a row's name for the length of an exchange; no file can have it
 
 export class Scanner {
@@ -40,9 +42,22 @@ export class Scanner {
     this.#parts = parts;
   }
 
-  /** Scans the tree at `start`; of the changes only renames are returned: who wants the others compares digests. */
-  scanTree(start: RelPath, onProgress?: (entries: number) => void): Promise<ScanResult> {
-    return this.#inTurn(() => this.#scanTree(start, onProgress));
+  /**
+   * Scans the whole volume; of the changes only renames are returned: who wants the others compares digests.
+   *
+   * A directory that was renamed or replaced while it was scanned may be missed at both places: the scan is done again,
+   * and what is missed every time counts as incomplete and is a problem, so that nothing is said to be equal.
+   */
+  async scan(onProgress?: (entries: number) => void): Promise<ScanResult> {
+    const result = await this.#inTurn(() => this.#scanTree(onProgress));
+    for (let again = 0; again < RESCANS_MAX && result.missed.length > 0; again++) {
+      const {changes, problems, missed} = await this.#inTurn(() => this.#scanTree(onProgress));
+      result.changes.push(...changes);
+      Object.assign(result, {problems, missed});
+    }
+    for (const path of new Set(result.missed))
+      result.problems.push(neverAtRest(markIncomplete(this.#parts.store, path)));
+    return result;
   }
 
   /**
@@ -65,9 +80,9 @@ export class Scanner {
     return turn;
   }
 
-  async #scanTree(start: RelPath, onProgress?: (entries: number) => void): Promise<ScanResult> {
+  async #scanTree(onProgress?: (entries: number) => void): Promise<ScanResult> {
     const pass = newPass(false);
-    await this.#walk(start, pass, onProgress);
+    await this.#walk(ROOT, pass, onProgress);
     await this.#takeDeferred(pass);
     await this.#confirmGone(pass);
     this.#dropGone(pass);
@@ -169,8 +184,10 @@ export class Scanner {
         hasProblem = true;
         hasUnseen = true;
         pass.result.problems.push(unreadable(path, listed.errno));
-      } else if (known !== undefined && this.#isDeferred(known, listed, pass)) pass.deferred.push({dirId, listed});
-      else if (!(await this.#takeEntry(path, dirId, listed, known, pass))) hasProblem = true;
+      } else if (known !== undefined && this.#isDeferred(known, listed, pass)) {
+        pass.deferred.push({dirId, listed});
+        hasProblem = true; // not taken yet: should this run end here, the next one looks again
+      } else if (!(await this.#takeEntry(path, dirId, listed, known, pass))) hasProblem = true;
     }
     if (missing !== undefined) for (const [name, entry] of missing) pass.gone.set(joinPath(listing.path, name), entry);
     if (isWhole)
@@ -178,7 +195,7 @@ export class Scanner {
         dirId,
         hasProblem || (missing?.size ?? 0) > 0 ? undefined : Buffer.from(listing.fingerprint),
       );
-    if (hasUnseen) this.#markIncomplete(listing.path); // a name is there, and the state may not know what it is
+    if (hasUnseen) markIncomplete(store, listing.path); // a name is there, and the state may not know what it is
   }
 
   /** A whole scan keeps only directories for later: files may be many, and their names are compared with the peer's. */
@@ -313,7 +330,7 @@ export class Scanner {
   #takeOwn(listing: Listing, pass: Pass): number | undefined {
     const {path, status} = listing;
     const stat = listing.ownStat();
-    const {known, put} = this.#rowOf(path);
+    const {known, put} = rowOf(this.#parts.store, path);
     if (path !== ROOT && (known?.type !== 'dir' || !sameInode(known, stat))) return undefined; // replaced: its parent's turn
     if (path === ROOT || pass.mountId === 0) pass.mountId = stat.mountId;
     const isWhole = status === 'whole'; // only a listing shows that nothing is missing any more
@@ -328,30 +345,13 @@ export class Scanner {
     return this.#parts.store.dirIdOf(path);
   }
 
-  #rowOf(path: RelPath): {known: Entry | undefined; put: (after: Entry) => void} {
-    const {store} = this.#parts;
-    if (path === ROOT) return {known: store.getRoot(), put: (after) => store.putRoot(after)};
-    const parentId = store.dirIdOf(parentOf(path));
-    if (parentId === undefined) return {known: undefined, put: () => undefined};
-    return {known: store.get(parentId, nameOf(path)), put: (after) => void store.put(parentId, after)};
-  }
-
   /** @throws HALTED for the root: nothing can be said about the volume */
   #takeUnreadable({path, errno}: Listing, pass: Pass): void {
     // A directory that vanished between its parent's listing and its own is its parent's business.
     if ((errno === ENOENT || errno === ENOTDIR) && path !== ROOT) return void pass.result.missed.push(path);
     if (path === ROOT) throw rootUnreadable(errno);
     pass.result.problems.push(unreadable(path, errno));
-    this.#markIncomplete(path);
-  }
-
-  #markIncomplete(path: RelPath): void {
-    const {store} = this.#parts;
-    const {known, put} = this.#rowOf(path);
-    if (known === undefined || known.type !== 'dir' || known.isIncomplete) return;
-    put({...known, isIncomplete: true, seq: store.nextSeq()});
-    const dirId = store.dirIdOf(path);
-    if (dirId !== undefined) store.setFingerprint(dirId, undefined);
+    markIncomplete(this.#parts.store, path);
   }
 
   /** A listing read during a rename may miss a name that is there: only what a second look misses too is gone. */

@@ -20,7 +20,7 @@ import {createSteps} from './walk.ts';
 
 /** The scanner, by shape. */
 export interface ScanPort {
-  scanTree(start: RelPath): Promise<ScanResult>;
+  scan(): Promise<ScanResult>;
   lookAt(
     dirs: LookedAt[],
     also?: {unsettled?: {path: RelPath; names: Name[]}[]; trees?: RelPath[]},
@@ -179,7 +179,7 @@ export class LiveSource {
     this.#needsScan = false;
     this.#rescanAtMs = clock.monotonicMs() + (this.#isPolling ? this.#options.pollMs : this.#options.rescanMs);
     const sinceSeq = state.seq();
-    const result = await scanner.scanTree(ROOT);
+    const result = await scanner.scan();
     events.onProblems(result.problems, true);
     this.#noteMoves(result);
     for (const step of moveSteps(result.changes, (path) => state.entryAt(path), sinceSeq)) await link.sender.add(step);

@@ -170,6 +170,89 @@ const CHANGES: Record<string, {on: Kind; change: (path: string, dir: string, ran
       writeFileSync(path, random.bytes(70));
     },
   },
+  'a directory becomes a file': {
+    on: 'dir',
+    change: (path, _, random) => {
+      rmSync(path, {recursive: true});
+      writeFileSync(path, random.bytes(30));
+    },
+  },
+  'a directory is made anew': {
+    on: 'dir',
+    change: (path, _, random) => {
+      const names = readdirSync(path);
+      rmSync(path, {recursive: true});
+      mkdirSync(path);
+      // Some names of before, and perhaps their inodes, for something else.
+      for (const name of names) {
+        const kind = random.below(4);
+        if (kind < 2) writeFileSync(join(path, name), random.bytes(40));
+        else if (kind === 2) mkdirSync(join(path, name));
+      }
+      writeFileSync(join(path, random.name()), random.bytes(20));
+    },
+  },
+  'a directory moves away and a file has its name': {
+    on: 'dir',
+    change: (path, dir, random) => {
+      if (`${dir}/`.startsWith(`${path}/`)) return;
+      renameSync(path, join(dir, random.name()));
+      writeFileSync(path, random.bytes(60));
+    },
+  },
+  'a file moves away and a directory has its name': {
+    on: 'file',
+    change: (path, dir, random) => {
+      renameSync(path, join(dir, random.name()));
+      mkdirSync(path);
+      writeFileSync(join(path, random.name()), random.bytes(60));
+      symlinkSync('there', join(path, random.name()));
+    },
+  },
+  'a directory takes its parent’s name': {
+    on: 'dir',
+    change: (path, _, random) => {
+      const inner = readdirSync(path, {withFileTypes: true}).find((entry) => entry.isDirectory());
+      if (inner === undefined) return;
+      const outer = join(path, '..', random.name());
+      renameSync(path, outer);
+      renameSync(join(outer, inner.name), path);
+    },
+  },
+  'a directory goes into a new one of its name': {
+    on: 'dir',
+    change: (path, _, random) => {
+      const aside = join(path, '..', random.name());
+      renameSync(path, aside);
+      mkdirSync(path);
+      renameSync(aside, join(path, random.name()));
+    },
+  },
+  'two directories change names': {
+    on: 'dir',
+    change: (path, dir) => {
+      if (`${dir}/`.startsWith(`${path}/`) || `${path}/`.startsWith(`${dir}/`)) return;
+      renameSync(path, `${path}.tmp`);
+      renameSync(dir, path);
+      renameSync(`${path}.tmp`, dir);
+    },
+  },
+  'a file takes the place of a file': {
+    on: 'file',
+    change: (path, dir, random) => {
+      const other = random.of(pathsBelow(dir).filter((found) => kindOf(found) === 'file'));
+      if (other !== undefined) renameSync(path, other);
+    },
+  },
+  'a file and a directory change names': {
+    on: 'file',
+    change: (path, dir) => {
+      if (`${path}/`.startsWith(`${dir}/`)) return;
+      renameSync(path, `${path}.tmp`);
+      renameSync(dir, path);
+      renameSync(`${path}.tmp`, dir);
+    },
+  },
   'two files change names': {
     on: 'file',
     change: (path, dir, random) => {

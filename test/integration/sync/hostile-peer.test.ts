@@ -2,7 +2,7 @@
  * A peer that breaks the protocol, over a real connection to a real target: the session ends, memory stays bounded, the
  * target's folder is as it was, and an honest session is served afterwards.
  */
-import {mkdirSync, readFileSync, writeFileSync} from 'node:fs';
+import {existsSync, mkdirSync, readFileSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {describe, expect, test} from 'vitest';
 import {contentDigest, LEAF_BYTES, sha256, smallContentDigest} from '../../../src/model/digest.ts';
@@ -190,6 +190,38 @@ describe('paths that lead elsewhere', () => {
     expect(results.map((result) => result.status)).toEqual(Array.from({length: 7}, () => 'failed'));
     expect(results[5]).toMatchObject({code: 'parent-missing'});
     expect(host.snapshot()).toBe(before);
+    source.channel.close();
+  });
+});
+
+describe('a rename of a file', () => {
+  const rename = (bytes: string): Op => {
+    return {kind: 'rename', path: 'next', to: 'over', type: 'file', content: smallContentDigest(Buffer.from(bytes))};
+  };
+  const textOf = (host: HostileHost, name: string): string => readFileSync(join(host.target, name), 'utf8');
+
+  test('whose content is still on the way is not done: the name keeps its version', async () => {
+    const host = await HostileHost.start(() => undefined);
+    const source = await (await host.connect()).open();
+    source.send(batchOf(inline('next', Buffer.from('')), inline('over', Buffer.from('whole'))));
+    await source.hears('batch-result');
+    source.send(batchOf(rename('new')));
+    const {results} = await source.hears('batch-result');
+    expect(results).toMatchObject([{status: 'failed', code: 'base-changed'}]);
+    expect([textOf(host, 'over'), textOf(host, 'next')]).toEqual(['whole', '']);
+    source.channel.close();
+  });
+
+  test('comes after a change of it in the same batch', async () => {
+    const host = await HostileHost.start(() => undefined);
+    const source = await (await host.connect()).open();
+    source.send(batchOf(inline('next', Buffer.from('')), inline('over', Buffer.from('whole'))));
+    await source.hears('batch-result');
+    source.send(batchOf(inline('next', Buffer.from('new')), rename('new')));
+    const {results} = await source.hears('batch-result');
+    expect(results).toMatchObject([{status: 'done'}, {status: 'done'}]);
+    expect(textOf(host, 'over')).toBe('new');
+    expect(existsSync(join(host.target, 'next'))).toBe(false);
     source.channel.close();
   });
 });

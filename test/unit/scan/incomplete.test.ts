@@ -16,20 +16,28 @@ beforeAll(loadXxhash);
 const EIO = 5;
 const MODE_AT = 0x1c;
 const INO_AT = 32;
-type Listed = {path: string; status: 'whole' | 'names' | 'unreadable'; names: Record<string, 'file' | 'dir' | number>};
+type Listed = {
+  path: string;
+  status: 'whole' | 'names' | 'unreadable';
+  names: Record<string, 'file' | 'dir' | number>;
+  /** The directory's own inode, where it is not the one that its parent's listing shows. */
+  ownIno?: number;
+  /** Byte that the fingerprint is made of. */
+  print?: number;
+};
 
 /** The packed listings of a worker; a number for a name is the errno of its stat. */
 function packed(listings: Listed[]): Uint8Array {
   const writer = new ListingWriter();
-  for (const {path, status, names} of listings) {
+  for (const {path, status, names, ownIno, print} of listings) {
     writer.begin(path);
-    writer.own(fillStat('dir', inoOf(path)));
+    writer.own(fillStat('dir', ownIno ?? inoOf(path)));
     for (const [name, type] of Object.entries(names)) {
       const fill =
         typeof type === 'number' ? () => -type : fillStat(type, inoOf(path === '' ? name : `${path}/${name}`));
       writer.add(Buffer.from(name), fill, () => '');
     }
-    writer.end(status, status === 'unreadable' ? EIO : 0, (_, into, at) => into.fill(1, at, at + 16));
+    writer.end(status, status === 'unreadable' ? EIO : 0, (_, into, at) => into.fill(print ?? 1, at, at + 16));
   }
   return writer.take();
 }
@@ -58,7 +66,9 @@ function scannerOf(...scans: Listed[][]) {
   const jobs = {
     run: async (kind: string, _: unknown, options?: {onPart?(part: Uint8Array): unknown}) => {
       if (kind === 'scan-names') return packed(scans[next++] ?? []);
-      await options?.onPart?.(packed(scans[next++] ?? []));
+      const scan = scans[next++] ?? [];
+      await options?.onPart?.(packed(scan));
+      if (scan.length === 1 && scan[0] === CUT_SHORT) throw new Error('the worker is gone');
       return {directories: 0, entries: 0};
     },
   } as unknown as JobRunner<ScanJobs>;
@@ -68,6 +78,8 @@ function scannerOf(...scans: Listed[][]) {
   return {scanner, store, isIncomplete};
 }
 
+/** A scan of this alone fails after it. */
+const CUT_SHORT: Listed = {path: '', status: 'whole', names: {sub: 'dir'}, print: 3};
 const ROOT_WITH_SUB: Listed = {path: '', status: 'whole', names: {sub: 'dir'}};
 
 test('F7 a name whose stat gives EIO and that was never seen makes its directory incomplete, until it can be read', async () => {
@@ -75,11 +87,11 @@ test('F7 a name whose stat gives EIO and that was never seen makes its directory
     [ROOT_WITH_SUB, {path: 'sub', status: 'whole', names: {good: 'file', bad: EIO}}],
     [ROOT_WITH_SUB, {path: 'sub', status: 'whole', names: {good: 'file', bad: 'file'}}],
   );
-  const first = await scanner.scanTree('');
+  const first = await scanner.scan();
   expect(first.problems).toMatchObject([{path: 'sub/bad', code: 'unreadable'}]);
   expect(isIncomplete('sub')).toBe(true);
   expect(store.getRoot()?.isIncomplete).toBe(false);
-  expect((await scanner.scanTree('')).problems).toEqual([]);
+  expect((await scanner.scan()).problems).toEqual([]);
   expect(isIncomplete('sub')).toBe(false);
 });
 
@@ -89,16 +101,45 @@ test('F7 a look at single names of a directory that could not be listed leaves i
     [{path: 'sub', status: 'names', names: {good: 'file'}}],
     [ROOT_WITH_SUB, {path: 'sub', status: 'whole', names: {good: 'file'}}],
   );
-  await scanner.scanTree('');
+  await scanner.scan();
   expect(isIncomplete('sub')).toBe(true);
   await scanner.lookAt([{path: 'sub', names: ['good']}]);
   expect(isIncomplete('sub')).toBe(true);
-  await scanner.scanTree('');
+  await scanner.scan();
   expect(isIncomplete('sub')).toBe(false);
+});
+
+test('a directory that is another one whenever it is read is incomplete and a problem, never taken for empty', async () => {
+  const moving = (ownIno: number): Listed[] => [
+    ROOT_WITH_SUB,
+    {path: 'sub', status: 'whole', names: {}, ownIno, print: ownIno},
+  ];
+  const {scanner, isIncomplete} = scannerOf(moving(91), moving(92), moving(93), moving(94), [
+    ROOT_WITH_SUB,
+    {path: 'sub', status: 'whole', names: {good: 'file'}},
+  ]);
+  expect((await scanner.scan()).problems).toMatchObject([{path: 'sub', code: 'changing'}]);
+  expect(isIncomplete('sub')).toBe(true);
+  expect((await scanner.scan()).problems).toEqual([]);
+  expect(isIncomplete('sub')).toBe(false);
+});
+
+test('a scan that is cut short before it took a directory in the place of a file leaves that to the next scan', async () => {
+  const {scanner, store} = scannerOf(
+    [{path: '', status: 'whole', names: {sub: 'file'}, print: 2}],
+    [CUT_SHORT],
+    [CUT_SHORT, {path: 'sub', status: 'whole', names: {good: 'file'}}],
+    [{path: 'sub', status: 'whole', names: {good: 'file'}}],
+  );
+  await scanner.scan();
+  await expect(scanner.scan()).rejects.toThrow('the worker is gone');
+  await scanner.scan();
+  expect(store.get(1, 'sub')?.type).toBe('dir');
+  expect(store.resolve('sub/good')?.entry.type).toBe('file');
 });
 
 test('F7 a root that cannot be listed is no empty root: it halts', async () => {
   const {scanner, store} = scannerOf([{path: '', status: 'unreadable', names: {}}]);
-  await expect(scanner.scanTree('')).rejects.toMatchObject({code: 'HALTED', details: {kind: 'root-unreadable'}});
+  await expect(scanner.scan()).rejects.toMatchObject({code: 'HALTED', details: {kind: 'root-unreadable'}});
   expect(store.getRoot()).toBeUndefined();
 });
