@@ -105,8 +105,8 @@ export class Applier {
     results: OpResult[],
   ): Promise<number> {
     const {jobs, journal} = this.#parts;
-    const known = ops.map((op) => this.#knownAt(op.path));
-    const stale = ops.flatMap((op, index) => (this.#movesOtherContent(op) ? [index] : []));
+    const known = ops.map((op, index) => (index < from ? undefined : this.#knownAt(op.path)));
+    const stale = ops.flatMap((op, index) => (index >= from && this.#movesOtherContent(op) ? [index] : []));
     const {records, failed, next} = await jobs.run('stage-batch', {...input, from, known, stale, staged});
     for (const {index, result} of failed) results[index] = result;
     for (const {index} of failed) this.#doubt((ops[index] as Op).path, results[index] as OpResult);
@@ -189,7 +189,6 @@ export class Applier {
     const fromId = store.dirIdOf(parentOf(from));
     const toId = store.dirIdOf(parentOf(to));
     if (fromId === undefined || toId === undefined || store.get(fromId, nameOf(from)) === undefined) return;
-    if (store.get(toId, nameOf(to)) !== undefined) store.remove(toId, nameOf(to));
     store.move(fromId, nameOf(from), toId, nameOf(to));
   }
 

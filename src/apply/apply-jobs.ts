@@ -13,8 +13,8 @@ import {syncFd, syncFilesystem} from '../linux/sync.ts';
 import type {Stat} from '../model/entry.ts';
 import type {Op} from '../model/op.ts';
 import {nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
-import {decode} from '../wire/codec.ts';
 import {ApplyContext, type ApplyOptions, type OpenPlaces, type WithPlaces} from './context.ts';
+import {buildsOn, opsOf} from './batch-frame.ts';
 import {applyCreations, type Created} from './create.ts';
 import {failure, type Failed} from './failure.ts';
 import type {JournalRecord, Known} from './journal-record.ts';
@@ -92,12 +92,6 @@ export function applyHandlers(withPlaces: WithPlaces): JobHandlers<ApplyJobs> {
   };
 }
 
-function opsOf(frame: Uint8Array): Op[] {
-  const message = decode(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength));
-  if (message.kind !== 'batch') throw new Error('a frame that is no batch was handed over');
-  return message.ops;
-}
-
 function stageBatch(context: ApplyContext, input: ApplyJobs['stage-batch']['in']): ApplyJobs['stage-batch']['out'] {
   const ops = opsOf(input.frame);
   const records: JournalRecord[] = [];
@@ -132,16 +126,6 @@ function stageBatch(context: ApplyContext, input: ApplyJobs['stage-batch']['in']
 function movedBy(record: JournalRecord): RelPath[] {
   if (record.kind === 'rename' || record.kind === 'exchange') return [record.path, record.to];
   return record.kind === 'install' || record.kind === 'delete' ? [record.path] : [];
-}
-
-function buildsOn(op: Op, moving: ReadonlySet<RelPath>): boolean {
-  if (moving.size === 0) return false;
-  const paths = op.kind === 'link' || op.kind === 'rename' || op.kind === 'exchange' ? [op.path, op.to] : [op.path];
-  if (op.kind === 'put-file' && op.source.from === 'copy') paths.push(op.source.path);
-  for (const path of paths) {
-    for (let above = path; above !== ROOT; above = parentOf(above)) if (moving.has(above)) return true;
-  }
-  return false;
 }
 
 function makeStagedDurable(context: ApplyContext, records: readonly JournalRecord[]): void {

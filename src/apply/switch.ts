@@ -163,6 +163,7 @@ function isOwn(known: Known | undefined, old: Stat): boolean {
 }
 
 function rename(context: ApplyContext, record: RecordOf<'rename'>, trashed: string[]): Outcome {
+  if (record.path.startsWith(`${record.to}/`)) return renameUp(context, record, trashed);
   const from = context.changedPlace(record.path);
   const to = context.changedPlace(record.to);
   const current = statAtIfAny(to.dirFd, to.name);
@@ -184,6 +185,25 @@ function rename(context: ApplyContext, record: RecordOf<'rename'>, trashed: stri
     context.dirs.drop(record.to);
   }
   if (record.type === 'dir') context.touched.move(record.path, record.to);
+  return {result: DONE, stat: statAt(to.dirFd, to.name)};
+}
+
+/** A rename over a directory that it is in: out of it first, as the system has it. */
+function renameUp(context: ApplyContext, record: RecordOf<'rename'>, trashed: string[]): Outcome {
+  const to = context.changedPlace(record.to);
+  const kept = keptName(context, record);
+  if (statAt(to.dirFd, to.name).ino !== record.ino) {
+    if (statAtIfAny(context.stagingFd, kept)?.ino !== record.ino) {
+      const from = context.place(record.path);
+      if (statAtIfAny(from.dirFd, from.name)?.ino !== record.ino)
+        return {result: failure('base-changed', record.path, 'something else is there by now'), stat: undefined};
+      renameAt(from.dirFd, from.name, context.stagingFd, kept, 'no-replace');
+    }
+    renameAt(context.stagingFd, kept, to.dirFd, to.name, 'exchange');
+    context.dirs.drop(record.to);
+    context.touched.move(record.path, record.to);
+  }
+  takeKept(context, record, trashed);
   return {result: DONE, stat: statAt(to.dirFd, to.name)};
 }
 

@@ -23,13 +23,12 @@ export class TouchedDirs {
     this.#times.set(path, mtime);
   }
 
-  /** A directory was renamed: its remembered time goes with it. */
+  /** A directory was renamed: its remembered time goes with it, that of what it replaced goes. */
   move(from: RelPath, to: RelPath): void {
-    for (const [path, mtime] of [...this.#times]) {
-      if (!isWithin(path, from)) continue;
-      this.#times.delete(path);
-      this.#times.set(to + path.slice(from.length), mtime);
-    }
+    const moved = [...this.#times].filter(([path]) => isWithin(path, from));
+    for (const [path] of moved) this.#times.delete(path);
+    this.drop(to);
+    for (const [path, mtime] of moved) this.#times.set(to + path.slice(from.length), mtime);
   }
 
   /** Two entries changed places: remembered times of directories go with them. */

@@ -53,7 +53,7 @@ export function openEnds(options: SyncOptions, folder: string, parts: SyncParts)
     const rules = {ignore: view.ignore, reserved: [RESERVED_NAME], seed: state.volume.hashSeed};
     const scanner = new Scanner({agent: SOURCE_AGENT, rules}, {store: entryStore(state.volume), jobs: pool});
     const events = new SyncEvents(
-      {isLive: !options.isOnce},
+      {isLive: !options.isOnce, isDryRun},
       {
         agent: state.agent,
         clock,

@@ -13,7 +13,7 @@ import type {ScanResult} from '../scan/pass.ts';
 import {moveSteps} from '../session/change-steps.ts';
 import {LiveSource} from '../session/live-source.ts';
 import {Session} from '../session/session.ts';
-import {SourceLink, type CutResult} from '../session/source-link.ts';
+import {SourceLink} from '../session/source-link.ts';
 import {dial} from '../transport/dial.ts';
 import type {Identity} from '../transport/identity.ts';
 import {FRAME_BYTES_MAX} from '../wire/limits.ts';
@@ -119,8 +119,9 @@ export class SourceRun {
 
   /** Both sides are equal at this moment. */
   #proved(ends: SourceEnds, digest: Buffer): void {
-    this.#wasInSync = true;
     ends.events.proved();
+    if (this.#options.isDryRun) return; // they would be equal
+    this.#wasInSync = true;
     if (ends.state.agent.haltOf() !== undefined) ends.state.agent.clearHalt(); // what it was about is no more
     ends.state.volume.flush();
     ends.state.agent.setLinkBase({lastInSync: {atMs: clock.nowMs(), digest}, ackedSeq: ends.state.volume.seq()});
@@ -184,13 +185,9 @@ export class SourceRun {
     let catchingUp: Promise<void> | undefined;
     try {
       await session.ready();
-      const renames = new Map<RelPath, RelPath>();
-      const link = this.#newLink(ends, session, renames);
+      const link = this.#newLink(ends, session);
       const [, scanned] = await Promise.all([link.open(), scanning]);
       ends.source.setView(link.view);
-      // A dry run does not perform them: its comparison must know of them instead.
-      if (this.#options.isDryRun)
-        for (const change of scanned.changes) if (change.kind === 'renamed') renames.set(change.to, change.path);
       await this.#sendRenames(ends, link, scanned);
       catchingUp = this.#catchUp(ends, link);
       catchingUp.catch(() => undefined);
@@ -205,7 +202,7 @@ export class SourceRun {
     }
   }
 
-  #newLink(ends: SourceEnds, session: Session, renames: Map<RelPath, RelPath>): SourceLink {
+  #newLink(ends: SourceEnds, session: Session): SourceLink {
     const confirmedDeletes = ends.state.agent.takeConfirmation();
     return new SourceLink(
       {
@@ -217,7 +214,6 @@ export class SourceRun {
         isQuick: this.#options.isQuick,
         deleteLimits: this.#limits(),
         confirmedDeletes,
-        renames,
       },
       {
         session,
@@ -242,7 +238,6 @@ export class SourceRun {
           onFailed: (path, code, message, side) => this.#failed(ends, path, code, message, side),
           onNotes: (path, notes) => ends.events.notes(path, notes),
           onCompared: () => undefined,
-          onPlanned: (step) => ends.events.planned(step, (path) => ends.source.entryAt(path)?.sizeBytes ?? 0),
         },
       },
     );
@@ -263,10 +258,8 @@ export class SourceRun {
 
   /** Renames and exchanges that the scan noticed go first: what follows builds on them. */
   async #sendRenames(ends: SourceEnds, link: SourceLink, scanned: ScanResult): Promise<void> {
-    for (const step of moveSteps(scanned.changes, (path) => ends.source.entryAt(path), this.#scannedSeq)) {
-      if (!this.#options.isDryRun) await link.sender.add(step);
-      else if (step.kind === 'op' && step.op.kind !== 'make-dir') ends.events.planned(step, () => 0);
-    }
+    for (const step of moveSteps(scanned, (path) => ends.source.entryAt(path), this.#scannedSeq))
+      await link.sender.add(step);
     await link.sender.flush();
   }
 
@@ -275,10 +268,9 @@ export class SourceRun {
     let idleRounds = 0;
     for (let round = 0; round < ROUNDS_MAX && idleRounds < 2; round++) {
       this.#setStatus({kind: 'comparing'});
-      const cut: CutResult | undefined = this.#options.isDryRun ? undefined : await link.cut();
-      if (cut?.isEqual === true) return this.#proved(ends, cut.digest);
-      const sent = cut?.isTreeEqual === true ? await link.repairLinks() : await this.#sendDifferences(link);
-      if (this.#options.isDryRun) return this.#setStatus({kind: 'comparing'});
+      const cut = await link.cut();
+      if (cut.isEqual) return this.#proved(ends, cut.digest);
+      const sent = cut.isTreeEqual ? await link.repairLinks() : await this.#sendDifferences(link);
       // A round that sent nothing may have read what makes the trees equal; links are repaired only after that.
       idleRounds = sent === 0 && this.#again.size === 0 ? idleRounds + 1 : 0;
       if (round < ROUNDS_MAX - 1) await this.#lookAgain(ends); // what failed in the last round is told below

@@ -6,7 +6,6 @@
 import type {Clock} from '../base/clock.ts';
 import {showPath, type RelPath} from '../model/path.ts';
 import {IS_TRANSIENT, type Problem, type ProblemCode} from '../model/problem.ts';
-import type {Step} from '../reconcile/plan-path.ts';
 import type {PathProblem} from '../scan/scan-problems.ts';
 import type {Applied} from '../session/send-item.ts';
 import type {AgentStore} from '../state/agent-store.ts';
@@ -37,10 +36,10 @@ export interface SyncEventsParts {
 
 export class SyncEvents {
   readonly #parts: SyncEventsParts;
-  readonly #isLive: boolean;
+  readonly #options: {isLive: boolean; isDryRun: boolean};
 
-  constructor(options: {isLive: boolean}, parts: SyncEventsParts) {
-    this.#isLive = options.isLive;
+  constructor(options: {isLive: boolean; isDryRun: boolean}, parts: SyncEventsParts) {
+    this.#options = options;
     this.#parts = parts;
   }
 
@@ -55,17 +54,13 @@ export class SyncEvents {
   applied({path, op, isReplaced, sizeBytes, noticedMs}: Applied): void {
     const to = op.kind === 'rename' || op.kind === 'exchange' || op.kind === 'link' ? op.to : undefined;
     const latencyMs =
-      noticedMs === undefined || !this.#isLive ? undefined : this.#parts.clock.monotonicMs() - noticedMs;
-    this.tell({kind: 'applied', op: isReplaced ? 'replace' : op.kind, path, to, sizeBytes, latencyMs});
+      noticedMs === undefined || !this.#options.isLive ? undefined : this.#parts.clock.monotonicMs() - noticedMs;
+    const told = {op: isReplaced ? ('replace' as const) : op.kind, path, to, sizeBytes};
+    if (this.#options.isDryRun) return this.tell({kind: 'planned', ...told});
+    this.tell({kind: 'applied', ...told, latencyMs});
     // Found when it was scanned or read: the metadata that arrived does not heal it, nor does content its attributes.
     const isMetaOnly = op.kind === 'set-meta' || op.kind === 'make-dir';
     this.#solved(path, isMetaOnly ? BEYOND_DIGESTS : ['attributes']);
-  }
-
-  planned(step: Step, sizeOf: (path: RelPath) => number): void {
-    const op = step.kind === 'op' ? step.op.kind : step.have === undefined ? 'put-file' : 'replace';
-    const to = step.kind === 'op' && 'to' in step.op ? step.op.to : undefined;
-    this.tell({kind: 'planned', op, path: step.path, to, sizeBytes: step.kind === 'file' ? sizeOf(step.path) : 0});
   }
 
   failed(path: RelPath, code: ProblemCode, message: string, side: Problem['side']): void {

@@ -4,8 +4,9 @@
  * Runs in a thread of its own, so that both ends' encryption does not share one core.
  */
 import {Applier} from '../apply/applier.ts';
+import {dryApplyJobs} from '../apply/dry-apply-jobs.ts';
 import {systemClock} from '../base/clock.ts';
-import {isTowlineError} from '../base/errors.ts';
+import {isTowlineError, TowlineError} from '../base/errors.ts';
 import {viewDigest, type View} from '../model/view.ts';
 import type {DeleteLimits} from '../reconcile/delete-guard.ts';
 import {Scanner} from '../scan/scanner.ts';
@@ -128,6 +129,10 @@ export class TargetEnd {
 
   /** Makes the volume ready: what a crash left is rolled forward, then the tree is observed. */
   async #open(request: MessageOf<'open-link'>, view: View): Promise<Applier> {
+    if (request.isDryRun !== this.#options.isDryRun)
+      throw new TowlineError('REFUSED', 'this end was not opened for a dry run, or for nothing else', {
+        reason: 'dry run',
+      });
     const prepared = this.#prepared;
     this.#prepared = undefined;
     const isAsPrepared =
@@ -147,7 +152,8 @@ export class TargetEnd {
       ignore: view.ignore,
       agent: SOURCE_AGENT,
     };
-    const applier = new Applier(options, {jobs: this.#pool, store: volume, journal, clock: systemClock});
+    const jobs = this.#options.isDryRun ? dryApplyJobs(volume) : this.#pool;
+    const applier = new Applier(options, {jobs, store: volume, journal, clock: systemClock});
     if (!this.#options.isDryRun) {
       const count = await applier.recover();
       if (count > 0) this.#parts.onNotice(`${count} batch(es) that a crash had interrupted were completed`);

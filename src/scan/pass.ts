@@ -30,7 +30,10 @@ export interface ScanResult {
   /** Paths that were looked at and have no problem of the scanner's. */
   entries: number;
   directories: number;
-  /** Of a look: directories that are new, parents first; what is below them is in the state, not among the changes. */
+  /**
+   * Directories that are new, parents first; what is below them is in the state, not among the changes. Of a whole scan
+   * only those that took the place of something else.
+   */
   newDirs: RelPath[];
   /** Directories that were not there any more, or not the same, when they were to be looked at: what they hold is in doubt. */
   missed: RelPath[];
@@ -91,9 +94,11 @@ export function isBelowNew(dir: RelPath, pass: Pass): boolean {
 
 /** Notes that an entry was put; one of a new directory comes with that. */
 export function tellPut(pass: Pass, path: RelPath, before: KnownEntry | undefined, after: Entry): void {
+  const isNewDir = after.type === 'dir' && before?.type !== 'dir';
+  if (!pass.isDetailed && isNewDir && before !== undefined) pass.result.newDirs.push(path);
   if (!pass.isDetailed || (pass.isNew && before === undefined)) return;
   pass.result.changes.push({kind: 'put', path, before, after});
-  if (after.type === 'dir' && before?.type !== 'dir') {
+  if (isNewDir) {
     pass.newDirs.add(path);
     pass.result.newDirs.push(path);
   }

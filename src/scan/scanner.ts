@@ -51,8 +51,9 @@ export class Scanner {
   async scan(onProgress?: (entries: number) => void): Promise<ScanResult> {
     const result = await this.#inTurn(() => this.#scanTree(onProgress));
     for (let again = 0; again < RESCANS_MAX && result.missed.length > 0; again++) {
-      const {changes, problems, missed} = await this.#inTurn(() => this.#scanTree(onProgress));
+      const {changes, newDirs, problems, missed} = await this.#inTurn(() => this.#scanTree(onProgress));
       result.changes.push(...changes);
+      result.newDirs.push(...newDirs);
       Object.assign(result, {problems, missed});
     }
     for (const path of new Set(result.missed))
@@ -270,7 +271,6 @@ export class Scanner {
         return {...old, parentId: dirId, name};
       }
       pass.gone.delete(from);
-      if (known !== undefined) store.remove(dirId, name); // what was here before is replaced by the rename
       store.move(old.parentId, old.name, dirId, name);
       retarget(pass, from, path);
       pass.moved.add(path);

@@ -64,17 +64,19 @@ export function moveStep(change: Move): Step {
  * @param sinceSeq the state's sequence before the scan: what is younger and has one version was found by it
  */
 export function* moveSteps(
-  changes: readonly Change[],
+  {changes, newDirs}: Pick<ScanResult, 'changes' | 'newDirs'>,
   entryAt: (path: RelPath) => Entry | undefined,
   sinceSeq: number,
 ): Generator<Step> {
   const made = new Set<RelPath>();
+  const inPlaces = new Set(newDirs);
   const dirsAbove = function* (to: RelPath): Generator<Step> {
     const path = parentOf(to);
     if (path === ROOT || made.has(path)) return;
     made.add(path);
     const entry = entryAt(path);
-    if (entry === undefined || entry.seq <= sinceSeq || entry.version[0]?.counter !== 1) return;
+    if (entry === undefined || entry.seq <= sinceSeq) return;
+    if (entry.version[0]?.counter !== 1 && !inPlaces.has(path)) return;
     yield* dirsAbove(path);
     yield {kind: 'op', path, op: {kind: 'make-dir', path, meta: metaOf(entry)}, destroys: 0};
   };

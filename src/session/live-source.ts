@@ -182,7 +182,7 @@ export class LiveSource {
     const result = await scanner.scan();
     events.onProblems(result.problems, true);
     this.#noteMoves(result);
-    for (const step of moveSteps(result.changes, (path) => state.entryAt(path), sinceSeq)) await link.sender.add(step);
+    for (const step of moveSteps(result, (path) => state.entryAt(path), sinceSeq)) await link.sender.add(step);
     await link.catchUp();
     return true;
   }

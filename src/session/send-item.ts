@@ -55,6 +55,8 @@ export interface SenderEvents {
 export interface SenderOptions {
   link: number;
   view: View;
+  /** Nothing is read for the target, which applies to its state alone. */
+  isDryRun: boolean;
 }
 
 export interface SenderParts extends Omit<LargeFileParts, 'onBytes' | 'jobs'> {

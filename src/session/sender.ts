@@ -5,6 +5,7 @@
  * Not a planner. Invariants: batches leave in the order in which their steps came; a path is reported applied only
  * when the target answered that it is; a file that changed while it was read is reported, not sent.
  */
+import {randomBytes} from 'node:crypto';
 import {release} from '../base/memory.ts';
 import {DIGEST_BYTES, LEAF_BYTES, sameDigest, type Digest} from '../model/digest.ts';
 import {isUntouched, statOf, type Entry} from '../model/entry.ts';
@@ -91,8 +92,8 @@ export class Sender {
         this.#links.push(item);
         return;
       }
-      if (entry.sizeBytes > INLINE_FILE_BYTES_MAX) return this.#large.add(item);
-      this.#groupBytes += entry.sizeBytes;
+      if (entry.sizeBytes > INLINE_FILE_BYTES_MAX && !this.#options.isDryRun) return this.#large.add(item);
+      if (!this.#options.isDryRun) this.#groupBytes += entry.sizeBytes;
       item.entry = entry;
     }
     this.#group.push(item);
@@ -171,7 +172,7 @@ export class Sender {
     this.#groupBytes = 0;
     while (this.#reading >= GROUPS_READING_MAX || this.#openBatches.size >= BATCHES_OPEN_MAX) await this.#room();
     this.#reading++;
-    const reading = this.#readGroup(items);
+    const reading = this.#options.isDryRun ? this.#imagineGroup(items) : this.#readGroup(items);
     reading.catch(() => undefined);
     // Reading overlaps, sending keeps the order.
     this.#order = this.#order.then(async () => {
@@ -227,7 +228,7 @@ export class Sender {
         opOf.set(item, this.#fileOp(item, entry, content, bytes));
       }
       const ready = items.flatMap((item) => {
-        const op = item.op ?? (item.step.kind === 'op' ? item.step.op : opOf.get(item));
+        const op = item.op ?? opOfStep(item.step) ?? opOf.get(item);
         return op === undefined ? [] : [{item, op}];
       });
       return {ready, bytes: read?.bytes};
@@ -237,10 +238,44 @@ export class Sender {
     }
   }
 
+  /** As if the files had been read: one whose content is not known has one that nothing else has. */
+  async #imagineGroup(items: Item[]): Promise<{ready: Ready[]; bytes: undefined}> {
+    try {
+      const files = items.flatMap((item) => this.#fileOf(item));
+      // The content of a file with more names is compared under the others as well: it is read.
+      await this.#hash(files.filter(({entry}) => entry.nlink > 1 && entry.content === undefined));
+      const opOf = new Map(files.map(({item, entry}) => [item, this.#imagined(item, entry)]));
+      const ready = items.flatMap((item) => {
+        const op = item.op ?? opOfStep(item.step) ?? opOf.get(item);
+        return op === undefined ? [] : [{item, op}];
+      });
+      return {ready, bytes: undefined};
+    } finally {
+      this.#reading--;
+      this.#wake();
+    }
+  }
+
+  async #hash(files: {item: Item; entry: Entry}[]): Promise<void> {
+    if (files.length === 0) return;
+    const wanted = files.map(({item, entry}) => ({path: item.path, expected: statOf(entry)}));
+    const {status, digests} = await this.#parts.jobs.run('hash-files', {files: wanted}, {lane: 1});
+    for (const [index, {entry}] of files.entries())
+      if (status[index] === READ_STATUS.ok)
+        entry.content = Buffer.from(digests.slice(index * DIGEST_BYTES, (index + 1) * DIGEST_BYTES));
+  }
+
+  #imagined(item: Item, entry: Entry): Op | undefined {
+    const content = entry.content ?? randomBytes(DIGEST_BYTES);
+    const op = this.#fileOp(item, entry, content, Buffer.alloc(0));
+    return op?.kind === 'put-file' ? {...op, source: {from: 'copy', path: item.path}} : op;
+  }
+
   #fileOf(item: Item): {item: Item; entry: Entry}[] {
     if (item.step.kind !== 'file' || item.op !== undefined) return [];
     const entry = item.entry ?? this.#parts.store.entryAt(item.path);
-    return entry === undefined || entry.type !== 'file' || entry.sizeBytes > LEAF_BYTES ? [] : [{item, entry}];
+    const isTooLarge = (entry?.sizeBytes ?? 0) > LEAF_BYTES && !this.#options.isDryRun;
+    return entry === undefined || entry.type !== 'file' || isTooLarge ? [] : [{item, entry}];
   }
 
   /** What a file's content, now that it is known, makes of its step. */
@@ -318,6 +353,10 @@ export class Sender {
     }
     this.#parts.events.onFailed(item.path, code, message, 'target');
   }
+}
+
+function opOfStep(step: Step): Op | undefined {
+  return step.kind === 'op' ? step.op : undefined;
 }
 
 function newWriter(ready: readonly {op: Op}[]): BatchWriter {

@@ -44,8 +44,6 @@ export interface SourceLinkOptions {
   isQuick: boolean;
   deleteLimits: DeleteLimits;
   confirmedDeletes: number;
-  /** Renames that were noticed and are not done on the target (dry run): new path → old path. */
-  renames?: ReadonlyMap<RelPath, RelPath>;
 }
 
 export interface SourceLinkParts extends Omit<SenderParts, 'store' | 'events'> {
@@ -54,11 +52,7 @@ export interface SourceLinkParts extends Omit<SenderParts, 'store' | 'events'> {
   state: SourceState;
   clock: Clock;
   stats: LinkStats;
-  events: SenderEvents & {
-    onCompared(entries: number): void;
-    /** Dry run: what would be done. */
-    onPlanned(step: Step): void;
-  };
+  events: SenderEvents & {onCompared(entries: number): void};
 }
 
 export interface CutResult {
@@ -94,7 +88,7 @@ export class SourceLink {
     this.#parts = parts;
     this.#peer = new AskPeer(options, parts);
     this.#view = options.view;
-    this.sender = new Sender({link: options.link, view: options.view}, {...parts, store: parts.state});
+    this.sender = new Sender(options, {...parts, store: parts.state});
     this.#opened.promise.catch(() => undefined);
     this.#refused.promise.catch(() => undefined);
     parts.session.onMessage = (message) => this.#take(message);
@@ -147,12 +141,11 @@ export class SourceLink {
     const rootStep = await this.#rootStep();
     if (rootStep !== undefined) {
       result.steps++;
-      await this.#perform(rootStep);
+      await this.sender.add(rootStep);
     }
     const options = {
       view: this.#view,
       onCompared: (count: number) => this.#parts.events.onCompared(count),
-      ...(this.#options.renames === undefined ? {} : {renames: this.#options.renames}),
     };
     for await (const steps of walk(options, {tree: state, peer: this.#peer})) {
       if (!session.isOpen) throw await session.closed;
@@ -160,7 +153,7 @@ export class SourceLink {
       result.assumed += compared.assumed;
       result.steps += compared.steps.length;
       for (const step of compared.steps) {
-        if (step.destroys === 0) await this.#perform(step);
+        if (step.destroys === 0) await this.sender.add(step);
         else {
           destroyed += step.destroys;
           destructive.push(step);
@@ -174,7 +167,7 @@ export class SourceLink {
     for (const step of destructive) {
       // What came meanwhile is not deleted.
       const isBack = step.kind === 'op' && step.op.kind === 'delete' && state.entryAt(step.path) !== undefined;
-      if (!isBack) await this.#perform(step);
+      if (!isBack) await this.sender.add(step);
     }
     await this.sender.flush();
     return result;
@@ -210,7 +203,7 @@ export class SourceLink {
   async repairLinks(): Promise<number> {
     const theirs = await this.#peer.groups();
     const steps = repairGroups(this.#ownGroups(), theirs, (path) => this.#parts.state.entryAt(path));
-    for (const step of steps) await this.#perform(step);
+    for (const step of steps) await this.sender.add(step);
     await this.sender.flush();
     return steps.length;
   }
@@ -246,11 +239,6 @@ export class SourceLink {
       if (page.next === 0) return groups;
       after = page.next;
     }
-  }
-
-  #perform(step: Step): Promise<void> | void {
-    if (this.#options.isDryRun) return this.#parts.events.onPlanned(step);
-    return this.sender.add(step);
   }
 
   /** @throws HALTED */

@@ -8,6 +8,7 @@ import type {Clock} from '../base/clock.ts';
 import {release} from '../base/memory.ts';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {JobRunner} from '../base/jobs.ts';
+import type {Entry} from '../model/entry.ts';
 import type {Op, OpResult} from '../model/op.ts';
 import {nameOf, parentOf, type RelPath} from '../model/path.ts';
 import {viewDigest, type View} from '../model/view.ts';
@@ -235,17 +236,29 @@ export class TargetLink {
     for (const op of ops) {
       const path = op.kind === 'rename' ? op.to : op.path;
       if (!vacated.has(path)) count += this.#destroyedAt(path, op);
+      if (op.kind === 'rename' && op.path.startsWith(`${op.to}/`)) count -= this.#countAt(op.path); // it comes out of there
       if (op.kind === 'rename' || op.kind === 'delete') vacated.add(op.path);
     }
     return count;
   }
 
+  #entryAt(path: RelPath): (Entry & {dirId: number}) | undefined {
+    const parentId = this.#parts.tree.dirIdOf(parentOf(path));
+    return parentId === undefined ? undefined : this.#parts.tree.get(parentId, nameOf(path));
+  }
+
+  /** An entry and all below it. */
+  #countAt(path: RelPath): number {
+    const entry = this.#entryAt(path);
+    if (entry === undefined) return 0;
+    return 1 + (entry.type === 'dir' ? this.#parts.tree.countBelow(entry.dirId) : 0);
+  }
+
   #destroyedAt(path: RelPath, op: Op): number {
     if (op.kind === 'set-meta' || op.kind === 'make-dir' || op.kind === 'exchange') return 0;
-    const parentId = this.#parts.tree.dirIdOf(parentOf(path));
-    const entry = parentId === undefined ? undefined : this.#parts.tree.get(parentId, nameOf(path));
+    const entry = this.#entryAt(path);
     if (entry === undefined) return 0;
-    if (entry.type === 'dir') return 1 + this.#parts.tree.countBelow(entry.dirId);
+    if (entry.type === 'dir') return this.#countAt(path);
     if (op.kind === 'delete') return 1;
     return op.kind === 'put-file' && entry.type === 'file' && op.sizeBytes === 0 && entry.sizeBytes > 0 ? 1 : 0;
   }

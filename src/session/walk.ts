@@ -27,14 +27,11 @@ export interface PeerTree {
 
 export interface WalkOptions {
   view: View;
-  /** Renames that will be done before (dry run): new path → the path where the peer still has it. */
-  renames?: ReadonlyMap<RelPath, RelPath>;
   onCompared?: (entries: number) => void;
 }
 
 interface Pending {
   path: RelPath;
-  remotePath: RelPath;
   dirId: number;
   prefix: Buffer;
   mayDelete: boolean;
@@ -51,7 +48,7 @@ export async function* walk(options: WalkOptions, parts: {tree: SourceTree; peer
   if (root === undefined) return;
   const rootId = tree.dirIdOf(ROOT) as number;
   let level: Pending[] = [
-    {path: ROOT, remotePath: ROOT, dirId: rootId, prefix: Buffer.alloc(0), mayDelete: !root.isIncomplete, isNew: false},
+    {path: ROOT, dirId: rootId, prefix: Buffer.alloc(0), mayDelete: !root.isIncomplete, isNew: false},
   ];
   while (level.length > 0) {
     const next: Pending[] = [];
@@ -70,7 +67,7 @@ export async function* walk(options: WalkOptions, parts: {tree: SourceTree; peer
 
 async function listNodes(peer: PeerTree, listed: readonly Pending[]): Promise<Map<Pending, TreeNode>> {
   if (listed.length === 0) return new Map();
-  const nodes = await peer.listNodes(listed.map(({remotePath, prefix}) => ({path: remotePath, prefix})));
+  const nodes = await peer.listNodes(listed.map(({path, prefix}) => ({path, prefix})));
   return new Map(listed.map((pending, index) => [pending, nodes[index] as TreeNode]));
 }
 
@@ -124,31 +121,16 @@ function* compareEntries(
     const path = joinPath(pending.path, ours.name);
     const have = left.get(ours.name);
     left.delete(ours.name);
-    const renamedFrom = have === undefined ? options.renames?.get(path) : undefined;
-    const step = renamedFrom === undefined ? planPath(path, ours, have, options.view) : undefined;
+    const step = planPath(path, ours, have, options.view);
     if (step !== undefined) steps.push(step);
-    if (ours.type === 'dir')
-      descend(
-        tree,
-        {
-          ours,
-          have,
-          path,
-          remotePath: renamedFrom ?? joinPath(pending.remotePath, ours.name),
-          pending,
-          isRenamed: renamedFrom !== undefined,
-        },
-        next,
-      );
+    if (ours.type === 'dir') descend(tree, {ours, have, path, pending}, next);
     if (steps.length >= STEPS_AT_ONCE) {
       yield steps;
       steps = [];
     }
   }
   if (pending.mayDelete) {
-    const movedAway = new Set(options.renames?.values() ?? []);
     for (const [name, have] of left) {
-      if (movedAway.has(joinPath(pending.remotePath, name))) continue;
       const step = planPath(joinPath(pending.path, name), undefined, have, options.view);
       if (step !== undefined) steps.push(step);
     }
@@ -163,13 +145,11 @@ function descend(
     ours: TreeEntry;
     have: TreeEntry | undefined;
     path: RelPath;
-    remotePath: RelPath;
     pending: Pending;
-    isRenamed: boolean;
   },
   next: Pending[],
 ): void {
-  const {ours, have, path, remotePath, pending, isRenamed} = at;
+  const {ours, have, path, pending} = at;
   if (
     have?.type === 'dir' &&
     ours.subtree !== undefined &&
@@ -180,11 +160,10 @@ function descend(
   const dirId = tree.dirIdOf(path);
   if (dirId === undefined) return;
   // A directory that is new on the peer has nothing to be listed: its entries are all ours.
-  const isNew = have?.type !== 'dir' && !isRenamed;
+  const isNew = have?.type !== 'dir';
   if (isNew && ours.count === 0) return;
   next.push({
     path,
-    remotePath,
     dirId,
     prefix: Buffer.alloc(0),
     mayDelete: pending.mayDelete && !ours.isIncomplete,

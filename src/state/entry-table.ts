@@ -27,6 +27,9 @@ import {
 import type {LinkGroups} from './link-groups.ts';
 import type {Place, VolumeQueries} from './volume-queries.ts';
 
+/** A place for the length of one call; no file can have that name. */
+const ASIDE: Place = {parentId: ROOT_ID, name: '/'};
+
 export interface EntryTableParts {
   directories: Directories;
   queries: VolumeQueries;
@@ -113,6 +116,12 @@ export class EntryTable {
     }
     const {dirId} = before;
     invariant(dirId === 0 || !directories.isWithin(to.parentId, dirId), 'a directory does not move below itself');
+    const above = this.get(to.parentId, to.name)?.dirId ?? 0;
+    if (above !== 0 && directories.isWithin(from.parentId, above)) {
+      // Over a directory that it is in: out of it first, or it would go with that.
+      this.move(from, ASIDE, {});
+      return this.move(ASIDE, to, changes);
+    }
     const removed = this.#removeWhole(to.parentId, to.name);
     const key = nameKey(to.name);
     this.#delete.run(from.parentId, nameKey(from.name), from.name);

@@ -10,7 +10,6 @@ import {nameOf, parentOf, ROOT} from '../../../src/model/path.ts';
 import {zeroStats} from '../../../src/model/status.ts';
 import {PLAIN_VIEW} from '../../../src/model/view.ts';
 import {NO_DELETE_LIMITS, type DeleteLimits} from '../../../src/reconcile/delete-guard.ts';
-import type {Step} from '../../../src/reconcile/plan-path.ts';
 import {Session} from '../../../src/session/session.ts';
 import {SourceLink} from '../../../src/session/source-link.ts';
 import {TargetLink} from '../../../src/session/target-link.ts';
@@ -22,7 +21,6 @@ import {runHere} from './run-here.ts';
 export interface LinkPairOptions {
   source?: DeleteLimits;
   target?: DeleteLimits;
-  isDryRun?: boolean;
   confirmedDeletes?: number;
 }
 
@@ -35,7 +33,6 @@ export class LinkPair {
   readonly targetLink: TargetLink;
   /** What the target's applier was given, as `kind path`, in order. */
   readonly applied: string[] = [];
-  readonly planned: Step[] = [];
   /** What the applier waits for before each batch. */
   gate: Promise<void> = Promise.resolve();
 
@@ -60,7 +57,7 @@ export class LinkPair {
         link: 1,
         volume: 'v',
         view: PLAIN_VIEW,
-        isDryRun: options.isDryRun ?? false,
+        isDryRun: false,
         isDurable: true,
         isQuick: false,
         deleteLimits: options.source ?? NO_DELETE_LIMITS,
@@ -79,7 +76,6 @@ export class LinkPair {
           onFailed: () => undefined,
           onNotes: () => undefined,
           onCompared: () => undefined,
-          onPlanned: (step) => void this.planned.push(step),
         },
       },
     );

@@ -49,16 +49,6 @@ describe('catching up', () => {
     expect(pair.applied.slice(-5).sort()).toEqual([0, 1, 2, 3, 4].map((index) => `delete l${index}`));
     expect(pair.applied.slice(0, -5).every((op) => op.startsWith('put-symlink'))).toBe(true);
   });
-
-  test('a dry run says what it would do and sends no change', async () => {
-    const pair = new LinkPair({isDryRun: true});
-    putLinks(pair.target, 0, 1);
-    await pair.open();
-    putLinks(pair.source, 1, 2);
-    await pair.link.catchUp();
-    expect(pair.planned.map(({path}) => path).sort()).toEqual(['l0', 'l1', 'l2']);
-    expect(pair.applied).toEqual([]);
-  });
 });
 
 describe('the guard', () => {

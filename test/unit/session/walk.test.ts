@@ -122,16 +122,6 @@ test('a directory that the target does not have is created with all below it, pa
   expect(planned.slice(1).sort()).toEqual(['file d/e/n0', 'file d/e/n1', 'file d/e/n2']);
 });
 
-test('where a rename will be done before, what moved is compared with what is at its old place, and not deleted', async () => {
-  using source = disposable(fill({...empty, below: {to: {...empty, many: {from: 0, count: 5}}}}, 'source'));
-  using target = disposable(fill({...empty, below: {from: {...empty, many: {from: 0, count: 4}}}}, 'target'));
-  const steps: Step[] = [];
-  const options = {view: PLAIN_VIEW, renames: new Map([['to', 'from']])};
-  for await (const some of walk(options, {tree: sourceState(source.store), peer: peerOf(target.store)}))
-    steps.push(...some);
-  expect(steps.map(({path}) => path)).toEqual(['to/n4']);
-});
-
 test('a source without a root plans nothing', async () => {
   using source = disposable(fill(empty, 'source'));
   using target = disposable(fill({...empty, below: {d: empty}}, 'target'));

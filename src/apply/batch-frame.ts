@@ -1,0 +1,27 @@
+/** The operations of a batch: taken from the frame that it came in, and which of them build on others. Pure. */
+import {invariant} from '../base/errors.ts';
+import type {Op} from '../model/op.ts';
+import {parentOf, ROOT, type RelPath} from '../model/path.ts';
+import {decode} from '../wire/codec.ts';
+
+/** @throws BUG for another message: only batches are handed over */
+export function opsOf(frame: Uint8Array): Op[] {
+  const message = decode(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength));
+  invariant(message.kind === 'batch', 'a frame that is no batch was handed over');
+  return message.ops;
+}
+
+/** Whether an operation needs what is at or above one of these paths to be there already, or to be gone. */
+export function buildsOn(op: Op, paths: ReadonlySet<RelPath>): boolean {
+  if (paths.size === 0) return false;
+  for (const path of pathsOf(op)) {
+    for (let above = path; above !== ROOT; above = parentOf(above)) if (paths.has(above)) return true;
+  }
+  return false;
+}
+
+/** All that an operation changes or needs. */
+export function pathsOf(op: Op): RelPath[] {
+  if (op.kind === 'link' || op.kind === 'rename' || op.kind === 'exchange') return [op.path, op.to];
+  return op.kind === 'put-file' && op.source.from === 'copy' ? [op.path, op.source.path] : [op.path];
+}

@@ -1,0 +1,115 @@
+/**
+ * The jobs of applying a batch in a dry run: the state changes as if everything had been done, and nothing else does.
+ *
+ * So a dry run takes the way of a run, with the same comparisons, guards and answers. Invariant: no file is touched.
+ */
+import type {JobRunner} from '../base/jobs.ts';
+import type {Entry, Meta, Stat} from '../model/entry.ts';
+import type {Op} from '../model/op.ts';
+import {nameOf, parentOf, ROOT, showPath, type RelPath} from '../model/path.ts';
+import type {ApplyJobs} from './apply-jobs.ts';
+import type {TargetStore} from './applier.ts';
+import {buildsOn, opsOf, pathsOf} from './batch-frame.ts';
+import {DONE, failure} from './failure.ts';
+import type {JournalRecord} from './journal-record.ts';
+import type {Switched} from './switch.ts';
+
+const NO_TIME = {s: 0, ns: 0};
+
+type Input<K extends keyof ApplyJobs> = ApplyJobs[K]['in'];
+type Output<K extends keyof ApplyJobs> = ApplyJobs[K]['out'];
+
+/** @param store a copy of the target's state */
+export function dryApplyJobs(store: TargetStore): JobRunner<ApplyJobs> {
+  const imagined = new ImaginedTree(store);
+  let ops: Op[] = [];
+  const jobs: {[K in 'create-batch' | 'stage-batch' | 'switch-batch']: (input: Input<K>) => Output<K>} = {
+    'create-batch': () => ({created: [], dirs: []}),
+    'stage-batch': ({frame, from, stale}) => {
+      ops = opsOf(frame);
+      const taken = new Set<RelPath>();
+      const records: JournalRecord[] = [];
+      let next = from;
+      for (let op = ops[next]; op !== undefined && !buildsOn(op, taken); op = ops[++next]) {
+        for (const path of pathsOf(op)) taken.add(path);
+        // Only its number counts: the operations are at hand.
+        if (!stale.includes(next)) records.push({kind: 'delete', index: next, path: op.path, ino: 0, type: 'file'});
+      }
+      const failed = stale
+        .filter((index) => index >= from && index < next)
+        .map((index) => ({index, result: failure('base-changed', ops[index]!.path, 'something else would be there')}));
+      return {records, failed, next};
+    },
+    'switch-batch': ({records}) => {
+      return {switched: records.map(({index}) => imagined.after(ops[index] as Op, index)), dirs: []};
+    },
+  };
+  return {
+    run: (kind, input) => {
+      const job = jobs[kind as keyof typeof jobs] as ((input: unknown) => unknown) | undefined;
+      if (job === undefined) return Promise.reject(new Error(`${kind} is not done in a dry run`));
+      return Promise.resolve(job(input) as never);
+    },
+  };
+}
+
+/** What would be there. */
+class ImaginedTree {
+  readonly #store: TargetStore;
+  #lastInode = Number.MAX_SAFE_INTEGER; // no file has it
+
+  constructor(store: TargetStore) {
+    this.#store = store;
+  }
+
+  after(op: Op, index: number): Switched {
+    const place = op.kind === 'rename' ? op.to : op.path;
+    if (op.kind !== 'delete' && this.#store.dirIdOf(parentOf(place)) === undefined) {
+      const result = failure('parent-missing', op.path, `its folder ${showPath(parentOf(place))} would not be there`);
+      return {index, result, stat: undefined, otherStat: undefined, trashed: []};
+    }
+    const stat = this.#statAfter(op);
+    const otherStat = op.kind === 'exchange' ? this.#entryAt(op.to) : undefined;
+    const isMissing = stat === undefined && op.kind !== 'delete';
+    const result = isMissing ? failure('base-changed', op.path, 'nothing would be there') : DONE;
+    return {index, result, stat, otherStat, trashed: []};
+  }
+
+  #statAfter(op: Op): Stat | undefined {
+    switch (op.kind) {
+      case 'make-dir': {
+        const known = this.#entryAt(op.path);
+        return known?.type === 'dir' ? {...known, ...op.meta} : this.#fresh('dir', op.meta, 0);
+      }
+      case 'put-file':
+        return this.#fresh('file', op.meta, op.sizeBytes);
+      case 'put-symlink':
+        return this.#fresh('symlink', op.meta, op.target.length);
+      case 'link': {
+        const first = this.#entryAt(op.to);
+        return first && {...first, nlink: first.nlink + 1};
+      }
+      case 'set-meta': {
+        const known = this.#entryAt(op.path);
+        return known && {...known, ...op.meta};
+      }
+      case 'rename':
+      case 'exchange':
+        return this.#entryAt(op.path);
+      case 'delete':
+        return undefined;
+    }
+  }
+
+  #fresh(type: 'file' | 'dir' | 'symlink', meta: Meta, sizeBytes: number): Stat {
+    const {mode, uid, gid, mtime} = meta;
+    const own = {mode, uid, gid, mtime, ctime: NO_TIME, btime: NO_TIME, ino: this.#lastInode--};
+    return {type, ...own, sizeBytes, allocatedBytes: sizeBytes, nlink: 1, rdev: 0, mountId: 0};
+  }
+
+  #entryAt(path: RelPath): Entry | undefined {
+    if (path === ROOT) return this.#store.getRoot();
+    const parentId = this.#store.dirIdOf(parentOf(path));
+    return parentId === undefined ? undefined : this.#store.get(parentId, nameOf(path));
+  }
+}
