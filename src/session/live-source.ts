@@ -8,13 +8,11 @@ import {backoffDelayMs} from '../base/backoff.ts';
 import type {Clock} from '../base/clock.ts';
 import {isWithin, nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
 import type {Digest} from '../model/digest.ts';
-import {judgeAtMs, judgeDeletes, noteDeletes, type Burst, type DeleteLimits} from '../reconcile/delete-guard.ts';
 import {DirtySet, type DueDir} from '../reconcile/dirty-set.ts';
-import type {Step} from '../reconcile/plan-path.ts';
 import type {PathProblem} from '../scan/scan-problems.ts';
 import type {Change, LookedAt, ScanResult} from '../scan/pass.ts';
 import {moveSteps, orderChanges, stepOf} from './change-steps.ts';
-import {haltedByDeletes} from './refusal.ts';
+import {LiveDeletes, type LiveDeletesOptions} from './live-deletes.ts';
 import type {SourceLink, SourceState} from './source-link.ts';
 import {createSteps} from './walk.ts';
 
@@ -27,15 +25,12 @@ export interface ScanPort {
   ): Promise<ScanResult>;
 }
 
-export interface LiveOptions {
+export interface LiveOptions extends LiveDeletesOptions {
   settleMs: number;
   maxWaitMs: number;
   rescanMs: number;
   /** Directories without a watch are looked at this often. */
   pollMs: number;
-  deleteLimits: DeleteLimits;
-  confirmedDeletes: number;
-  volume: string;
 }
 
 export interface LiveParts {
@@ -53,11 +48,6 @@ export interface LiveParts {
   };
 }
 
-interface HeldStep {
-  step: Step;
-  noticedMs: number;
-}
-
 const NAMES_AT_ONCE = 2_048; // one look; more is taken in the next round
 const DIRTY_COUNT_MAX = 200_000; // about 40 MB; beyond it a scan is cheaper
 const MOVES_MS = 10_000; // longer than an event is on its way
@@ -71,8 +61,7 @@ export class LiveSource {
   readonly #parts: LiveParts;
   readonly #dirty: DirtySet;
   #wake = Promise.withResolvers<void>();
-  #burst: Burst | undefined;
-  #held: HeldStep[] = [];
+  readonly #deletes: LiveDeletes;
   #needsScan = false;
   #rescanAtMs: number;
   #walkAtMs: number | undefined;
@@ -88,6 +77,7 @@ export class LiveSource {
     this.#options = options;
     this.#parts = parts;
     const {settleMs, maxWaitMs} = options;
+    this.#deletes = new LiveDeletes(options, parts);
     this.#dirty = new DirtySet({settleMs, maxWaitMs, countMax: DIRTY_COUNT_MAX});
     this.#rescanAtMs = parts.clock.monotonicMs() + options.rescanMs;
   }
@@ -156,8 +146,7 @@ export class LiveSource {
       this.#parts.events.onNotice('more changed than is kept one by one; the volume is scanned');
       this.noteTree(ROOT);
     }
-    if (this.#burst !== undefined && this.#held.length > 0 && judgeAtMs(this.#burst) <= nowMs)
-      return this.#release(link);
+    if ((this.#deletes.dueMs ?? Infinity) <= nowMs) return this.#release(link);
     if (nowMs >= this.#rescanAtMs && !this.#isCatchingUp) this.noteTree(ROOT);
     if (this.#needsScan && !this.#isCatchingUp) return this.#scan(link);
     const due = this.#dirty.take(nowMs, NAMES_AT_ONCE);
@@ -202,6 +191,7 @@ export class LiveSource {
     events.onProblems(result.problems, false);
     this.#noteMoves(result);
     await this.#alsoOtherNames(result);
+    this.#deletes.note(result);
     for (const change of result.changes) {
       if (change.kind === 'gone') events.onGone(change.path);
       if (isOpened(change)) this.noteTree(ROOT);
@@ -269,8 +259,7 @@ export class LiveSource {
   ): Promise<void> {
     const steps = changes.map((change) => stepOf(change, link.view)).filter((step) => step !== undefined);
     for (const step of await link.prepare(steps)) {
-      if (step.destroys === 0) await link.sender.add(step, noted.noticedMs);
-      else await this.#guard(link, step, noted);
+      if (step.destroys === 0 || this.#deletes.take(step, noted)) await link.sender.add(step, noted.noticedMs);
     }
   }
 
@@ -305,47 +294,16 @@ export class LiveSource {
     result.problems.push(...more.problems);
   }
 
-  /** The first few deletes of a burst go at once, the rest waits for the verdict. */
-  async #guard(
-    link: SourceLink,
-    step: Step,
-    {noticedMs, countBefore}: {noticedMs: number; countBefore: number},
-  ): Promise<void> {
-    const noted = noteDeletes(
-      this.#burst,
-      step.destroys,
-      countBefore - step.destroys,
-      this.#parts.clock.monotonicMs(),
-      this.#options.deleteLimits,
-    );
-    this.#burst = noted.burst;
-    if (noted.isHeld) this.#held.push({step, noticedMs});
-    else await link.sender.add(step, noticedMs);
-  }
-
   /** The burst is over. @throws HALTED */
   async #release(link: SourceLink): Promise<boolean> {
-    const {state} = this.#parts;
-    const burst = this.#burst as Burst;
-    // What came back meanwhile is not deleted.
-    const isBack = ({step}: HeldStep): boolean =>
-      step.kind === 'op' && step.op.kind === 'delete' && state.entryAt(step.path) !== undefined;
-    const held = this.#held.filter((noted) => !isBack(noted));
-    this.#held = [];
-    this.#burst = undefined;
-    const total = held.reduce((sum, {step}) => sum + step.destroys, burst.released);
-    // A source that holds anything is not emptied, however much went in a burst that made new entries too.
-    const treeCount = state.entryCount() === 0 ? burst.treeCount : Math.max(burst.treeCount, total + 1);
-    const verdict = judgeDeletes(total, treeCount, this.#options.deleteLimits, this.#options.confirmedDeletes);
-    if (!verdict.go) throw haltedByDeletes(verdict, burst.treeCount, this.#options.volume);
-    for (const {step, noticedMs} of held) await link.sender.add(step, noticedMs);
+    for (const {step, noticedMs} of this.#deletes.release()) await link.sender.add(step, noticedMs);
     await link.sender.kick();
     return true;
   }
 
   async #prove(link: SourceLink): Promise<void> {
     const {events, clock} = this.#parts;
-    if (this.#held.length > 0) return;
+    if (this.#deletes.heldCount > 0) return;
     const seq = this.#parts.state.seq();
     const cut = await link.cut();
     if (cut.isEqual) {
@@ -367,7 +325,7 @@ export class LiveSource {
     const times = [
       this.#dirty.nextDueMs(),
       ...(this.#isCatchingUp ? [] : [this.#rescanAtMs, this.#walkAtMs]),
-      this.#held.length > 0 && this.#burst !== undefined ? judgeAtMs(this.#burst) : undefined,
+      this.#deletes.dueMs,
     ];
     const nextMs = Math.min(nowMs + SLEEP_MS_MAX, ...times.filter((time) => time !== undefined));
     const waker = new AbortController();

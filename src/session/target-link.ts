@@ -12,7 +12,15 @@ import type {Entry} from '../model/entry.ts';
 import type {Op, OpResult} from '../model/op.ts';
 import {nameOf, parentOf, type RelPath} from '../model/path.ts';
 import {viewDigest, type View} from '../model/view.ts';
-import {judgeDeletes, NO_DELETE_LIMITS, noteDeletes, type Burst, type DeleteLimits} from '../reconcile/delete-guard.ts';
+import {Births} from '../reconcile/births.ts';
+import {
+  BURST_QUIET_MS,
+  judgeDeletes,
+  NO_DELETE_LIMITS,
+  noteDeletes,
+  type Burst,
+  type DeleteLimits,
+} from '../reconcile/delete-guard.ts';
 import {protocolFault} from '../wire/fault.ts';
 import {BATCHES_OPEN_MAX, REQUESTS_OPEN_MAX} from '../wire/limits.ts';
 import type {Message, MessageOf} from '../wire/messages.ts';
@@ -58,6 +66,7 @@ export class TargetLink {
   #confirmed = 0;
   #batches: Promise<void> = Promise.resolve();
   #burst: Burst | undefined;
+  readonly #births = new Births();
   #batchesOpen = 0;
   #asksOpen = 0;
   readonly #answers = {tree: Promise.resolve(), content: Promise.resolve()};
@@ -177,9 +186,9 @@ export class TargetLink {
     this.#batches = this.#batches.then(async () => {
       if (this.#isHalted) return;
       try {
-        this.#judge(message.ops);
+        const destroyed = this.#judge(message.ops);
         const results = await applier.apply(frame, message, files.staged);
-        this.#takeBack(message.ops.filter((_, index) => results[index]?.status !== 'done'));
+        this.#takeBack(destroyed.reduce((sum, count, at) => sum + (results[at]?.status === 'done' ? 0 : count), 0));
         files.forget(message.ops);
         release(frame); // whatever is kept of it was copied
         this.#parts.session.send({kind: 'batch-result', link: message.link, batch: message.batch, results});
@@ -201,20 +210,25 @@ export class TargetLink {
     }
   }
 
-  /** @throws HALTED when this batch's deletes and those shortly before are more than the limits allow */
-  #judge(ops: readonly Op[]): void {
-    const count = this.#destroyedByAll(ops);
-    if (count === 0) return;
+  /**
+   * @returns what each operation destroys
+   * @throws HALTED when this batch's deletes and those shortly before are more than the limits allow
+   */
+  #judge(ops: readonly Op[]): number[] {
     const {tree, clock} = this.#parts;
+    const nowMs = clock.monotonicMs();
+    const counts = this.#destroyedByEach(ops, nowMs);
+    const count = counts.reduce((sum, destroyed) => sum + destroyed, 0);
+    if (count === 0) return counts;
     const treeCount = tree.entryCount() - count; // noteDeletes counts what goes as still there
-    this.#burst = noteDeletes(this.#burst, count, treeCount, clock.monotonicMs(), NO_DELETE_LIMITS).burst; // nothing is held here
+    this.#burst = noteDeletes(this.#burst, count, treeCount, nowMs, NO_DELETE_LIMITS).burst; // nothing is held here
     const verdict = judgeDeletes(
       this.#burst.released,
       this.#burst.treeCount,
       this.#options.deleteLimits,
       this.#confirmed,
     );
-    if (verdict.go) return;
+    if (verdict.go) return counts;
     const {kind, limit} = verdict;
     throw new TowlineError(
       'HALTED',
@@ -224,22 +238,32 @@ export class TargetLink {
   }
 
   /** What could not be deleted does not count, or trying again would add up to a halt. */
-  #takeBack(failed: readonly Op[]): void {
-    const count = failed.length === 0 ? 0 : this.#destroyedByAll(failed);
+  #takeBack(count: number): void {
     if (count > 0 && this.#burst !== undefined)
       this.#burst = {...this.#burst, released: Math.max(0, this.#burst.released - count)};
   }
 
-  #destroyedByAll(ops: readonly Op[]): number {
+  #destroyedByEach(ops: readonly Op[], nowMs: number): number[] {
     const vacated = new Set<RelPath>(); // by an earlier operation of this batch: nothing is destroyed there any more
-    let count = 0;
-    for (const op of ops) {
+    const isGoingOn = this.#burst !== undefined && nowMs - this.#burst.lastMs < BURST_QUIET_MS;
+    const youngMs = (isGoingOn ? (this.#burst as Burst).startMs : nowMs) - BURST_QUIET_MS;
+    return ops.map((op) => {
       const path = op.kind === 'rename' ? op.to : op.path;
-      if (!vacated.has(path)) count += this.#destroyedAt(path, op);
+      const isYoung = op.kind === 'delete' && this.#births.isBornSince(path, youngMs);
+      let count = isYoung || vacated.has(path) ? 0 : this.#destroyedAt(path, op);
       if (op.kind === 'rename' && op.path.startsWith(`${op.to}/`)) count -= this.#countAt(op.path); // it comes out of there
+      this.#noteBirth(op, nowMs, vacated);
       if (op.kind === 'rename' || op.kind === 'delete') vacated.add(op.path);
-    }
-    return count;
+      return count;
+    });
+  }
+
+  #noteBirth(op: Op, nowMs: number, vacated: ReadonlySet<RelPath>): void {
+    if (op.kind === 'rename') this.#births.renamed(op.path, op.to, op.type === 'dir');
+    else if (op.kind === 'exchange') this.#births.exchanged(op.path, op.to);
+    else if (op.kind === 'delete') this.#births.forget(op.path, op.type === 'dir');
+    else if (op.kind !== 'set-meta' && (vacated.has(op.path) || this.#entryAt(op.path) === undefined))
+      this.#births.born(op.path, nowMs);
   }
 
   #entryAt(path: RelPath): (Entry & {dirId: number}) | undefined {

@@ -1,6 +1,7 @@
 /** What a live process refuses to destroy, and how it ends. */
 import {existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
+import {setTimeout as sleep} from 'node:timers/promises';
 import {describe, expect, test} from 'vitest';
 import {command, compareByRsync, makePair, type Pair, startLive, syncOnce, towline} from '../../sync/harness.ts';
 import {equalByRsync, stagedBytes, untilEqual} from '../../sync/live.ts';
@@ -47,6 +48,29 @@ needsCommands('rsync')(describe)('a live pair and its guards', {timeout: 60_000}
     const after = await syncOnce(pair, ['--delete-limit', '50%']);
     expect(after.exitCode, after.stderr).toBe(0);
     expect(compareByRsync(pair.source, pair.target)).toBe('');
+  });
+
+  test('what comes and goes is no loss, however often; what was there before still counts', async () => {
+    const pair = livePair();
+    const live = startLive(pair);
+    await untilEqual(live, pair);
+    for (let round = 0; round < 150; round++) {
+      writeFileSync(join(pair.source, 'journal'), `round ${round}`);
+      mkdirSync(join(pair.source, 'scratch'));
+      writeFileSync(join(pair.source, 'scratch/file'), `round ${round}`);
+      await sleep(20);
+      rmSync(join(pair.source, 'journal'));
+      rmSync(join(pair.source, 'scratch'), {recursive: true});
+    }
+    await untilEqual(live, pair);
+    // Into a new folder, which does not make them new.
+    mkdirSync(join(pair.source, 'scratch'));
+    for (let index = 0; index < 60; index++)
+      renameSync(join(pair.source, `file${index}`), join(pair.source, `scratch/${index}`));
+    await live.waitFor(() => existsSync(join(pair.target, 'scratch/59')));
+    rmSync(join(pair.source, 'scratch'), {recursive: true});
+    expect((await live.end()).exitCode).toBe(3);
+    expect(readdirSync(join(pair.target, 'scratch')).length).toBeGreaterThanOrEqual(60 - RELEASED_MAX);
   });
 
   test.each(['renamed away', 'renamed away, and another put in its place'])(

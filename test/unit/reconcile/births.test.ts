@@ -1,0 +1,42 @@
+import {expect, test} from 'vitest';
+import {Births} from '../../../src/reconcile/births.ts';
+
+test('what was born counts as young, with all below it, from that time on and until it is forgotten', () => {
+  const births = new Births();
+  births.born('dir', 100);
+  expect(births.isBornSince('dir', 100)).toBe(true);
+  expect(births.isBornSince('dir/below/deep', 100)).toBe(true);
+  expect(births.isBornSince('dir', 101)).toBe(false);
+  expect(births.isBornSince('dir2', 0)).toBe(false);
+  births.forget('dir', true);
+  expect(births.isBornSince('dir/below/deep', 0)).toBe(false);
+});
+
+test('a rename keeps the age; something old makes every new directory above its new place old', () => {
+  const births = new Births();
+  births.born('new', 100);
+  births.born('tmp', 50);
+  births.renamed('tmp', 'new/file', false);
+  expect(births.isBornSince('new/file', 50)).toBe(true);
+  expect(births.isBornSince('new/file', 51)).toBe(false);
+  expect(births.isBornSince('tmp', 0)).toBe(false);
+  expect(births.isBornSince('new', 100)).toBe(true);
+  births.renamed('old', 'new/old', true);
+  expect(births.isBornSince('new', 0)).toBe(false);
+  expect(births.isBornSince('new/old/below', 0)).toBe(false);
+});
+
+test('names that change places are old, and so is what is above them', () => {
+  const births = new Births();
+  births.born('new', 100);
+  births.exchanged('new/one', 'old');
+  expect(births.isBornSince('new', 0)).toBe(false);
+  expect(births.isBornSince('old', 0)).toBe(false);
+});
+
+test('beyond 10,000 the oldest are old', () => {
+  const births = new Births();
+  for (let count = 0; count <= 10_000; count++) births.born(`file${count}`, count);
+  expect(births.isBornSince('file0', 0)).toBe(false);
+  expect(births.isBornSince('file1', 0)).toBe(true);
+});
