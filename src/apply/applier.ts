@@ -8,11 +8,11 @@ import type {Clock} from '../base/clock.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import {sameDigest, type Digest} from '../model/digest.ts';
 import type {Entry, Stat} from '../model/entry.ts';
-import type {Op, OpResult} from '../model/op.ts';
+import {isCreation, type Op, type OpResult} from '../model/op.ts';
 import {nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {bumped, type VersionVector} from '../model/version.ts';
 import type {MessageOf} from '../wire/messages.ts';
-import type {ApplyJobs, SeenDir} from './apply-jobs.ts';
+import type {ApplyJobs, BatchInput, SeenDir} from './apply-jobs.ts';
 import type {ApplyOptions} from './context.ts';
 import {decodeJournal, encodeJournal, type Known} from './journal-record.ts';
 
@@ -51,6 +51,8 @@ export class Applier {
   readonly #options: ApplyOptions & {agent: string};
   readonly #parts: ApplierParts;
   #nextBatch: number;
+  /** Of the last batch: when the next one's creations may begin, and when it may be recorded. */
+  #turn = {created: Promise.resolve(), recorded: Promise.resolve()};
 
   /** @param options `agent` is the source's short ID, for version vectors */
   constructor(options: ApplyOptions & {agent: string}, parts: ApplierParts) {
@@ -60,24 +62,45 @@ export class Applier {
   }
 
   /**
+   * Batches may be given while others are being applied: they take effect in the order in which they were given.
    * @param frame the encoded batch, as it came
    * @param staged transfers that are whole, by number
    * @returns a result per operation, in order
    */
   async apply(frame: Uint8Array, message: MessageOf<'batch'>, staged: Map<number, StagedFile>): Promise<OpResult[]> {
     const {ops} = message;
-    const results: OpResult[] = [];
     const input = {frame, options: this.#applyOptions(), batch: this.#nextBatch++, atMs: this.#parts.clock.nowMs()};
-    let from = 0;
-    if (isCreation(ops[0])) {
-      const {created, dirs} = await this.#parts.jobs.run('create-batch', input);
-      for (const [index, {result, stat}] of created.entries()) {
-        results[index] = result;
-        if (stat !== undefined) this.#record(ops[index] as Op, stat, undefined);
-      }
-      this.#recordDirs(dirs);
-      from = created.length;
+    const before = this.#turn;
+    const [created, recorded] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    this.#turn = {created: created.promise, recorded: recorded.promise};
+    try {
+      const isCreating = ops[0] !== undefined && isCreation(ops[0]);
+      if (isCreating) await before.created;
+      const made = isCreating ? await this.#parts.jobs.run('create-batch', input) : undefined;
+      // The worker makes the next batch's files while this one's are recorded.
+      if (made?.created.length === ops.length) created.resolve();
+      await before.recorded;
+      return await this.#finish(input, ops, made, staged);
+    } finally {
+      created.resolve();
+      recorded.resolve();
     }
+  }
+
+  /** Records what was created, and does the rest through the journal. */
+  async #finish(
+    input: BatchInput,
+    ops: readonly Op[],
+    made: ApplyJobs['create-batch']['out'] | undefined,
+    staged: Map<number, StagedFile>,
+  ): Promise<OpResult[]> {
+    const results: OpResult[] = [];
+    for (const [index, {result, stat}] of (made?.created ?? []).entries()) {
+      results[index] = result;
+      if (stat !== undefined) this.#record(ops[index] as Op, stat, undefined);
+    }
+    this.#recordDirs(made?.dirs ?? []);
+    let from = made?.created.length ?? 0;
     while (from < ops.length) from = await this.#applyRest(input, ops, from, staged, results);
     if (results.some((result) => result.status === 'failed' && result.code === 'no-space')) await this.#makeRoom();
     return results;
@@ -98,7 +121,7 @@ export class Applier {
   }
 
   async #applyRest(
-    input: {frame: Uint8Array; options: ApplyOptions; batch: number; atMs: number},
+    input: BatchInput,
     ops: readonly Op[],
     from: number,
     staged: Map<number, StagedFile>,
@@ -275,14 +298,4 @@ export class Applier {
 /** Where an operation's entry is once it is done. */
 function placeOf(op: Op): RelPath {
   return op.kind === 'rename' || op.kind === 'exchange' ? op.to : op.path;
-}
-
-function isCreation(op: Op | undefined): boolean {
-  if (op === undefined) return false;
-  return (
-    op.kind === 'make-dir' ||
-    op.kind === 'put-symlink' ||
-    op.kind === 'link' ||
-    (op.kind === 'put-file' && op.source.from !== 'staged')
-  );
 }

@@ -29,7 +29,7 @@ export interface SeenDir {
   stat: Stat;
 }
 
-interface BatchInput {
+export interface BatchInput {
   frame: Uint8Array;
   options: ApplyOptions;
   /** Number for names in the staging folder, unique within this state. */

@@ -13,7 +13,7 @@ import {chmodFd, chownFd} from '../linux/metadata.ts';
 import {statAt, statAtIfAny, statFd} from '../linux/stat.ts';
 import {syncFd, syncFilesystem} from '../linux/sync.ts';
 import type {Stat} from '../model/entry.ts';
-import type {Op, OpKind, OpResult} from '../model/op.ts';
+import {isCreation, type Op, type OpKind, type OpResult} from '../model/op.ts';
 import {parentOf, showPath} from '../model/path.ts';
 import type {ApplyContext} from './context.ts';
 import {DONE, failure, failureFrom} from './failure.ts';
@@ -87,11 +87,6 @@ export function applyCreations(context: ApplyContext, ops: readonly Op[]): Creat
     for (const {fd} of unnamed) closeFd(fd);
   }
   return done;
-}
-
-function isCreation(op: Op): boolean {
-  if (op.kind === 'put-file') return op.source.from !== 'staged';
-  return op.kind === 'make-dir' || op.kind === 'put-symlink' || op.kind === 'link';
 }
 
 function dropLast(unnamed: Unnamed[], index: number): void {

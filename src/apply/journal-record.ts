@@ -3,11 +3,11 @@
  *
  * Invariant: a record names inodes, so that doing it twice changes nothing and doing it on something else is noticed.
  */
-import type {EntryType, FileTime, Meta, Stat} from '../model/entry.ts';
+import type {EntryType, FileTime, Meta, Seen} from '../model/entry.ts';
 import type {RelPath} from '../model/path.ts';
 
 /** What this link wrote at a path, as the state knows it: only that may be dropped without a place in the trash. */
-export type Known = Pick<Stat, 'type' | 'ino' | 'sizeBytes' | 'mtime' | 'ctime'>;
+export type Known = Seen;
 
 export type JournalRecord =
   /** The staged entry takes the path's place; what was there goes out by exchange. */

@@ -15,7 +15,7 @@ import {isLinuxError} from '../linux/linux-error.ts';
 import {closeFd, openAt} from '../linux/open-fd.ts';
 import {startWriteback, syncFd} from '../linux/sync.ts';
 import {contentDigest, LEAF_BYTES, leafCountOf, sha256, type Digest} from '../model/digest.ts';
-import {isUntouched, type Stat} from '../model/entry.ts';
+import {isUntouched, type Seen} from '../model/entry.ts';
 import type {OpResult} from '../model/op.ts';
 import {nameOf, parentOf, type RelPath} from '../model/path.ts';
 import {decode} from '../wire/codec.ts';
@@ -31,7 +31,7 @@ export type StagedJobs = {
       stage: string;
       path: RelPath;
       sizeBytes: number;
-      base: {path: RelPath; expected: Stat} | undefined;
+      base: {path: RelPath; expected: Seen} | undefined;
       isDurable: boolean;
     };
     out: OpResult;

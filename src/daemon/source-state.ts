@@ -46,12 +46,7 @@ export function sourceState(store: VolumeStore): SourceState {
     treeEntries: (dirId, prefix) => treeEntries(store, dirId, prefix),
     dirIdOf: (path) => store.dirIdOf(path),
     entryAt,
-    setContentAt: (path: RelPath, content: Digest) => {
-      const entry = entryAt(path);
-      if (entry?.type === 'file') store.setContent(entry.parentId, entry.name, content);
-    },
-    setContentOf: (entry: Entry, content: Digest) =>
-      store.setContent((entry as StoredEntry).parentId, entry.name, content),
+    setContentOf: (entry: Entry, content: Digest) => store.setContentOf(entry as StoredEntry, content),
     namesOf: (entry: Entry) =>
       store
         .findByInode(entry.ino, NAMES_MAX)

@@ -49,6 +49,9 @@ export interface Meta {
   mtime: FileTime;
 }
 
+/** What tells whether a file was touched since it was seen. */
+export type Seen = Pick<Stat, 'type' | 'ino' | 'sizeBytes' | 'mtime' | 'ctime'>;
+
 /** One entry of a volume's state. */
 export interface Entry extends Stat {
   name: Name;
@@ -76,7 +79,7 @@ export function metaOf(entry: Meta): Meta {
 }
 
 /** Whether an entry may be unread since `before`: equal means its bytes can be trusted to be those that were read. */
-export function isUntouched(before: Stat, now: Stat): boolean {
+export function isUntouched(before: Seen, now: Seen): boolean {
   return (
     before.type === now.type &&
     before.ino === now.ino &&
@@ -96,8 +99,7 @@ export function sameInode(a: Stat, b: Stat): boolean {
   return a.ino === b.ino && a.type === b.type && sameTime(a.btime, b.btime);
 }
 
-/** An entry's stat alone, for crossing threads. */
-export function statOf(entry: Stat): Stat {
-  const {type, mode, uid, gid, sizeBytes, allocatedBytes, mtime, ctime, btime, ino, nlink, rdev, mountId} = entry;
-  return {type, mode, uid, gid, sizeBytes, allocatedBytes, mtime, ctime, btime, ino, nlink, rdev, mountId};
+/** That of an entry alone, for crossing threads. */
+export function seenOf({type, sizeBytes, mtime, ctime, ino}: Seen): Seen {
+  return {type, sizeBytes, mtime, ctime, ino};
 }

@@ -33,6 +33,12 @@ export type OpKind = Op['kind'];
 
 export type OpResult = {status: 'done'} | {status: 'failed'; code: ProblemCode; message: string};
 
+/** Whether an operation makes something without anything staged before; what is there already is another matter. */
+export function isCreation(op: Op): boolean {
+  if (op.kind === 'put-file') return op.source.from !== 'staged';
+  return op.kind === 'make-dir' || op.kind === 'put-symlink' || op.kind === 'link';
+}
+
 /** Inline bytes an operation carries, for byte credits and statistics. */
 export function inlineBytesOf(op: Op): number {
   return op.kind === 'put-file' && op.source.from === 'inline' ? op.source.bytes.length : 0;

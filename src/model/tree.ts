@@ -51,9 +51,17 @@ export type TreeNode =
 /** Which side makes a digest: each marks what it does not know in its own way, so that two unknowns differ. */
 export type Side = 'source' | 'target';
 
+const KEYS_KEPT_MAX = 8_192; // about 1 MB; each name is asked for several times in a row
+const keys = new Map<Name, number>();
+
 /** First 6 bytes of SHA-256(name) as a number below 2^48: the name's place in its directory's trie. */
 export function nameKey(name: Name): number {
-  return sha256(bytesOf(name)).readUIntBE(0, 6);
+  const known = keys.get(name);
+  if (known !== undefined) return known;
+  const key = sha256(bytesOf(name)).readUIntBE(0, 6);
+  if (keys.size >= KEYS_KEPT_MAX) keys.clear();
+  keys.set(name, key);
+  return key;
 }
 
 /** The byte of a key at a depth of the trie, 0 first. */

@@ -6,7 +6,7 @@
 import type {JobRunner} from '../base/jobs.ts';
 import {signatureParts} from '../delta/signature-parts.ts';
 import {DIGEST_BYTES, sameDigest} from '../model/digest.ts';
-import {statOf} from '../model/entry.ts';
+import {seenOf} from '../model/entry.ts';
 import type {TreeNode} from '../model/tree.ts';
 import {encode} from '../wire/codec.ts';
 import type {MessageOf} from '../wire/messages.ts';
@@ -46,7 +46,7 @@ export async function answerDigests(
     return file === undefined || file.entry.content !== undefined ? [] : [file];
   });
   if (unread.length > 0) {
-    const files = unread.map(({path, entry}) => ({path, expected: statOf(entry)}));
+    const files = unread.map(({path, entry}) => ({path, expected: seenOf(entry)}));
     const read = await jobs.run('hash-files', {files}, {lane: 1});
     for (const [index, {parentId, entry}] of unread.entries()) {
       if (read.status[index] !== READ_STATUS.ok) continue;
@@ -80,7 +80,7 @@ export async function answerSignature(
   const file = fileAt(tree, path);
   const isThere = file !== undefined && sameDigest(file.entry.content, content);
   const input = isThere
-    ? {file: {path, expected: statOf(file.entry)}, content: Buffer.from(content), blockBytes, seed: Buffer.from(seed)}
+    ? {file: {path, expected: seenOf(file.entry)}, content: Buffer.from(content), blockBytes, seed: Buffer.from(seed)}
     : undefined;
   const signature = input === undefined ? undefined : await jobs.run('sign-file', input, {lane: 1});
   if (signature === undefined) {

@@ -6,7 +6,7 @@
  */
 import type {JobRunner} from '../base/jobs.ts';
 import {DIGEST_BYTES, sameDigest} from '../model/digest.ts';
-import {sameTime, statOf, type Entry} from '../model/entry.ts';
+import {sameTime, seenOf, type Entry} from '../model/entry.ts';
 import type {LinkStats} from '../model/status.ts';
 import type {View} from '../model/view.ts';
 import {planMeta, type Have, type Step} from '../reconcile/plan-path.ts';
@@ -89,14 +89,14 @@ async function hashBoth(
 async function hashOurs(files: readonly Doubtful[], parts: CompareContentParts): Promise<void> {
   const {jobs, state, stats, events} = parts;
   if (files.length === 0) return;
-  const wanted = files.map(({step, entry}) => ({path: step.path, expected: statOf(entry)}));
+  const wanted = files.map(({step, entry}) => ({path: step.path, expected: seenOf(entry)}));
   const read = await jobs.run('hash-files', {files: wanted}, {lane: 1});
-  for (const [index, {step}] of files.entries()) {
+  for (const [index, {step, entry}] of files.entries()) {
     const status = read.status[index] as number;
     if (status === READ_STATUS.unreadable) tellUnread(events, step.path, {status, errno: read.errno[index] as number});
     if (status !== READ_STATUS.ok) continue;
     stats.filesHashed++;
-    state.setContentAt(step.path, Buffer.from(read.digests.slice(index * DIGEST_BYTES, (index + 1) * DIGEST_BYTES)));
+    state.setContentOf(entry, Buffer.from(read.digests.slice(index * DIGEST_BYTES, (index + 1) * DIGEST_BYTES)));
     events.onNotes(step.path, read.notes[index] as number);
   }
 }

@@ -9,7 +9,7 @@ import {SignatureCollector} from '../delta/signature-parts.ts';
 import {blockBytesFor, type Signature} from '../delta/signature.ts';
 import {DELTA_BYTES_MIN} from '../delta/block.ts';
 import {sameDigest, type Digest} from '../model/digest.ts';
-import type {Stat} from '../model/entry.ts';
+import type {Seen} from '../model/entry.ts';
 import type {OpResult} from '../model/op.ts';
 import type {RelPath} from '../model/path.ts';
 import type {MessageOf} from '../wire/messages.ts';
@@ -32,7 +32,7 @@ export type LargeFileJobs = {
   'open-transfer': {
     in: {
       token: number;
-      file: {path: RelPath; expected: Stat};
+      file: {path: RelPath; expected: Seen};
       base: Signature | undefined;
       seed: Uint8Array;
       link: number;
@@ -59,7 +59,7 @@ export interface LargeFileOptions {
   link: number;
   transfer: number;
   path: RelPath;
-  expected: Stat;
+  expected: Seen;
   /** The file on the target that a delta is made against, with its content where it is known. */
   base: {path: RelPath; sizeBytes: number; content: Digest} | undefined;
 }

@@ -4,7 +4,7 @@
  * Not the transfer itself (large-file.ts). Invariant: one path is never in two transfers at once.
  */
 import {sameDigest} from '../model/digest.ts';
-import {sameTime, statOf, type Entry} from '../model/entry.ts';
+import {sameTime, seenOf, type Entry} from '../model/entry.ts';
 import type {Op, OpResult} from '../model/op.ts';
 import type {RelPath} from '../model/path.ts';
 import type {Have} from '../reconcile/plan-path.ts';
@@ -97,7 +97,7 @@ export class LargeQueue {
       stats.copiedBytes += copiedBytes;
     };
     const large = new LargeFile(
-      {link: this.#options.link, transfer, path: item.path, expected: statOf(entry), base},
+      {link: this.#options.link, transfer, path: item.path, expected: seenOf(entry), base},
       {session, jobs, signatures, seed, onBytes},
     );
     this.#large.set(transfer, large);
@@ -129,7 +129,7 @@ export class LargeQueue {
       have?.content !== undefined && have.sizeBytes === entry.sizeBytes && sameTime(have.meta.mtime, entry.mtime);
     const mayBeTwin = have === undefined && store.countOfSize(entry.sizeBytes) > 1;
     if (!mayBeEqual && !mayBeTwin) return undefined;
-    const read = await jobs.run('hash-files', {files: [{path: item.path, expected: statOf(entry)}]}, {lane: 1});
+    const read = await jobs.run('hash-files', {files: [{path: item.path, expected: seenOf(entry)}]}, {lane: 1});
     stats.filesHashed++;
     const [status = READ_STATUS.vanished, errno = 0, notes = 0] = [read.status[0], read.errno[0], read.notes[0]];
     if (status !== READ_STATUS.ok) {
@@ -140,7 +140,7 @@ export class LargeQueue {
     if (sameDigest(content, have?.content)) return {kind: 'equal', content, notes};
     const twin = store.pathWith(content, entry.sizeBytes, item.path);
     if (twin === undefined) return undefined;
-    store.setContentAt(item.path, content);
+    store.setContentOf(entry, content);
     events.onNotes(item.path, notes);
     batches.push(item, putFile(item.path, entry, content, {from: 'copy', path: twin}));
     await batches.kick();
@@ -156,14 +156,14 @@ export class LargeQueue {
       case 'refused':
         return batches.refused(item, putFile(path, entry, NO_CONTENT, {from: 'staged', transfer}), outcome.result);
       case 'equal': {
-        store.setContentAt(path, outcome.content);
+        store.setContentOf(entry, outcome.content);
         events.onNotes(path, outcome.notes);
         const op = have === undefined ? undefined : metaOp(path, entry, have, this.#options.view);
         if (op !== undefined) batches.push(item, op);
         return;
       }
       case 'staged':
-        store.setContentAt(path, outcome.content);
+        store.setContentOf(entry, outcome.content);
         events.onNotes(path, outcome.notes);
         batches.push(item, putFile(path, entry, outcome.content, {from: 'staged', transfer}));
     }

@@ -8,7 +8,7 @@ import {OWN_MEMORY_BYTES} from '../base/memory.ts';
 import type {Clock} from '../base/clock.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import {sameDigest} from '../model/digest.ts';
-import {statOf} from '../model/entry.ts';
+import {seenOf} from '../model/entry.ts';
 import type {Op, OpResult} from '../model/op.ts';
 import type {RelPath} from '../model/path.ts';
 import type {ProblemCode} from '../model/problem.ts';
@@ -60,7 +60,7 @@ export class ReceiveFiles {
     const stage = `t${Math.floor(this.#parts.clock.nowMs())}-${transfer}`;
     const known = base === undefined ? undefined : fileAt(this.#parts.tree, base.path);
     const isThere = known !== undefined && sameDigest(known.entry.content, base?.content);
-    const from = isThere ? {path: known.path, expected: statOf(known.entry)} : undefined;
+    const from = isThere ? {path: known.path, expected: seenOf(known.entry)} : undefined;
     const state: Transfer = {stage, work: Promise.resolve(), isOver: false, missing: new Set(), end: undefined};
     this.#transfers.set(transfer, state);
     void this.#then(state, async () => {

@@ -7,7 +7,7 @@ import {getSystemErrorName} from 'node:util';
 import type {Clock} from '../base/clock.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import type {Digest} from '../model/digest.ts';
-import {metaOf, type Entry, type Stat} from '../model/entry.ts';
+import {metaOf, type Entry, type Seen} from '../model/entry.ts';
 import type {Op} from '../model/op.ts';
 import {showPath, type RelPath} from '../model/path.ts';
 import type {ProblemCode} from '../model/problem.ts';
@@ -25,14 +25,13 @@ export interface FilesRead {
   bytes: Uint8Array;
 }
 
-type FilesJob = {in: {files: {path: RelPath; expected: Stat}[]}; out: FilesRead; part: never};
+type FilesJob = {in: {files: {path: RelPath; expected: Seen}[]}; out: FilesRead; part: never};
 export type SenderJobs = LargeFileJobs & {'read-files': FilesJob; 'hash-files': FilesJob};
 
 /** What the sender needs of the state. */
 export interface SourceStore {
   entryAt(path: RelPath): Entry | undefined;
-  setContentAt(path: RelPath, content: Digest): void;
-  /** The same for an entry that was just read from the state. */
+  /** Notes the content of a file that was read as this entry of the state says; not if it is another by now. */
   setContentOf(entry: Entry, content: Digest): void;
   /** Other names of the same file, smallest first, with `path` among them. */
   namesOf(entry: Entry): RelPath[];

@@ -8,7 +8,7 @@
 import {randomBytes} from 'node:crypto';
 import {release} from '../base/memory.ts';
 import {DIGEST_BYTES, LEAF_BYTES, sameDigest, type Digest} from '../model/digest.ts';
-import {isUntouched, statOf, type Entry} from '../model/entry.ts';
+import {isUntouched, seenOf, type Entry} from '../model/entry.ts';
 import {inlineBytesOf, type Op, type OpResult} from '../model/op.ts';
 import {showPath, type RelPath} from '../model/path.ts';
 import type {Step} from '../reconcile/plan-path.ts';
@@ -209,7 +209,7 @@ export class Sender {
   async #readGroup(items: Item[]): Promise<{ready: Ready[]; bytes: Uint8Array | undefined}> {
     try {
       const files = items.flatMap((item) => this.#fileOf(item));
-      const wanted = files.map(({item, entry}) => ({path: item.path, expected: statOf(entry)}));
+      const wanted = files.map(({item, entry}) => ({path: item.path, expected: seenOf(entry)}));
       const read = files.length === 0 ? undefined : await this.#parts.jobs.run('read-files', {files: wanted});
       const opOf = new Map<Item, Op | undefined>();
       let at = 0;
@@ -258,7 +258,7 @@ export class Sender {
 
   async #hash(files: {item: Item; entry: Entry}[]): Promise<void> {
     if (files.length === 0) return;
-    const wanted = files.map(({item, entry}) => ({path: item.path, expected: statOf(entry)}));
+    const wanted = files.map(({item, entry}) => ({path: item.path, expected: seenOf(entry)}));
     const {status, digests} = await this.#parts.jobs.run('hash-files', {files: wanted}, {lane: 1});
     for (const [index, {entry}] of files.entries())
       if (status[index] === READ_STATUS.ok)

@@ -9,7 +9,7 @@ import {release} from '../base/memory.ts';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import type {Entry} from '../model/entry.ts';
-import type {Op, OpResult} from '../model/op.ts';
+import {isCreation, type Op, type OpResult} from '../model/op.ts';
 import {nameOf, parentOf, type RelPath} from '../model/path.ts';
 import {viewDigest, type View} from '../model/view.ts';
 import {Births} from '../reconcile/births.ts';
@@ -183,11 +183,15 @@ export class TargetLink {
     if (this.#batchesOpen >= BATCHES_OPEN_MAX)
       throw protocolFault('a batch', 'open batches', this.#batchesOpen + 1, BATCHES_OPEN_MAX);
     this.#batchesOpen++;
-    this.#batches = this.#batches.then(async () => {
+    const before = this.#batches;
+    this.#batches = (async () => {
+      // One that only creates is begun while the one before is recorded: the applier keeps their order.
+      if (!message.ops.every(isCreation)) await before;
       if (this.#isHalted) return;
       try {
         const destroyed = this.#judge(message.ops);
-        const results = await applier.apply(frame, message, files.staged);
+        const applied = applier.apply(frame, message, files.staged);
+        const [results] = await Promise.all([applied, before]);
         this.#takeBack(destroyed.reduce((sum, count, at) => sum + (results[at]?.status === 'done' ? 0 : count), 0));
         files.forget(message.ops);
         release(frame); // whatever is kept of it was copied
@@ -196,7 +200,8 @@ export class TargetLink {
         if (!isTowlineError(error)) throw error;
         this.#refuse(error);
       }
-    });
+    })();
+    this.#batches.catch(() => undefined); // told by whoever waits for it
     return this.#untilAnswered(this.#batches);
   }
 
@@ -250,20 +255,20 @@ export class TargetLink {
     return ops.map((op) => {
       const path = op.kind === 'rename' ? op.to : op.path;
       const isYoung = op.kind === 'delete' && this.#births.isBornSince(path, youngMs);
-      let count = isYoung || vacated.has(path) ? 0 : this.#destroyedAt(path, op);
+      const entry = op.kind === 'set-meta' || vacated.has(path) ? undefined : this.#entryAt(path);
+      let count = isYoung || entry === undefined ? 0 : this.#destroyedBy(op, entry);
       if (op.kind === 'rename' && op.path.startsWith(`${op.to}/`)) count -= this.#countAt(op.path); // it comes out of there
-      this.#noteBirth(op, nowMs, vacated);
+      this.#noteBirth(op, entry === undefined, nowMs);
       if (op.kind === 'rename' || op.kind === 'delete') vacated.add(op.path);
       return count;
     });
   }
 
-  #noteBirth(op: Op, nowMs: number, vacated: ReadonlySet<RelPath>): void {
+  #noteBirth(op: Op, isNew: boolean, nowMs: number): void {
     if (op.kind === 'rename') this.#births.renamed(op.path, op.to, op.type === 'dir');
     else if (op.kind === 'exchange') this.#births.exchanged(op.path, op.to);
     else if (op.kind === 'delete') this.#births.forget(op.path, op.type === 'dir');
-    else if (op.kind !== 'set-meta' && (vacated.has(op.path) || this.#entryAt(op.path) === undefined))
-      this.#births.born(op.path, nowMs);
+    else if (op.kind !== 'set-meta' && isNew) this.#births.born(op.path, nowMs);
   }
 
   #entryAt(path: RelPath): (Entry & {dirId: number}) | undefined {
@@ -278,11 +283,9 @@ export class TargetLink {
     return 1 + (entry.type === 'dir' ? this.#parts.tree.countBelow(entry.dirId) : 0);
   }
 
-  #destroyedAt(path: RelPath, op: Op): number {
-    if (op.kind === 'set-meta' || op.kind === 'make-dir' || op.kind === 'exchange') return 0;
-    const entry = this.#entryAt(path);
-    if (entry === undefined) return 0;
-    if (entry.type === 'dir') return this.#countAt(path);
+  #destroyedBy(op: Op, entry: Entry & {dirId: number}): number {
+    if (op.kind === 'make-dir' || op.kind === 'exchange') return 0;
+    if (entry.type === 'dir') return 1 + this.#parts.tree.countBelow(entry.dirId);
     if (op.kind === 'delete') return 1;
     return op.kind === 'put-file' && entry.type === 'file' && op.sizeBytes === 0 && entry.sizeBytes > 0 ? 1 : 0;
   }

@@ -5,7 +5,7 @@
  */
 import type {Signature} from '../delta/signature.ts';
 import type {Digest} from '../model/digest.ts';
-import type {Entry, Stat} from '../model/entry.ts';
+import type {Entry, Seen} from '../model/entry.ts';
 import type {OpResult} from '../model/op.ts';
 import {nameOf, parentOf, type Name, type RelPath} from '../model/path.ts';
 import type {TreeNode} from '../model/tree.ts';
@@ -38,7 +38,7 @@ export function fileAt(tree: TargetTree, path: RelPath): KnownFile | undefined {
   return parentId === undefined || entry?.type !== 'file' ? undefined : {path, parentId, entry};
 }
 
-type FileToRead = {path: RelPath; expected: Stat};
+type FileToRead = {path: RelPath; expected: Seen};
 
 export type AnswerJobs = {
   'hash-files': {in: {files: FileToRead[]}; out: {status: Uint8Array; digests: Uint8Array}; part: never};

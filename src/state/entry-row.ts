@@ -132,9 +132,20 @@ function versionBytes(version: VersionVector): Buffer | null {
   return bytes;
 }
 
+let lastBytes: Buffer = Buffer.alloc(0);
+let lastVersion: VersionVector = [];
+
+/** Most entries have the version of the one before: it is decoded once. */
 function versionOf(value: SQLOutputValue | undefined): VersionVector {
   if (value === null || value === undefined) return [];
   const bytes = bufferOf(value);
+  if (bytes.equals(lastBytes)) return lastVersion;
+  lastBytes = bytes;
+  lastVersion = decodedVersion(bytes);
+  return lastVersion;
+}
+
+function decodedVersion(bytes: Buffer): VersionVector {
   return Array.from({length: bytes.length / VERSION_ELEMENT_BYTES}, (_, index) => ({
     agent: bytes.toString('hex', index * VERSION_ELEMENT_BYTES, index * VERSION_ELEMENT_BYTES + 8),
     counter: bytes.readUIntBE(index * VERSION_ELEMENT_BYTES + 10, 6),

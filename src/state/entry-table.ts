@@ -5,7 +5,7 @@
  */
 import {invariant} from '../base/errors.ts';
 import type {Digest} from '../model/digest.ts';
-import {sameInode, type Entry} from '../model/entry.ts';
+import {sameInode, sameTime, type Entry} from '../model/entry.ts';
 import {ROOT, type Name} from '../model/path.ts';
 import {nameKey} from '../model/tree.ts';
 import type {Counters} from './counters.ts';
@@ -46,6 +46,7 @@ export class EntryTable {
   readonly #replace: Statement;
   readonly #delete: Statement;
   readonly #setContent: Statement;
+  readonly #setUnread: Statement;
   readonly #countBelow: Statement;
   readonly #anyLinked: Statement;
   readonly #makeLinked: Statement;
@@ -62,6 +63,8 @@ export class EntryTable {
     this.#replace = db.prepare(`INSERT OR REPLACE INTO entries (${columns}) VALUES (${values})`);
     this.#delete = db.prepare(`DELETE FROM entries WHERE ${place}`);
     this.#setContent = db.prepare(`UPDATE entries SET content = ?, content_key = ? WHERE ${place}`);
+    this.#setUnread = db.prepare(`UPDATE entries SET content = ?, content_key = ? WHERE ${place}
+      AND type = ${TYPE_FILE} AND content IS NULL AND ino = ? AND ctime_s = ? AND ctime_ns = ?`);
     this.#countBelow = db.prepare(`WITH RECURSIVE below (id) AS
         (VALUES (?) UNION ALL SELECT dirs.id FROM dirs JOIN below ON dirs.parent = below.id)
       SELECT coalesce(sum(type = ${TYPE_FILE} AND content IS NULL), 0),
@@ -135,6 +138,22 @@ export class EntryTable {
     this.#arrived(to.parentId, key, entry);
     this.#db.wrote(removed + 2);
     return true;
+  }
+
+  /** As `setContent`, for a file that was just read: nothing happens when it is another, or changed, by now. */
+  setContentOf(entry: StoredEntry, content: Digest): void {
+    const {directories, counters} = this.#parts;
+    const {parentId, name, ino, ctime} = entry;
+    const key = nameKey(name);
+    const contentKey = contentKeyOf(content, entry.sizeBytes);
+    if (this.#setUnread.run(content, contentKey, parentId, key, name, ino, ctime.s, ctime.ns) === 0) {
+      const now = this.#get(parentId, key, name);
+      if (now?.ino === ino && sameTime(now.ctime, ctime)) this.setContent(entry, content);
+      return;
+    }
+    counters.unread--;
+    directories.markStale(parentId, key, true); // a listing does not show contents
+    this.#db.wrote(1);
   }
 
   setContent(place: Place, content: Digest | undefined): void {

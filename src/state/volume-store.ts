@@ -162,6 +162,11 @@ export class VolumeStore {
     this.#entries.setContent({parentId, name}, content);
   }
 
+  /** Notes what a file held that was just read; nothing happens when it is another, or has changed, by now. */
+  setContentOf(entry: StoredEntry, content: Digest): void {
+    this.#entries.setContentOf(entry, content);
+  }
+
   /** The root directory's own metadata, once it was put. */
   getRoot(): StoredEntry | undefined {
     return this.get(0, ROOT);

@@ -15,7 +15,7 @@ import {closeFd} from '../linux/open-fd.ts';
 import {statFd} from '../linux/stat.ts';
 import {listXattrs} from '../linux/xattrs.ts';
 import {DIGEST_BYTES, LEAF_BYTES, sha256, smallContentDigest, type Digest} from '../model/digest.ts';
-import {isUntouched, type Stat} from '../model/entry.ts';
+import {isUntouched, type Seen, type Stat} from '../model/entry.ts';
 import {nameOf, parentOf, type RelPath} from '../model/path.ts';
 import type {OpenRoot, WithRoot} from '../model/root.ts';
 
@@ -26,7 +26,7 @@ export const NOTE = {xattrs: 1, holes: 2} as const;
 
 export interface FileToRead {
   path: RelPath;
-  expected: Stat;
+  expected: Seen;
 }
 
 export interface FilesRead {

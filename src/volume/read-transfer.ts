@@ -13,7 +13,7 @@ import {openRegular, readInto} from '../linux/files.ts';
 import {closeFd} from '../linux/open-fd.ts';
 import {statFd} from '../linux/stat.ts';
 import {contentDigest, LEAF_BYTES, leafCountOf, sha256, type Digest} from '../model/digest.ts';
-import {isUntouched, type Stat} from '../model/entry.ts';
+import {isUntouched, type Seen} from '../model/entry.ts';
 import {nameOf, parentOf} from '../model/path.ts';
 import type {WithRoot} from '../model/root.ts';
 import {encode} from '../wire/codec.ts';
@@ -55,7 +55,7 @@ export type TransferJobs = {
 
 interface OpenTransfer {
   fd: number;
-  expected: Stat;
+  expected: Seen;
   link: number;
   transfer: number;
   differ: Differ | undefined;
