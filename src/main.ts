@@ -7,6 +7,8 @@ import {setFlagsFromString} from 'node:v8';
 // nothing. Measured: 60 MiB less at the peak, no slower.
 setFlagsFromString('--max-semi-space-size=4');
 setFlagsFromString('--semi-space-growth-factor=1');
+// So small a generation is collected faster by one thread than by four that have to be woken. Measured: 7 % less time.
+setFlagsFromString('--no-parallel-scavenge');
 
 if (process.platform === 'linux') {
   const {startCli} = await import('./cli/start.ts');

@@ -9,11 +9,13 @@ import type {JobRunner} from '../base/jobs.ts';
 import {sameDigest, type Digest} from '../model/digest.ts';
 import type {Entry, Stat} from '../model/entry.ts';
 import {isCreation, type Op, type OpResult} from '../model/op.ts';
+import {unpackStat} from '../model/packed-stats.ts';
 import {nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {bumped, type VersionVector} from '../model/version.ts';
 import type {MessageOf} from '../wire/messages.ts';
 import type {ApplyJobs, BatchInput, SeenDir} from './apply-jobs.ts';
 import type {ApplyOptions} from './context.ts';
+import {DONE} from './failure.ts';
 import {decodeJournal, encodeJournal, type Known} from './journal-record.ts';
 
 /** What the applier needs of the state. */
@@ -78,7 +80,7 @@ export class Applier {
       if (isCreating) await before.created;
       const made = isCreating ? await this.#parts.jobs.run('create-batch', input) : undefined;
       // The worker makes the next batch's files while this one's are recorded.
-      if (made?.created.length === ops.length) created.resolve();
+      if (made?.count === ops.length) created.resolve();
       await before.recorded;
       return await this.#finish(input, ops, made, staged);
     } finally {
@@ -95,15 +97,22 @@ export class Applier {
     staged: Map<number, StagedFile>,
   ): Promise<OpResult[]> {
     const results: OpResult[] = [];
-    for (const [index, {result, stat}] of (made?.created ?? []).entries()) {
-      results[index] = result;
-      if (stat !== undefined) this.#record(ops[index] as Op, stat, undefined);
-    }
-    this.#recordDirs(made?.dirs ?? []);
-    let from = made?.created.length ?? 0;
+    if (made !== undefined) this.#recordCreated(ops, made, results);
+    let from = made?.count ?? 0;
     while (from < ops.length) from = await this.#applyRest(input, ops, from, staged, results);
     if (results.some((result) => result.status === 'failed' && result.code === 'no-space')) await this.#makeRoom();
     return results;
+  }
+
+  #recordCreated(ops: readonly Op[], made: ApplyJobs['create-batch']['out'], results: OpResult[]): void {
+    for (let index = 0; index < made.count; index++) {
+      const stat = unpackStat(made.stats, index);
+      if (stat === undefined) continue;
+      results[index] = DONE;
+      this.#record(ops[index] as Op, stat, undefined);
+    }
+    for (const {index, result} of made.failed) results[index] = result;
+    this.#recordDirs(made.dirs);
   }
 
   /** Rolls batches forward that were journalled but not recorded as done. @returns how many */

@@ -11,11 +11,12 @@ import {closeFd} from '../linux/open-fd.ts';
 import {statAt, statFd} from '../linux/stat.ts';
 import {syncFd, syncFilesystem} from '../linux/sync.ts';
 import type {Stat} from '../model/entry.ts';
-import type {Op} from '../model/op.ts';
+import type {Op, OpResult} from '../model/op.ts';
+import {packStats} from '../model/packed-stats.ts';
 import {nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {ApplyContext, type ApplyOptions, type OpenPlaces, type WithPlaces} from './context.ts';
 import {buildsOn, opsOf} from './batch-frame.ts';
-import {applyCreations, type Created} from './create.ts';
+import {applyCreations} from './create.ts';
 import {failure, type Failed} from './failure.ts';
 import type {JournalRecord, Known} from './journal-record.ts';
 import {stage} from './stage.ts';
@@ -38,7 +39,12 @@ export interface BatchInput {
 }
 
 export type ApplyJobs = StagedJobs & {
-  'create-batch': {in: BatchInput; out: {created: Created[]; dirs: SeenDir[]}; part: never};
+  /** `stats` of the operations that were done (packed-stats.ts), from the first on; `failed` of them by index. */
+  'create-batch': {
+    in: BatchInput;
+    out: {count: number; stats: Float64Array; failed: {index: number; result: OpResult}[]; dirs: SeenDir[]};
+    part: never;
+  };
   /** Stages operations from `from` on, as far as they do not build on one that is only staged. */
   'stage-batch': {
     in: BatchInput & {
@@ -74,11 +80,14 @@ export function applyHandlers(withPlaces: WithPlaces): JobHandlers<ApplyJobs> {
     });
   return {
     ...stagedHandlers(withPlaces),
-    'create-batch': (input) =>
+    'create-batch': (input, job) =>
       inContext(input, (context) => {
         const created = applyCreations(context, opsOf(input.frame));
         release(input.frame);
-        return {created, dirs: settleDirs(context)};
+        const stats = packStats(created.map(({stat}) => stat));
+        job.transfer(stats.buffer);
+        const failed = created.flatMap(({result}, index) => (result.status === 'done' ? [] : [{index, result}]));
+        return {count: created.length, stats, failed, dirs: settleDirs(context)};
       }),
     'stage-batch': (input) => inContext(input, (context) => stageBatch(context, input)),
     'switch-batch': (input) =>

@@ -24,7 +24,7 @@ export function dryApplyJobs(store: TargetStore): JobRunner<ApplyJobs> {
   const imagined = new ImaginedTree(store);
   let ops: Op[] = [];
   const jobs: {[K in 'create-batch' | 'stage-batch' | 'switch-batch']: (input: Input<K>) => Output<K>} = {
-    'create-batch': () => ({created: [], dirs: []}),
+    'create-batch': () => ({count: 0, stats: new Float64Array(), failed: [], dirs: []}),
     'stage-batch': ({frame, from, stale}) => {
       ops = opsOf(frame);
       const taken = new Set<RelPath>();

@@ -47,7 +47,15 @@ export function openEnds(options: SyncOptions, folder: string, parts: SyncParts)
     {onNotice},
   );
   try {
-    const state = openState({folder: `${folder}/source`, side: 'source', view, rootPath, isDryRun, onNotice});
+    const state = openState({
+      folder: `${folder}/source`,
+      side: 'source',
+      view,
+      rootPath,
+      isDryRun,
+      isDurable: options.durability !== 'none',
+      onNotice,
+    });
     const source = sourceState(state.volume);
     const pool = volumePool('towline source', {root: state.root, places: undefined});
     const rules = {ignore: view.ignore, reserved: [RESERVED_NAME], seed: state.volume.hashSeed};

@@ -268,9 +268,10 @@ export class SourceRun {
     let idleRounds = 0;
     for (let round = 0; round < ROUNDS_MAX && idleRounds < 2; round++) {
       this.#setStatus({kind: 'comparing'});
-      const cut = await link.cut();
-      if (cut.isEqual) return this.#proved(ends, cut.digest);
-      const sent = cut.isTreeEqual ? await link.repairLinks() : await this.#sendDifferences(link);
+      // With contents unknown nothing can be equal: the digests need not be made.
+      const cut = ends.source.hasUnread() ? undefined : await link.cut();
+      if (cut?.isEqual === true) return this.#proved(ends, cut.digest);
+      const sent = cut?.isTreeEqual === true ? await link.repairLinks() : await this.#sendDifferences(link);
       // A round that sent nothing may have read what makes the trees equal; links are repaired only after that.
       idleRounds = sent === 0 && this.#again.size === 0 ? idleRounds + 1 : 0;
       if (round < ROUNDS_MAX - 1) await this.#lookAgain(ends); // what failed in the last round is told below

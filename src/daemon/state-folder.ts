@@ -28,6 +28,8 @@ export interface OpenStateOptions {
   view: View;
   /** Host path of the root, as text. */
   rootPath: string;
+  /** Whether what is noted of the volume waits for the disk; halts and the journal always do. */
+  isDurable: boolean;
   /** A dry run leaves no mark on the root. */
   isDryRun: boolean;
   onNotice: (message: string) => void;
@@ -66,7 +68,7 @@ export function openState(options: OpenStateOptions): OpenState {
     const known = agent.rootIdentity();
     const root = recogniseOrHalt(options, agent, known);
     if (!options.isDryRun) agent.setRootIdentity(root);
-    const volume = open('volume.db', () => openVolumeStore({place, side, view, bootId}));
+    const volume = open('volume.db', () => openVolumeStore({place, side, view, bootId, isDurable: options.isDurable}));
     const journal = open('journal.db', () => openJournalStore({place, bootId}));
     return {folder, agent, volume, journal, root, isFirstContact: known === undefined, close};
   } catch (error) {

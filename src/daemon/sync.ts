@@ -8,6 +8,7 @@ import {basename, dirname, join} from 'node:path';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import {defaultStateFolder} from '../config/sync-options.ts';
 import {sha256} from '../model/digest.ts';
+import {shareArenas} from '../linux/malloc.ts';
 import {closeFd} from '../linux/open-fd.ts';
 import {fromText} from '../model/path.ts';
 import {openAgentStore, type AgentStore} from '../state/agent-store.ts';
@@ -37,6 +38,7 @@ function realPathOf(path: string): string {
 
 /** @throws TowlineError for what is found before anything runs */
 export async function runSync(options: SyncOptions, parts: SyncParts): Promise<SyncOutcome> {
+  shareArenas();
   const folder = pairFolder(options.source, options.target, options.stateFolder);
   const dryRun = options.isDryRun ? dryRunCopy(folder) : undefined;
   try {

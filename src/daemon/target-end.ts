@@ -62,8 +62,16 @@ export class TargetEnd {
   constructor(options: TargetEndOptions, parts: TargetEndParts) {
     this.#options = options;
     this.#parts = parts;
-    const {stateFolder: folder, view, rootPath, isDryRun} = options;
-    this.#state = openState({folder, side: 'target', view, rootPath, isDryRun, onNotice: parts.onNotice});
+    const {stateFolder: folder, view, rootPath, isDryRun, isDurable} = options;
+    this.#state = openState({
+      folder,
+      side: 'target',
+      view,
+      rootPath,
+      isDryRun,
+      isDurable,
+      onNotice: parts.onNotice,
+    });
     const {root} = this.#state;
     try {
       this.#lock = isDryRun ? undefined : holdLock(volumeLockPath(root), rootPath);

@@ -31,6 +31,11 @@ export function smallContentDigest(bytes: Uint8Array): Digest {
   return contentDigest(bytes.length === 0 ? bytes : sha256(bytes));
 }
 
+/** One of many digests in a row, as a view: nothing is copied. */
+export function digestAt(digests: Uint8Array, index: number): Digest {
+  return Buffer.from(digests.buffer, digests.byteOffset + index * DIGEST_BYTES, DIGEST_BYTES);
+}
+
 export function sameDigest(a: Digest | undefined, b: Digest | undefined): boolean {
   return a !== undefined && b !== undefined && a.equals(b);
 }

@@ -52,6 +52,12 @@ export interface Meta {
 /** What tells whether a file was touched since it was seen. */
 export type Seen = Pick<Stat, 'type' | 'ino' | 'sizeBytes' | 'mtime' | 'ctime'>;
 
+/** What a listing shows of an entry: equal to what is known means that nothing happened to it. */
+export interface Outline extends Seen, Meta {
+  nlink: number;
+  isIncomplete: boolean;
+}
+
 /** One entry of a volume's state. */
 export interface Entry extends Stat {
   name: Name;
@@ -92,6 +98,11 @@ export function isUntouched(before: Seen, now: Seen): boolean {
 /** Whether a file's content is the one that was last read from it, as far as its size and time tell. */
 export function isAsRead(entry: Entry, now: Stat): boolean {
   return entry.content !== undefined && entry.sizeBytes === now.sizeBytes && sameTime(entry.mtime, now.mtime);
+}
+
+/** Whether a listing shows nothing new of an entry. */
+export function isSameListed(known: Outline, now: Stat): boolean {
+  return isUntouched(known, now) && sameMeta(known, now) && known.nlink === now.nlink;
 }
 
 /** Whether both are one inode: number and birth time, so that a reused number is not taken for a rename. */

@@ -9,7 +9,7 @@
  */
 import {createHash} from 'node:crypto';
 import {sha256, TREE_DIGEST_VERSION, type Digest} from './digest.ts';
-import {ENTRY_TYPES, type EntryType, type Meta} from './entry.ts';
+import {ENTRY_TYPES, type Entry, type EntryType, type Meta} from './entry.ts';
 import {bytesOf, type Name} from './path.ts';
 import type {View} from './view.ts';
 
@@ -50,6 +50,12 @@ export type TreeNode =
 
 /** Which side makes a digest: each marks what it does not know in its own way, so that two unknowns differ. */
 export type Side = 'source' | 'target';
+
+/** An entry as a tree has it; a directory without what is below. */
+export function treeEntryOf(entry: Entry): TreeEntry {
+  const {name, type, sizeBytes, content, linkTarget, isIncomplete} = entry;
+  return {name, type, meta: entry, sizeBytes, content, linkTarget, subtree: undefined, count: 0, isIncomplete};
+}
 
 const KEYS_KEPT_MAX = 8_192; // about 1 MB; each name is asked for several times in a row
 const keys = new Map<Name, number>();

@@ -5,17 +5,20 @@
  */
 import {isWithin, parentOf, ROOT, type RelPath} from '../model/path.ts';
 
-const COUNT_MAX = 10_000; // beyond it the oldest count as old
+const COUNT_MAX = 10_000; // beyond it the older half counts as old
 
 export class Births {
-  /** Oldest first. */
-  readonly #atMs = new Map<RelPath, number>();
+  #atMs = new Map<RelPath, number>();
+  /** What came before half of the count; dropped as a whole, because a map forgets its first key slowly. */
+  #earlierMs = new Map<RelPath, number>();
 
   /** Something new is at a path, with all that is below it. */
   born(path: RelPath, nowMs: number): void {
-    this.#atMs.delete(path);
+    if (this.#atMs.size >= COUNT_MAX / 2) {
+      this.#earlierMs = this.#atMs;
+      this.#atMs = new Map();
+    }
     this.#atMs.set(path, nowMs);
-    if (this.#atMs.size > COUNT_MAX) this.#atMs.delete(this.#atMs.keys().next().value as RelPath);
   }
 
   renamed(from: RelPath, to: RelPath, isDir: boolean): void {
@@ -23,13 +26,13 @@ export class Births {
     this.forget(from, isDir);
     if (atMs !== undefined) return this.born(to, atMs);
     // Something old is in there now.
-    for (let above = to; above !== ROOT; above = parentOf(above)) this.#atMs.delete(above);
+    this.#forgetAbove(to);
   }
 
   exchanged(a: RelPath, b: RelPath): void {
     for (const path of [a, b]) {
       this.forget(path, true);
-      for (let above = path; above !== ROOT; above = parentOf(above)) this.#atMs.delete(above);
+      this.#forgetAbove(path);
     }
   }
 
@@ -41,14 +44,23 @@ export class Births {
 
   /** Nothing is at a path any more. */
   forget(path: RelPath, isDir: boolean): void {
-    this.#atMs.delete(path);
-    if (!isDir || this.#atMs.size === 0) return;
-    for (const below of [...this.#atMs.keys()]) if (isWithin(below, path)) this.#atMs.delete(below);
+    for (const births of [this.#atMs, this.#earlierMs]) {
+      births.delete(path);
+      if (!isDir) continue;
+      for (const below of [...births.keys()]) if (isWithin(below, path)) births.delete(below);
+    }
+  }
+
+  #forgetAbove(path: RelPath): void {
+    for (let above = path; above !== ROOT; above = parentOf(above)) {
+      this.#atMs.delete(above);
+      this.#earlierMs.delete(above);
+    }
   }
 
   #bornAtMs(path: RelPath): number | undefined {
     for (let above = path; above !== ROOT; above = parentOf(above)) {
-      const atMs = this.#atMs.get(above);
+      const atMs = this.#atMs.get(above) ?? this.#earlierMs.get(above);
       if (atMs !== undefined) return atMs;
     }
     return undefined;

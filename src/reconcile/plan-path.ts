@@ -4,7 +4,7 @@
  * Invariant: what destroys more than the path itself, or empties a file, is marked so that the guard can judge it.
  */
 import {sameDigest} from '../model/digest.ts';
-import {type EntryType, type Meta} from '../model/entry.ts';
+import type {Entry, EntryType, Meta} from '../model/entry.ts';
 import type {Op} from '../model/op.ts';
 import type {RelPath} from '../model/path.ts';
 import {inPrecision, type TreeEntry} from '../model/tree.ts';
@@ -17,7 +17,14 @@ export type Step =
   /** Needs no content. `destroys` counts entries that go with it. */
   | {kind: 'op'; path: RelPath; op: Op; destroys: number}
   /** A file whose content has to be read, compared, or sent. */
-  | {kind: 'file'; path: RelPath; have: Have | undefined; destroys: number};
+  | {
+      kind: 'file';
+      path: RelPath;
+      have: Have | undefined;
+      destroys: number;
+      /** The file as it was when this was planned, where it is at hand. */
+      entry?: Entry;
+    };
 
 /**
  * @param want undefined: nothing shall be there

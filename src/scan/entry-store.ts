@@ -3,7 +3,7 @@
  *
  * Invariant: rows are keyed by their directory's id, which a rename of the directory does not change.
  */
-import type {Entry} from '../model/entry.ts';
+import type {Entry, Outline} from '../model/entry.ts';
 import type {Name, RelPath} from '../model/path.ts';
 import type {KnownEntry} from './pass.ts';
 
@@ -11,7 +11,9 @@ export interface EntryStore {
   getRoot(): Entry | undefined;
   putRoot(entry: Entry): void;
   get(parentId: number, name: Name): KnownEntry | undefined;
-  children(parentId: number): Iterable<KnownEntry>;
+  isEmptyDir(dirId: number): boolean;
+  /** The entries of a directory as a listing shows them. */
+  outlines(dirId: number): Map<Name, Outline>;
   put(parentId: number, entry: Entry): number;
   remove(parentId: number, name: Name): number;
   move(fromParentId: number, fromName: Name, toParentId: number, toName: Name): void;

@@ -173,12 +173,13 @@ function* readEntries(bytes: Buffer, from: number, endAt: number): Generator<Lis
     const nameAt = statAt + (state === 'present' ? STAT_BYTES : 0);
     const linkAt = nameAt + bytes.readUInt16LE(at + 2);
     const nextAt = linkAt + bytes.readUInt16LE(at + 4);
+    let stat: Stat | undefined;
     yield {
       name: bytes.toString('latin1', nameAt, linkAt),
       state,
       errno: bytes.readUInt16LE(at + 6),
       linkTarget: bytes.toString('latin1', linkAt, nextAt),
-      stat: () => readStat(bytes, statAt),
+      stat: () => (stat ??= readStat(bytes, statAt)),
     };
     at = nextAt;
   }

@@ -4,8 +4,8 @@
  * Not the judge of what vanished: that is the scanner's. Invariant: what was known elsewhere before is told as moved,
  * wherever it turns up.
  */
-import {sameInode, type Entry, type Stat} from '../model/entry.ts';
-import {parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
+import {isSameListed, sameInode, type Entry, type Outline, type Stat} from '../model/entry.ts';
+import {joinPath, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
 import type {ListedEntry} from './listing.ts';
 import type {PathProblem} from './scan-problems.ts';
 
@@ -81,6 +81,15 @@ export function newPass(isDetailed: boolean): Pass {
     isNew: false,
     mountId: 0,
   };
+}
+
+/** Whether a listing shows nothing new of a known entry. */
+export function isAsKnown(known: Outline, {dir, listed}: {dir: RelPath; listed: ListedEntry}, pass: Pass): boolean {
+  if (listed.state !== 'present') return false;
+  const stat = listed.stat();
+  if (pass.mountId !== 0 && stat.mountId !== pass.mountId) return false; // a problem, however alike
+  if (pass.exchanged.size > 0 && pass.exchanged.has(joinPath(dir, listed.name))) return false;
+  return isSameListed(known, stat);
 }
 
 /** Whether a directory is new or below a new one; what was moved there is as it was. */

@@ -6,13 +6,14 @@
  * inode before it is taken for deleted.
  */
 import type {JobRunner} from '../base/jobs.ts';
-import {isAsRead, isUntouched, sameInode, sameMeta, type Entry, type Stat} from '../model/entry.ts';
+import {isAsRead, isSameListed, isUntouched, sameInode, sameMeta, type Entry, type Stat} from '../model/entry.ts';
 import {isWithin, joinPath, nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {bumped} from '../model/version.ts';
 import {readListings, type Listing, type ListedEntry} from './listing.ts';
 import type {EntryStore} from './entry-store.ts';
 import {markIncomplete, rowOf} from './own-row.ts';
 import {
+  isAsKnown,
   isBelowNew,
   isSwap,
   newPass,
@@ -163,22 +164,19 @@ export class Scanner {
     pass.isNew = pass.isDetailed && isBelowNew(listing.path, pass);
     const isWhole = listing.status === 'whole';
     if (isWhole && store.fingerprint(dirId)?.equals(listing.fingerprint) === true) return;
-    const isFirst =
-      isWhole &&
-      store.fingerprint(dirId) === undefined &&
-      store.children(dirId)[Symbol.iterator]().next().done === true;
-    const missing =
-      isWhole && !isFirst ? new Map([...store.children(dirId)].map((entry) => [entry.name, entry])) : undefined;
+    const isFirst = isWhole && store.fingerprint(dirId) === undefined && store.isEmptyDir(dirId);
+    const missing = isWhole && !isFirst ? store.outlines(dirId) : undefined;
     let hasProblem = false;
     let hasUnseen = false;
     for (const listed of listing.entries()) {
-      const path = joinPath(listing.path, listed.name);
-      const known = isFirst
-        ? undefined
-        : missing !== undefined && !pass.exchanged.has(path)
-          ? missing.get(listed.name)
-          : store.get(dirId, listed.name);
+      const outline = missing?.get(listed.name);
       if (listed.state !== 'absent') missing?.delete(listed.name);
+      if (outline !== undefined && isAsKnown(outline, {dir: listing.path, listed}, pass)) {
+        if (outline.isIncomplete) hasProblem = true;
+        continue;
+      }
+      const path = joinPath(listing.path, listed.name);
+      const known = isFirst ? undefined : store.get(dirId, listed.name);
       if (listed.state === 'absent') {
         if (!isWhole && known !== undefined) pass.gone.set(path, known);
       } else if (listed.state === 'error') {
@@ -190,7 +188,10 @@ export class Scanner {
         hasProblem = true; // not taken yet: should this run end here, the next one looks again
       } else if (!(await this.#takeEntry(path, dirId, listed, known, pass))) hasProblem = true;
     }
-    if (missing !== undefined) for (const [name, entry] of missing) pass.gone.set(joinPath(listing.path, name), entry);
+    for (const name of missing?.keys() ?? []) {
+      const entry = store.get(dirId, name);
+      if (entry !== undefined) pass.gone.set(joinPath(listing.path, name), entry);
+    }
     if (isWhole)
       store.setFingerprint(
         dirId,
@@ -220,9 +221,7 @@ export class Scanner {
       pass.result.problems.push(fault);
       return false;
     }
-    if (known !== undefined && isUntouched(known, stat) && sameMeta(known, stat) && known.nlink === stat.nlink) {
-      return !known.isIncomplete;
-    }
+    if (known !== undefined && isSameListed(known, stat)) return !known.isIncomplete;
     let before = known;
     if (known === undefined || !sameInode(known, stat)) {
       const moved = await this.#findMoved(path, dirId, listed.name, stat, known, pass);

@@ -5,7 +5,7 @@
  */
 import type {JobRunner} from '../base/jobs.ts';
 import {signatureParts} from '../delta/signature-parts.ts';
-import {DIGEST_BYTES, sameDigest} from '../model/digest.ts';
+import {digestAt, sameDigest} from '../model/digest.ts';
 import {seenOf} from '../model/entry.ts';
 import type {TreeNode} from '../model/tree.ts';
 import {encode} from '../wire/codec.ts';
@@ -50,7 +50,7 @@ export async function answerDigests(
     const read = await jobs.run('hash-files', {files}, {lane: 1});
     for (const [index, {parentId, entry}] of unread.entries()) {
       if (read.status[index] !== READ_STATUS.ok) continue;
-      const content = Buffer.from(read.digests.slice(index * DIGEST_BYTES, (index + 1) * DIGEST_BYTES));
+      const content = digestAt(read.digests, index);
       tree.setContent(parentId, entry.name, content);
     }
   }

@@ -6,7 +6,7 @@
  */
 import {metaOf, type Entry} from '../model/entry.ts';
 import {parentOf, ROOT, type RelPath} from '../model/path.ts';
-import type {TreeEntry} from '../model/tree.ts';
+import {treeEntryOf} from '../model/tree.ts';
 import type {View} from '../model/view.ts';
 import {planPath, type Have, type Step} from '../reconcile/plan-path.ts';
 import type {Change, ScanResult} from '../scan/pass.ts';
@@ -90,9 +90,4 @@ export function* moveSteps(
 function haveOf(entry: Entry, count: number): Have {
   const {type, sizeBytes, content, linkTarget} = entry;
   return {type, meta: entry, sizeBytes, content, count, linkTarget};
-}
-
-function treeEntryOf(entry: Entry): TreeEntry {
-  const {name, type, sizeBytes, content, linkTarget, isIncomplete} = entry;
-  return {name, type, meta: entry, sizeBytes, content, linkTarget, subtree: undefined, count: 0, isIncomplete};
 }

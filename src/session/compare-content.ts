@@ -5,7 +5,7 @@
  * it is counted then.
  */
 import type {JobRunner} from '../base/jobs.ts';
-import {DIGEST_BYTES, sameDigest} from '../model/digest.ts';
+import {digestAt, sameDigest} from '../model/digest.ts';
 import {sameTime, seenOf, type Entry} from '../model/entry.ts';
 import type {LinkStats} from '../model/status.ts';
 import type {View} from '../model/view.ts';
@@ -96,7 +96,7 @@ async function hashOurs(files: readonly Doubtful[], parts: CompareContentParts):
     if (status === READ_STATUS.unreadable) tellUnread(events, step.path, {status, errno: read.errno[index] as number});
     if (status !== READ_STATUS.ok) continue;
     stats.filesHashed++;
-    state.setContentOf(entry, Buffer.from(read.digests.slice(index * DIGEST_BYTES, (index + 1) * DIGEST_BYTES)));
+    state.setContentOf(entry, digestAt(read.digests, index));
     events.onNotes(step.path, read.notes[index] as number);
   }
 }

@@ -7,7 +7,7 @@
  */
 import {randomBytes} from 'node:crypto';
 import {release} from '../base/memory.ts';
-import {DIGEST_BYTES, LEAF_BYTES, sameDigest, type Digest} from '../model/digest.ts';
+import {DIGEST_BYTES, digestAt, LEAF_BYTES, sameDigest, type Digest} from '../model/digest.ts';
 import {isUntouched, seenOf, type Entry} from '../model/entry.ts';
 import {inlineBytesOf, type Op, type OpResult} from '../model/op.ts';
 import {showPath, type RelPath} from '../model/path.ts';
@@ -86,7 +86,7 @@ export class Sender {
     if (this.#failure !== undefined) throw this.#failure;
     const {path, step} = item;
     if (step.kind === 'file') {
-      const entry = this.#parts.store.entryAt(path);
+      const entry = step.entry ?? this.#parts.store.entryAt(path);
       if (entry === undefined || entry.type !== 'file') return; // gone meanwhile: its event comes
       if (entry.nlink > 1 && !item.mustSend && this.#parts.store.namesOf(entry)[0] !== path) {
         this.#links.push(item);
@@ -223,7 +223,7 @@ export class Sender {
         }
         const bytes = Buffer.from(read.bytes.buffer, read.bytes.byteOffset + at, entry.sizeBytes);
         at += entry.sizeBytes;
-        const content = Buffer.from(read.digests.slice(index * DIGEST_BYTES, (index + 1) * DIGEST_BYTES));
+        const content = digestAt(read.digests, index);
         this.#parts.events.onNotes(item.path, read.notes[index] as number);
         opOf.set(item, this.#fileOp(item, entry, content, bytes));
       }
@@ -261,8 +261,7 @@ export class Sender {
     const wanted = files.map(({item, entry}) => ({path: item.path, expected: seenOf(entry)}));
     const {status, digests} = await this.#parts.jobs.run('hash-files', {files: wanted}, {lane: 1});
     for (const [index, {entry}] of files.entries())
-      if (status[index] === READ_STATUS.ok)
-        entry.content = Buffer.from(digests.slice(index * DIGEST_BYTES, (index + 1) * DIGEST_BYTES));
+      if (status[index] === READ_STATUS.ok) entry.content = digestAt(digests, index);
   }
 
   #imagined(item: Item, entry: Entry): Op | undefined {

@@ -31,6 +31,8 @@ export interface SourceState extends SourceTree, SourceStore {
   groupsDigest(): Digest;
   groups(after: number, countMax: number): {groups: RelPath[][]; next: number};
   entryCount(): number;
+  /** Whether there are files whose content is not known: then no digest can be equal. */
+  hasUnread(): boolean;
   setView(view: View): void;
   seq(): number;
 }

@@ -57,6 +57,8 @@ interface OpenLink {
   files: ReceiveFiles;
 }
 
+const REST_MS = 20; // longer than a pause between two batches
+
 export class TargetLink {
   readonly #options: TargetLinkOptions;
   readonly #parts: TargetLinkParts;
@@ -71,6 +73,7 @@ export class TargetLink {
   #asksOpen = 0;
   readonly #answers = {tree: Promise.resolve(), content: Promise.resolve()};
   #isHalted = false;
+  #digesting: NodeJS.Timeout | undefined;
 
   constructor(options: TargetLinkOptions, parts: TargetLinkParts) {
     this.#options = options;
@@ -196,6 +199,7 @@ export class TargetLink {
         files.forget(message.ops);
         release(frame); // whatever is kept of it was copied
         this.#parts.session.send({kind: 'batch-result', link: message.link, batch: message.batch, results});
+        this.#digestSoon();
       } catch (error) {
         if (!isTowlineError(error)) throw error;
         this.#refuse(error);
@@ -203,6 +207,14 @@ export class TargetLink {
     })();
     this.#batches.catch(() => undefined); // told by whoever waits for it
     return this.#untilAnswered(this.#batches);
+  }
+
+  /** After the last batch for now the source makes its digests; this side's are made at the same time. */
+  #digestSoon(): void {
+    clearTimeout(this.#digesting);
+    this.#digesting = setTimeout(() => {
+      if (this.#batchesOpen === 0 && this.#parts.session.isOpen) this.#parts.tree.rootDigest();
+    }, REST_MS);
   }
 
   /** A batch is open until its answer has left. */
@@ -309,6 +321,7 @@ export class TargetLink {
 
   /** Drops what was being received; called when the session is over. */
   async close(): Promise<void> {
+    clearTimeout(this.#digesting);
     await this.#opened?.files.close();
     await this.#batches.catch(() => undefined);
   }

@@ -7,7 +7,7 @@
 import type {Digest} from '../model/digest.ts';
 import type {Entry} from '../model/entry.ts';
 import {joinPath, ROOT, type Name, type RelPath} from '../model/path.ts';
-import {keyByte, nameKey, type TreeEntry, type TreeNode} from '../model/tree.ts';
+import {keyByte, nameKey, treeEntryOf, type TreeEntry, type TreeNode} from '../model/tree.ts';
 import type {View} from '../model/view.ts';
 import {planPath, type Step} from '../reconcile/plan-path.ts';
 
@@ -17,6 +17,8 @@ export interface SourceTree {
   node(dirId: number, prefix: Buffer): TreeNode;
   /** Entries whose key lies in a prefix of the directory's trie, streaming, in key order. */
   treeEntries(dirId: number, prefix: Buffer): Iterable<TreeEntry>;
+  /** All entries of a directory, streaming, without any digest being made. */
+  children(dirId: number): Iterable<Entry>;
   dirIdOf(path: RelPath): number | undefined;
 }
 
@@ -78,6 +80,8 @@ function* compareNode(
   theirs: TreeNode,
   next: Pending[],
 ): Generator<Step[]> {
+  const isEmpty = theirs.kind === 'absent' || (theirs.kind === 'leaf' && theirs.entries.length === 0);
+  if (isEmpty && pending.prefix.length === 0) return yield* createEntries(options, tree, pending, next);
   if (theirs.kind !== 'inner') {
     const entries = theirs.kind === 'leaf' ? theirs.entries : [];
     yield* compareEntries(options, tree, pending, entries, next);
@@ -136,6 +140,25 @@ function* compareEntries(
     }
   }
   options.onCompared?.(compared);
+  if (steps.length > 0) yield steps;
+}
+
+/** The peer has nothing in this directory: everything is created, and nothing needs to be compared. */
+function* createEntries(options: WalkOptions, tree: SourceTree, pending: Pending, next: Pending[]): Generator<Step[]> {
+  let steps: Step[] = [];
+  for (const entry of tree.children(pending.dirId)) {
+    const path = joinPath(pending.path, entry.name);
+    const step = planPath(path, treeEntryOf(entry), undefined, options.view);
+    if (step !== undefined) steps.push(step.kind === 'file' ? {...step, entry} : step);
+    const dirId = entry.type === 'dir' ? tree.dirIdOf(path) : undefined;
+    if (dirId !== undefined) next.push({...pending, path, dirId, isNew: true});
+    if (steps.length >= STEPS_AT_ONCE) {
+      options.onCompared?.(steps.length);
+      yield steps;
+      steps = [];
+    }
+  }
+  options.onCompared?.(steps.length);
   if (steps.length > 0) yield steps;
 }
 

@@ -32,6 +32,8 @@ export interface DatabaseOptions {
   isExclusive: boolean;
   /** Names this boot of the machine; '' where it is not known. */
   bootId: string;
+  /** Whether a commit waits for the disk; without, a power cut may take the last ones back, as a whole. Default true. */
+  isDurable?: boolean;
 }
 
 /** What a store keeps in memory beside its file. */
@@ -129,7 +131,8 @@ export class Database {
       if (this.openedUnclean) this.#guard(() => this.#check());
       this.setMeta('open', 1);
       this.setMeta('boot', options.bootId);
-      this.flush();
+      this.flush(); // waits for the disk in any case: that the file was not closed must be known afterwards
+      if (options.isDurable === false) this.exec('PRAGMA synchronous = NORMAL');
     } catch (error) {
       this.#db.close();
       throw error;

@@ -207,10 +207,14 @@ export class Directories {
   }
 }
 
-/** Keeps a value and lets go of the oldest one beyond a count. */
+/** Keeps a value, and beyond a count lets go of the older half: one by one, a map finds its first key ever more slowly. */
 function keepOf<K, V>(kept: Map<K, V>, key: K, value: V, countMax: number): void {
   kept.set(key, value);
-  if (kept.size > countMax) kept.delete(kept.keys().next().value as K);
+  if (kept.size <= countMax) return;
+  for (const oldest of kept.keys()) {
+    if (kept.size <= countMax / 2) return;
+    kept.delete(oldest);
+  }
 }
 
 /** The numbers of the trie nodes below the root that a key lies under. */

@@ -122,8 +122,24 @@ export function isLinked(entry: Entry): boolean {
   return entry.nlink > 1 && entry.type !== 'dir';
 }
 
+let lastEncoded: {version: VersionVector; bytes: Buffer} | undefined;
+
+/** As for decoding: a scan or a batch writes one version again and again. */
 function versionBytes(version: VersionVector): Buffer | null {
   if (version.length === 0) return null;
+  if (lastEncoded === undefined || !sameVersion(lastEncoded.version, version))
+    lastEncoded = {version, bytes: encodedVersion(version)};
+  return lastEncoded.bytes;
+}
+
+function sameVersion(a: VersionVector, b: VersionVector): boolean {
+  return (
+    a.length === b.length &&
+    a.every(({agent, counter}, index) => agent === b[index]?.agent && counter === b[index].counter)
+  );
+}
+
+function encodedVersion(version: VersionVector): Buffer {
   const bytes = Buffer.alloc(version.length * VERSION_ELEMENT_BYTES);
   version.forEach(({agent, counter}, index) => {
     bytes.write(agent, index * VERSION_ELEMENT_BYTES, 8, 'hex');

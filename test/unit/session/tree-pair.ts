@@ -182,6 +182,12 @@ export function counted(tree: SourceTree): {tree: SourceTree; listed: () => numb
       getRoot: () => tree.getRoot(),
       node: (dirId, prefix) => tree.node(dirId, prefix),
       dirIdOf: (path) => tree.dirIdOf(path),
+      *children(dirId) {
+        for (const found of tree.children(dirId)) {
+          listed++;
+          yield found;
+        }
+      },
       *treeEntries(dirId, prefix) {
         for (const found of tree.treeEntries(dirId, prefix)) {
           listed++;
