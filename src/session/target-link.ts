@@ -73,6 +73,7 @@ export class TargetLink {
   #asksOpen = 0;
   readonly #answers = {tree: Promise.resolve(), content: Promise.resolve()};
   #isHalted = false;
+  #isClosed = false;
   #digesting: NodeJS.Timeout | undefined;
 
   constructor(options: TargetLinkOptions, parts: TargetLinkParts) {
@@ -212,6 +213,7 @@ export class TargetLink {
   /** After the last batch for now the source makes its digests; this side's are made at the same time. */
   #digestSoon(): void {
     clearTimeout(this.#digesting);
+    if (this.#isClosed) return;
     this.#digesting = setTimeout(() => {
       if (this.#batchesOpen === 0 && this.#parts.session.isOpen) this.#parts.tree.rootDigest();
     }, REST_MS);
@@ -321,6 +323,7 @@ export class TargetLink {
 
   /** Drops what was being received; called when the session is over. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     clearTimeout(this.#digesting);
     await this.#opened?.files.close();
     await this.#batches.catch(() => undefined);

@@ -41,7 +41,7 @@ needsCommands('rsync')(describe)('a reader of the target', {timeout: 120_000}, (
     const reader = await startReader(inTarget('over'));
     for (let version = 2; version <= 101; version++) {
       replaceBy(inSource('next'), version);
-      await live.waitFor(() => existsSync(inTarget('next')));
+      await live.waitFor(() => versionOf('next') === version);
       renameSync(inSource('next'), inSource('over'));
       await live.waitFor(() => versionOf('over') === version && !existsSync(inTarget('next')));
     }
@@ -78,7 +78,9 @@ needsCommands('rsync')(describe)('a reader of the target', {timeout: 120_000}, (
       if (existsSync(inTarget('shrinks'))) seen.add(readFileSync(inTarget('shrinks')).length);
     };
     const [whole, cut] = [64_000_000, 1_000_000];
-    writeFileSync(inSource('shrinks'), Buffer.alloc(whole, 'x'));
+    // Whole at once: while it is written, the empty file is a version too.
+    writeFileSync(`${pair.source}.shrinks`, Buffer.alloc(whole, 'x'));
+    renameSync(`${pair.source}.shrinks`, inSource('shrinks'));
     await live.waitFor(() => stagedBytes(pair) > 0);
     truncateSync(inSource('shrinks'), cut);
     await live.waitFor(() => {

@@ -79,7 +79,10 @@ export class LinkPair {
         },
       },
     );
-    onTestFinished(() => this.sourceSession.close('the test is over'));
+    onTestFinished(async () => {
+      this.sourceSession.close('the test is over');
+      await this.targetLink.close();
+    });
   }
 
   async open(): Promise<this> {
