@@ -28,7 +28,7 @@ export class JsonView implements View {
   }
 
   finish(outcome: SyncOutcome, exitCode: number): void {
-    if (outcome.error !== undefined) this.error(outcome.error);
+    if (outcome.error !== undefined && exitCode !== 0) this.error(outcome.error);
     this.#write('result', resultFields(outcome, exitCode));
   }
 

@@ -89,7 +89,6 @@ export class PeopleView implements View {
       const line = `In sync as of ${localTime(status.asOfMs)}, watching for changes (Ctrl-C ends)`;
       this.#say(this.#paint('green', line));
     }
-    if (status.kind === 'halted') this.#screen.note(`Halted: ${oneLine(status.reason)}`);
     if (this.#options.hasProgress && this.#options.stderr.isTerminal) this.#screen.transient(this.#statusLine(status));
   }
 

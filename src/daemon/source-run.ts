@@ -26,6 +26,7 @@ import {startWatch, type RunningWatch} from './watch-source.ts';
 
 const ROUNDS_MAX = 6; // of one catch-up: a source that never rests is reported, not chased for ever
 const RECONNECT = {delayMsMin: 100, delayMsMax: 15_000};
+const RETRIES_ONCE = 2; // both ends are in this process: a connection is lost only when nothing gets its turn
 const POLL_MS = 10_000;
 
 export class SourceRun {
@@ -146,7 +147,8 @@ export class SourceRun {
       } catch (error) {
         const known = asTowlineError(error);
         if (signal.aborted) throw cancelled(signal);
-        if (this.#options.isOnce || REACTION[known.code] !== 'retry') throw known;
+        const isLast = this.#options.isOnce && attempt >= RETRIES_ONCE;
+        if (isLast || REACTION[known.code] !== 'retry') throw known;
         ends.events.notice('warn', `${known.message}; connecting again`);
         if (this.#wasInSync) attempt = 0; // it worked: this loss is the first again
         this.#wasInSync = false;

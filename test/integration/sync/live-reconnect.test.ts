@@ -2,7 +2,7 @@
 import {existsSync, mkdirSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {describe, expect, onTestFinished, test} from 'vitest';
-import {command, makePair, startLive} from '../../sync/harness.ts';
+import {command, compareByRsync, makePair, startLive} from '../../sync/harness.ts';
 import {stagedBytes, transfersSince, untilEqual} from '../../sync/live.ts';
 import {needsCommands, needsRoot} from '../../needs.ts';
 
@@ -62,6 +62,18 @@ needsRoot(needed(describe))('a connection that is lost', {timeout: 120_000}, () 
     expect(existsSync(join(pair.target, 'large'))).toBe(false);
     await untilEqual(live, pair, 60_000);
     expect((await live.stop()).exitCode).toBe(0);
+  });
+
+  test('cut in the middle of a single run: it connects again and ends with 0', async () => {
+    const pair = makePair();
+    writeFileSync(join(pair.source, 'large'), Buffer.alloc(256_000_000, 'not the same 8 bytes all over'));
+    const network = makeNamespace();
+    const run = startLive(pair, ['--once'], {wrapper: network.inside});
+    await run.waitFor(() => stagedBytes(pair) > 20_000_000);
+    network.cut();
+    expect((await run.end(60_000)).exitCode).toBe(0);
+    expect(run.events.filter(isReconnecting)).toHaveLength(1);
+    expect(compareByRsync(pair.source, pair.target)).toBe('');
   });
 
   test('silent: noticed by itself, then it goes on; SIGTERM ends it with 0 while it is silent', async () => {

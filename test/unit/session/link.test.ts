@@ -22,7 +22,7 @@ const OPEN: MessageOf<'open-link'> = {
 };
 
 describe('catching up', () => {
-  test('I8 300 symlinks and a directory arrive; the cut is unequal before and equal after', async () => {
+  test('S8 300 symlinks and a directory arrive; the cut is unequal before and equal after', async () => {
     const pair = await new LinkPair().open();
     putLinks(pair.source, 0, 300);
     pair.source.put(pair.source.dirIdOf(ROOT) as number, directory('d'));
@@ -40,7 +40,7 @@ describe('catching up', () => {
     expect((await pair.link.cut()).isEqual).toBe(true);
   });
 
-  test('I9 what is deleted is deleted after everything else was answered', async () => {
+  test('S9 what is deleted is deleted after everything else was answered', async () => {
     const pair = new LinkPair();
     putLinks(pair.target, 0, 10);
     await pair.open();
@@ -52,7 +52,7 @@ describe('catching up', () => {
 });
 
 describe('the guard', () => {
-  test('F5 I7 the source halts before it deletes 51 of 100, and deletes nothing', async () => {
+  test('F5 S7 the source halts before it deletes 51 of 100, and deletes nothing', async () => {
     const pair = new LinkPair({source: LIMITS});
     putLinks(pair.target, 0, 100);
     putLinks(pair.source, 51, 49);
@@ -73,7 +73,7 @@ describe('the guard', () => {
     expect((await pair.link.cut()).entryCount).toBe(49);
   });
 
-  test('I7 the target halts by its own limits, whatever the source thinks: 0 deletes, kind, count and limit are told', async () => {
+  test('S7 the target halts by its own limits, whatever the source thinks: 0 deletes, kind, count and limit are told', async () => {
     const pair = new LinkPair({target: {...LIMITS, count: 30}});
     putLinks(pair.target, 0, 100);
     putLinks(pair.source, 31, 69);
@@ -88,7 +88,7 @@ describe('the guard', () => {
 });
 
 describe('order', () => {
-  test('I6 a cut is answered after the batches that were sent before it', async () => {
+  test('S6 a cut is answered after the batches that were sent before it', async () => {
     const pair = await new LinkPair().open();
     putLinks(pair.source, 0, 600);
     const gate = Promise.withResolvers<void>();
@@ -106,7 +106,7 @@ describe('order', () => {
     {title: 'a question before open-link', frames: [{kind: 'list-groups', link: 1, request: 1, after: 0} as const]},
     {title: 'open-link twice', frames: [OPEN, OPEN]},
     {title: 'a message of another link', frames: [OPEN, {kind: 'list-groups', link: 2, request: 1, after: 0} as const]},
-  ])('I5 $title is a breach that ends the session', async ({frames}) => {
+  ])('S5 $title is a breach that ends the session', async ({frames}) => {
     const pair = new LinkPair();
     await Promise.all([pair.sourceSession.ready(), pair.targetSession.ready()]);
     for (const frame of frames) pair.sourceSession.send(frame);

@@ -34,7 +34,7 @@ describe('opening and ending', () => {
     expect([left.isOpen, right.isOpen, heard.left, heard.right]).toEqual([true, true, [], []]);
   });
 
-  test('I1 a message before hello ends the session as a breach, and is handed to nobody', async () => {
+  test('S1 a message before hello ends the session as a breach, and is handed to nobody', async () => {
     const [channel, strange] = channelPair();
     const session = new Session({name: 'left'}, {channel});
     const heard: Message[] = [];
@@ -46,7 +46,7 @@ describe('opening and ending', () => {
     expect([session.isOpen, heard]).toEqual([false, []]);
   });
 
-  test('I1 a second hello is a breach', async () => {
+  test('S1 a second hello is a breach', async () => {
     const [channel, strange] = channelPair();
     const session = new Session({name: 'left'}, {channel});
     let hello: Buffer | undefined;
@@ -58,7 +58,7 @@ describe('opening and ending', () => {
     expect(await session.closed).toMatchObject({code: 'PROTOCOL'});
   });
 
-  test('I2 an end rejects what was asked, what waits for credit and what comes after, with one reason', async () => {
+  test('S2 an end rejects what was asked, what waits for credit and what comes after, with one reason', async () => {
     const {left, right} = pair();
     await Promise.all([left.ready(), right.ready()]);
     right.onMessage = () => new Promise<void>(() => undefined); // never worked off: no credit comes back
@@ -129,7 +129,7 @@ describe('requests', () => {
 });
 
 describe('credit', () => {
-  test('I3 of 20 MiB at most 8 MiB are sent before the peer has worked any of it off, then all arrive in order', async () => {
+  test('S3 of 20 MiB at most 8 MiB are sent before the peer has worked any of it off, then all arrive in order', async () => {
     const {left, right} = pair();
     await Promise.all([left.ready(), right.ready()]);
     const gate = Promise.withResolvers<void>();
@@ -149,7 +149,7 @@ describe('credit', () => {
     expect(seen).toEqual(Array.from({length: 20}, (_, index) => index + 1));
   });
 
-  test('I4 what is urgent goes before three large frames that wait, in its own order', async () => {
+  test('S4 what is urgent goes before three large frames that wait, in its own order', async () => {
     const {left, right, heard} = pair();
     await Promise.all([left.ready(), right.ready()]);
     const gate = Promise.withResolvers<void>();

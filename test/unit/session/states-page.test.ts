@@ -6,9 +6,9 @@ const PROJECT = join(import.meta.dirname, '../../..');
 const page = readFileSync(join(PROJECT, 'src/session/STATES.md'), 'utf8');
 
 test('each of the 15 invariants of STATES.md names a test that exists', () => {
-  const stated = [...page.matchAll(/^- \*\*(I\d+)\*\* /gm)].map(([, name]) => name);
-  expect(stated).toEqual(Array.from({length: 15}, (_, index) => `I${index + 1}`));
-  const rows = [...page.matchAll(/^\| (I\d+) \| `([^`]+)`: (.+) \|$/gm)];
+  const stated = [...page.matchAll(/^- \*\*(S\d+)\*\* /gm)].map(([, name]) => name);
+  expect(stated).toEqual(Array.from({length: 15}, (_, index) => `S${index + 1}`));
+  const rows = [...page.matchAll(/^\| (S\d+) \| `([^`]+)`: (.+) \|$/gm)];
   expect(new Set(rows.map(([, name]) => name))).toEqual(new Set(stated));
   for (const [, name, file, title] of rows) expect(titlesOf(file!), `${name}: ${title}`).toContain(title);
 });
