@@ -28,6 +28,7 @@ export interface TargetStore {
   move(fromParentId: number, fromName: Name, toParentId: number, toName: Name): void;
   dirIdOf(path: RelPath): number | undefined;
   nextSeq(): number;
+  batch<T>(work: () => T): T;
 }
 
 export interface Journal {
@@ -230,9 +231,11 @@ export class Applier {
     const bId = store.dirIdOf(parentOf(b));
     if (aId === undefined || bId === undefined) return;
     const between = '/'; // within one transaction; no file can have that name
-    store.move(aId, nameOf(a), aId, between);
-    store.move(bId, nameOf(b), aId, nameOf(a));
-    store.move(aId, between, bId, nameOf(b));
+    store.batch(() => {
+      store.move(aId, nameOf(a), aId, between);
+      store.move(bId, nameOf(b), aId, nameOf(a));
+      store.move(aId, between, bId, nameOf(b));
+    });
   }
 
   /** @param before what the state has there; undefined where it was created */

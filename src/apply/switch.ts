@@ -199,7 +199,13 @@ function renameUp(context: ApplyContext, record: RecordOf<'rename'>, trashed: st
         return {result: failure('base-changed', record.path, 'something else is there by now'), stat: undefined};
       renameAt(from.dirFd, from.name, context.stagingFd, kept, 'no-replace');
     }
-    renameAt(context.stagingFd, kept, to.dirFd, to.name, 'exchange');
+    try {
+      renameAt(context.stagingFd, kept, to.dirFd, to.name, 'exchange');
+    } catch (error) {
+      const from = context.place(record.path);
+      renameAt(context.stagingFd, kept, from.dirFd, from.name, 'no-replace');
+      throw error;
+    }
     context.dirs.drop(record.to);
     context.touched.move(record.path, record.to);
   }

@@ -44,6 +44,7 @@ export class SourceRun {
   /** Whether the link was in sync since it was last connected. */
   #wasInSync = false;
   #places = {staging: '', trash: ''};
+  #confirmed: number | undefined;
 
   constructor(options: SyncOptions, folder: string, parts: SyncParts) {
     this.#options = options;
@@ -205,7 +206,10 @@ export class SourceRun {
   }
 
   #newLink(ends: SourceEnds, session: Session): SourceLink {
-    const confirmedDeletes = ends.state.agent.takeConfirmation();
+    // A single run that connects again still has the operator's word.
+    if (!this.#options.isOnce) this.#confirmed = undefined;
+    this.#confirmed ??= ends.state.agent.takeConfirmation();
+    const confirmedDeletes = this.#confirmed;
     return new SourceLink(
       {
         link: 1,

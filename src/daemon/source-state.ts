@@ -31,6 +31,7 @@ export function entryStore(store: VolumeStore): EntryStore {
     fingerprint: (dirId) => store.fingerprint(dirId),
     setFingerprint: (dirId, fingerprint) => store.setFingerprint(dirId, fingerprint),
     nextSeq: () => store.nextSeq(),
+    batch: (work) => store.batch(work),
   };
 }
 

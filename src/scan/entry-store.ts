@@ -23,4 +23,6 @@ export interface EntryStore {
   fingerprint(dirId: number): Buffer | undefined;
   setFingerprint(dirId: number, fingerprint: Buffer | undefined): void;
   nextSeq(): number;
+  /** Runs `work` so that all it writes is kept, or nothing of it. */
+  batch<T>(work: () => T): T;
 }

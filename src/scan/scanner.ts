@@ -301,9 +301,11 @@ export class Scanner {
   /** Two names have changed places, perhaps through a third that was never seen: their rows do the same. */
   #exchange(pass: Pass, at: {from: RelPath; path: RelPath}, old: KnownEntry, known: KnownEntry): void {
     const {store} = this.#parts;
-    store.move(old.parentId, old.name, old.parentId, BETWEEN);
-    store.move(known.parentId, known.name, old.parentId, old.name);
-    store.move(old.parentId, BETWEEN, known.parentId, known.name);
+    store.batch(() => {
+      store.move(old.parentId, old.name, old.parentId, BETWEEN);
+      store.move(known.parentId, known.name, old.parentId, old.name);
+      store.move(old.parentId, BETWEEN, known.parentId, known.name);
+    });
     pass.moved.add(at.from).add(at.path);
     pass.exchanged.add(at.from);
     pass.exchanged.add(at.path);

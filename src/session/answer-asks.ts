@@ -50,8 +50,7 @@ export async function answerDigests(
     const read = await jobs.run('hash-files', {files}, {lane: 1});
     for (const [index, {parentId, entry}] of unread.entries()) {
       if (read.status[index] !== READ_STATUS.ok) continue;
-      const content = digestAt(read.digests, index);
-      tree.setContent(parentId, entry.name, content);
+      tree.setContentOf({...entry, parentId}, digestAt(read.digests, index));
     }
   }
   const digests = paths.map((path) => fileAt(tree, path)?.entry.content);

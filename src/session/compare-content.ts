@@ -56,7 +56,8 @@ export async function compareContents(
     if (entry === undefined) continue; // gone meanwhile: its event comes
     const isKnown = have.content !== undefined && (entry.content !== undefined || !isAlike(entry, have));
     const isUnread = entry.content === undefined || have.content === undefined;
-    if (isKnown && !options.isDryRun) kept.push(step);
+    // A run reads it and finds out; a dry run must ask, but for the names of a hard link, which are linked.
+    if (isKnown && (!options.isDryRun || entry.nlink > 1)) kept.push(step);
     else if (options.isQuick && isUnread && isAlike(entry, have)) {
       assumed++;
       kept.push(...metaSteps(step, entry, have, options.view));

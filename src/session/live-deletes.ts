@@ -5,7 +5,7 @@
  * burst was judged; what came and went within it is no loss and does not count.
  */
 import type {Clock} from '../base/clock.ts';
-import type {RelPath} from '../model/path.ts';
+import {isWithin, type RelPath} from '../model/path.ts';
 import {Births} from '../reconcile/births.ts';
 import {
   BURST_QUIET_MS,
@@ -107,7 +107,9 @@ export class LiveDeletes {
     if (step.kind !== 'op' || step.op.kind !== 'delete') return false;
     const isGoingOn = this.#burst !== undefined && (this.heldCount > 0 || nowMs - this.#burst.lastMs < BURST_QUIET_MS);
     const sinceMs = (isGoingOn ? (this.#burst as Burst).startMs : nowMs) - BURST_QUIET_MS;
-    const isYoung = this.#births.isBornSince(step.path, sinceMs);
+    // What is held there was old: with it, this waits for the verdict.
+    const isHeld = this.#held.some(({step: {path}}) => isWithin(path, step.path) || isWithin(step.path, path));
+    const isYoung = !isHeld && this.#births.isBornSince(step.path, sinceMs);
     this.#births.forget(step.path, step.op.type === 'dir');
     return isYoung;
   }

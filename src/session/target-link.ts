@@ -10,7 +10,7 @@ import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import type {Entry} from '../model/entry.ts';
 import {isCreation, type Op, type OpResult} from '../model/op.ts';
-import {nameOf, parentOf, type RelPath} from '../model/path.ts';
+import {isWithin, nameOf, parentOf, type RelPath} from '../model/path.ts';
 import {viewDigest, type View} from '../model/view.ts';
 import {Births} from '../reconcile/births.ts';
 import {
@@ -51,6 +51,12 @@ export interface TargetLinkOptions {
   deleteLimits: DeleteLimits;
 }
 
+/** Of one operation: how many entries it destroys, and whether the state had nothing at its path before the batch. */
+interface Judged {
+  count: number;
+  isNew: boolean;
+}
+
 /** What an open link works with. */
 interface OpenLink {
   applier: BatchApplier;
@@ -67,6 +73,8 @@ export class TargetLink {
   #isDurable = true;
   #confirmed = 0;
   #batches: Promise<void> = Promise.resolve();
+  /** When the applier has got the last batch, and whether that only creates. */
+  #lastBegun = {isCreating: false, promise: Promise.resolve()};
   #burst: Burst | undefined;
   readonly #births = new Births();
   #batchesOpen = 0;
@@ -188,26 +196,47 @@ export class TargetLink {
       throw protocolFault('a batch', 'open batches', this.#batchesOpen + 1, BATCHES_OPEN_MAX);
     this.#batchesOpen++;
     const before = this.#batches;
-    this.#batches = (async () => {
-      // One that only creates is begun while the one before is recorded: the applier keeps their order.
-      if (!message.ops.every(isCreation)) await before;
-      if (this.#isHalted) return;
-      try {
-        const destroyed = this.#judge(message.ops);
-        const applied = applier.apply(frame, message, files.staged);
-        const [results] = await Promise.all([applied, before]);
-        this.#takeBack(destroyed.reduce((sum, count, at) => sum + (results[at]?.status === 'done' ? 0 : count), 0));
-        files.forget(message.ops);
-        release(frame); // whatever is kept of it was copied
-        this.#parts.session.send({kind: 'batch-result', link: message.link, batch: message.batch, results});
-        this.#digestSoon();
-      } catch (error) {
-        if (!isTowlineError(error)) throw error;
-        this.#refuse(error);
-      }
-    })();
+    // Of two that only create, the second is begun while the first is recorded: the applier keeps their order.
+    const isCreating = message.ops.every(isCreation);
+    const ready = isCreating && this.#lastBegun.isCreating ? this.#lastBegun.promise : before;
+    const begun = Promise.withResolvers<void>();
+    this.#lastBegun = {isCreating, promise: begun.promise};
+    const opened = {applier, files};
+    this.#batches = this.#applyInTurn(message, frame, opened, {ready, before, begin: () => begun.resolve()});
     this.#batches.catch(() => undefined); // told by whoever waits for it
     return this.#untilAnswered(this.#batches);
+  }
+
+  /** @param turn `ready`: when it may begin; `before`: the batch before, which is answered first; `begin` lets the next in */
+  async #applyInTurn(
+    message: MessageOf<'batch'>,
+    frame: Buffer,
+    {applier, files}: OpenLink,
+    turn: {ready: Promise<void>; before: Promise<void>; begin: () => void},
+  ): Promise<void> {
+    const {ops, link, batch} = message;
+    try {
+      await turn.ready;
+      if (this.#isHalted) return;
+      const judged = this.#judge(ops);
+      const applied = applier.apply(frame, message, files.staged);
+      turn.begin();
+      const [own, earlier] = await Promise.allSettled([applied, turn.before]);
+      if (earlier.status === 'rejected') throw earlier.reason;
+      if (own.status === 'rejected') throw own.reason;
+      const results = own.value;
+      this.#noteDone(ops, judged, results);
+      files.forget(ops);
+      release(frame); // whatever is kept of it was copied
+      this.#parts.session.send({kind: 'batch-result', link, batch, results});
+      this.#digestSoon();
+    } catch (error) {
+      if (!isTowlineError(error)) throw error;
+      this.#refuse(error);
+    } finally {
+      turn.begin();
+      await turn.before.catch(() => undefined); // whoever waits for the last batch waits for all
+    }
   }
 
   /** After the last batch for now the source makes its digests; this side's are made at the same time. */
@@ -215,7 +244,12 @@ export class TargetLink {
     clearTimeout(this.#digesting);
     if (this.#isClosed) return;
     this.#digesting = setTimeout(() => {
-      if (this.#batchesOpen === 0 && this.#parts.session.isOpen) this.#parts.tree.rootDigest();
+      if (this.#batchesOpen > 0 || !this.#parts.session.isOpen) return;
+      try {
+        this.#parts.tree.rootDigest();
+      } catch (error) {
+        this.#stop(error);
+      }
     }, REST_MS);
   }
 
@@ -233,12 +267,12 @@ export class TargetLink {
    * @returns what each operation destroys
    * @throws HALTED when this batch's deletes and those shortly before are more than the limits allow
    */
-  #judge(ops: readonly Op[]): number[] {
+  #judge(ops: readonly Op[]): Judged[] {
     const {tree, clock} = this.#parts;
     const nowMs = clock.monotonicMs();
-    const counts = this.#destroyedByEach(ops, nowMs);
-    const count = counts.reduce((sum, destroyed) => sum + destroyed, 0);
-    if (count === 0) return counts;
+    const judged = this.#judgeEach(ops, nowMs);
+    const count = judged.reduce((sum, each) => sum + each.count, 0);
+    if (count === 0) return judged;
     const treeCount = tree.entryCount() - count; // noteDeletes counts what goes as still there
     this.#burst = noteDeletes(this.#burst, count, treeCount, nowMs, NO_DELETE_LIMITS).burst; // nothing is held here
     const verdict = judgeDeletes(
@@ -247,7 +281,7 @@ export class TargetLink {
       this.#options.deleteLimits,
       this.#confirmed,
     );
-    if (verdict.go) return counts;
+    if (verdict.go) return judged;
     const {kind, limit} = verdict;
     throw new TowlineError(
       'HALTED',
@@ -256,33 +290,39 @@ export class TargetLink {
     );
   }
 
-  /** What could not be deleted does not count, or trying again would add up to a halt. */
-  #takeBack(count: number): void {
-    if (count > 0 && this.#burst !== undefined)
-      this.#burst = {...this.#burst, released: Math.max(0, this.#burst.released - count)};
+  /** What could not be deleted does not count, or trying again would add up to a halt; what was made is young. */
+  #noteDone(ops: readonly Op[], judged: readonly Judged[], results: readonly OpResult[]): void {
+    const nowMs = this.#parts.clock.monotonicMs();
+    let failedCount = 0;
+    for (const [index, op] of ops.entries()) {
+      const {count, isNew} = judged[index] as Judged;
+      if (results[index]?.status !== 'done') failedCount += count;
+      else if (op.kind === 'rename') this.#births.renamed(op.path, op.to, op.type === 'dir');
+      else if (op.kind === 'exchange') this.#births.exchanged(op.path, op.to);
+      else if (op.kind === 'delete') this.#births.forget(op.path, op.type === 'dir');
+      else if (op.kind !== 'set-meta' && isNew) this.#births.born(op.path, nowMs);
+    }
+    if (failedCount > 0 && this.#burst !== undefined)
+      this.#burst = {...this.#burst, released: Math.max(0, this.#burst.released - failedCount)};
   }
 
-  #destroyedByEach(ops: readonly Op[], nowMs: number): number[] {
+  #judgeEach(ops: readonly Op[], nowMs: number): Judged[] {
     const vacated = new Set<RelPath>(); // by an earlier operation of this batch: nothing is destroyed there any more
     const isGoingOn = this.#burst !== undefined && nowMs - this.#burst.lastMs < BURST_QUIET_MS;
     const youngMs = (isGoingOn ? (this.#burst as Burst).startMs : nowMs) - BURST_QUIET_MS;
     return ops.map((op) => {
+      if (op.kind === 'set-meta') return {count: 0, isNew: false};
       const path = op.kind === 'rename' ? op.to : op.path;
+      const entry = this.#entryAt(path);
       const isYoung = op.kind === 'delete' && this.#births.isBornSince(path, youngMs);
-      const entry = op.kind === 'set-meta' || vacated.has(path) ? undefined : this.#entryAt(path);
-      let count = isYoung || entry === undefined ? 0 : this.#destroyedBy(op, entry);
-      if (op.kind === 'rename' && op.path.startsWith(`${op.to}/`)) count -= this.#countAt(op.path); // it comes out of there
-      this.#noteBirth(op, entry === undefined, nowMs);
+      let count = entry === undefined || isYoung || vacated.has(path) ? 0 : this.#destroyedBy(op, entry);
+      // What comes out of there is not destroyed with it.
+      if (count > 0 && op.kind === 'rename' && isWithin(op.path, op.to))
+        count = Math.max(0, count - this.#countAt(op.path));
+      vacated.delete(path);
       if (op.kind === 'rename' || op.kind === 'delete') vacated.add(op.path);
-      return count;
+      return {count, isNew: entry === undefined};
     });
-  }
-
-  #noteBirth(op: Op, isNew: boolean, nowMs: number): void {
-    if (op.kind === 'rename') this.#births.renamed(op.path, op.to, op.type === 'dir');
-    else if (op.kind === 'exchange') this.#births.exchanged(op.path, op.to);
-    else if (op.kind === 'delete') this.#births.forget(op.path, op.type === 'dir');
-    else if (op.kind !== 'set-meta' && isNew) this.#births.born(op.path, nowMs);
   }
 
   #entryAt(path: RelPath): (Entry & {dirId: number}) | undefined {

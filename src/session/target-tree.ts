@@ -16,6 +16,8 @@ export interface TargetTree {
   dirIdOf(path: RelPath): number | undefined;
   get(parentId: number, name: Name): (Entry & {dirId: number}) | undefined;
   setContent(parentId: number, name: Name, content: Digest | undefined): void;
+  /** Notes the content of a file that was read as this entry says; not if it is another by now. */
+  setContentOf(entry: Entry & {parentId: number}, content: Digest): void;
   node(dirId: number, prefix: Buffer): TreeNode;
   countBelow(dirId: number): number;
   entryCount(): number;

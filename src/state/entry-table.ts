@@ -122,8 +122,10 @@ export class EntryTable {
     const above = this.get(to.parentId, to.name)?.dirId ?? 0;
     if (above !== 0 && directories.isWithin(from.parentId, above)) {
       // Over a directory that it is in: out of it first, or it would go with that.
-      this.move(from, ASIDE, {});
-      return this.move(ASIDE, to, changes);
+      return this.#db.batch(() => {
+        this.move(from, ASIDE, {});
+        return this.move(ASIDE, to, changes);
+      });
     }
     const removed = this.#removeWhole(to.parentId, to.name);
     const key = nameKey(to.name);
@@ -141,7 +143,7 @@ export class EntryTable {
   }
 
   /** As `setContent`, for a file that was just read: nothing happens when it is another, or changed, by now. */
-  setContentOf(entry: StoredEntry, content: Digest): void {
+  setContentOf(entry: Entry & {parentId: number}, content: Digest): void {
     const {directories, counters} = this.#parts;
     const {parentId, name, ino, ctime} = entry;
     const key = nameKey(name);

@@ -171,7 +171,7 @@ export class VolumeStore {
   }
 
   /** Notes what a file held that was just read; nothing happens when it is another, or has changed, by now. */
-  setContentOf(entry: StoredEntry, content: Digest): void {
+  setContentOf(entry: Entry & {parentId: number}, content: Digest): void {
     this.#entries.setContentOf(entry, content);
   }
 

@@ -226,6 +226,33 @@ describe('a rename of a file', () => {
   });
 });
 
+test('batches take effect in the order in which they came, whichever of them only create', async () => {
+  const host = await HostileHost.start((target) => {
+    mkdirSync(join(target, 'd'));
+    writeFileSync(join(target, 'd/old'), 'old');
+  });
+  const source = await (await host.connect()).open();
+  const many = (name: string): Op[] =>
+    Array.from({length: 12}, (_, index) => inline(`${name}${index}`, Buffer.alloc(60_000, name)));
+  const dir: Op = {kind: 'make-dir', path: 'd', meta: META};
+  const batches: Op[][] = [
+    many('first'),
+    [{kind: 'rename', path: 'd', to: 'e', type: 'dir', content: undefined}],
+    [dir, inline('d/new', Buffer.from('new'))],
+    many('last'),
+  ];
+  for (const ops of batches) source.send(batchOf(...ops));
+  for (const ops of batches) {
+    const {results} = await source.hears('batch-result');
+    expect(results).toEqual(ops.map(() => ({status: 'done'})));
+  }
+  expect(readFileSync(join(host.target, 'd/new'), 'utf8')).toBe('new');
+  expect(readFileSync(join(host.target, 'e/old'), 'utf8')).toBe('old');
+  expect(existsSync(join(host.target, 'd/old'))).toBe(false);
+  expect(existsSync(join(host.target, 'e/new'))).toBe(false);
+  source.channel.close();
+});
+
 describe('a large file with damaged leaves', () => {
   const bytes = Buffer.concat([
     Buffer.alloc(LEAF_BYTES, 'first '),
