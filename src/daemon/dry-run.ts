@@ -4,6 +4,7 @@
 import {cpSync, existsSync, mkdirSync, mkdtempSync, rmSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {dirname, join} from 'node:path';
+import {messageOf, TowlineError} from '../base/errors.ts';
 
 export interface DryRunCopy {
   folder: string;
@@ -12,12 +13,21 @@ export interface DryRunCopy {
   remove(): void;
 }
 
-/** @param folder the pair's folder; may not exist */
+/**
+ * @param folder the pair's folder; may not exist
+ * @throws SYSTEM when the copy cannot be made: no room, for one
+ */
 export function dryRunCopy(folder: string): DryRunCopy {
   const copy = mkdtempSync(join(tmpdir(), 'towline-dry-run-'));
   const isState = (path: string): boolean => !/\/(staging|trash|lock)$/.test(path);
-  // Towline's own folder, private to this user: no volume's path is followed here.
-  if (existsSync(folder)) cpSync(folder, copy, {recursive: true, filter: isState});
+  const remove = (): void => rmSync(copy, {recursive: true, force: true});
+  try {
+    // Towline's own folder, private to this user: no volume's path is followed here.
+    if (existsSync(folder)) cpSync(folder, copy, {recursive: true, filter: isState});
+  } catch (error) {
+    remove();
+    throw cannotCopy(folder, error);
+  }
   return {
     folder: copy,
     targetFor: (path) => {
@@ -26,6 +36,17 @@ export function dryRunCopy(folder: string): DryRunCopy {
       mkdirSync(empty);
       return empty;
     },
-    remove: () => rmSync(copy, {recursive: true, force: true}),
+    remove,
   };
+}
+
+function cannotCopy(folder: string, error: unknown): TowlineError {
+  const {code, syscall} = error as NodeJS.ErrnoException;
+  const message = `the dry run cannot copy the state in ${folder} to ${tmpdir()}: ${messageOf(error)}; name a folder with more room in TMPDIR`;
+  return new TowlineError(
+    'SYSTEM',
+    message,
+    {syscall: syscall ?? '', errno: code ?? '', path: tmpdir()},
+    {cause: error},
+  );
 }

@@ -1,10 +1,11 @@
 /**
  * `sync --dry-run`: it says what the run does afterwards, no more and no less, and leaves no trace anywhere.
  */
-import {existsSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync} from 'node:fs';
+import {existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync} from 'node:fs';
 import {dirname, join} from 'node:path';
-import {expect, test, vi} from 'vitest';
-import {needsCommands} from '../../needs.ts';
+import {expect, onTestFinished, test, vi} from 'vitest';
+import {needsCommands, needsRoot} from '../../needs.ts';
+import {makeTmpDir} from '../../tmp.ts';
 import {command, compareByRsync, makePair, type Run, syncOnce, towline} from '../../sync/harness.ts';
 import {CHANGE_NAMES, changeRandomly, makeRandomTree, Random} from '../../sync/random-tree.ts';
 
@@ -87,6 +88,24 @@ rsyncTest('J1 a dry run of each kind of change says the same as the run, in JSON
   expect(run.exitCode).toBe(0);
   expect(changesOf(dry, 'planned')).toEqual(changesOf(run, 'applied'));
 });
+
+needsRoot(rsyncTest)(
+  'a dry run that has no room for its copy of the state says so with 1 and leaves nothing there',
+  async () => {
+    const pair = makePair();
+    for (let index = 0; index < 2_000; index++) writeFileSync(join(pair.source, `file ${index}`), '');
+    expect((await syncOnce(pair)).exitCode).toBe(0);
+    const small = makeTmpDir();
+    command('mount', '-t', 'tmpfs', '-o', 'size=256k', 'none', small);
+    onTestFinished(() => void command('umount', small));
+    const run = await towline(['sync', '-n', pair.source, pair.target, '--state', pair.state], {env: {TMPDIR: small}});
+    expect(run.exitCode, run.stderr).toBe(1);
+    expect(run.stderr).toMatch(
+      /^Error: the dry run cannot copy the state .* name a folder with more room in TMPDIR\n$/,
+    );
+    expect(readdirSync(small)).toEqual([]);
+  },
+);
 
 rsyncTest('J1 a dry run before the first run makes neither the target nor any state', async () => {
   const pair = makePair();
