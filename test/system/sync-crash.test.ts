@@ -52,6 +52,13 @@ function mutate(source: string, round: number): void {
   mkdirSync(at(`new-${isEven ? 'even' : 'odd'}`));
   for (let index = 0; index < 40; index++)
     writeFileSync(at(`new-${isEven ? 'even' : 'odd'}/${index}`), `${round} ${index}\n`);
+  // A directory takes the name of the one that it was in, which goes elsewhere or is deleted.
+  rmSync(at('was-up'), {recursive: true, force: true});
+  renameSync(at('up'), at('was-up'));
+  renameSync(at('was-up/inner'), at('up'));
+  if (isEven) rmSync(at('was-up'), {recursive: true});
+  mkdirSync(at('up/inner'));
+  writeFileSync(at('up/inner/file'), `up ${round}\n`);
   renameSync(at('renamed/a'), at('renamed/c'));
   renameSync(at('renamed/b'), at('renamed/a'));
   renameSync(at('renamed/c'), at('renamed/b'));
@@ -68,6 +75,8 @@ function mutate(source: string, round: number): void {
 async function firstCopy(): Promise<Pair> {
   const pair = makePair();
   mkdirSync(join(pair.source, 'renamed'));
+  mkdirSync(join(pair.source, 'up/inner'), {recursive: true});
+  writeFileSync(join(pair.source, 'up/inner/first'), 'first\n');
   writeFileSync(join(pair.source, 'renamed/a'), 'a\n');
   writeFileSync(join(pair.source, 'renamed/b'), 'b\n');
   writeFileSync(join(pair.source, 'old-0'), '0\n');

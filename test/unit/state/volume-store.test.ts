@@ -87,6 +87,24 @@ describe('entries', () => {
     expect(() => store.put(99, entry('f'))).toThrow('directory 99 is not in the state');
   });
 
+  test('a directory takes the place of the one that it is in with all that it holds; the rest of that goes', () => {
+    const store = openStore();
+    const up = store.put(1, entry('up', {type: 'dir'}));
+    const middle = store.put(up, entry('middle', {type: 'dir'}));
+    const inner = store.put(middle, entry('inner', {type: 'dir'}));
+    for (const [dir, name] of [
+      [up, 'goes'],
+      [middle, 'goes too'],
+      [inner, 'stays'],
+    ] as const)
+      store.put(dir, entry(name));
+    expect(store.move(middle, 'inner', 1, 'up')).toBe(true);
+    expect(store.dirIdOf('up')).toBe(inner);
+    expect([...store.children(1)].map(({name}) => name)).toEqual(['up']);
+    expect([...store.children(inner)].map(({name}) => name)).toEqual(['stays']);
+    expect(store.entryCount()).toBe(2);
+  });
+
   test('2,000 children are read in key order while each is being removed', () => {
     const store = openStore();
     for (let index = 0; index < 2_000; index++) store.put(1, entry(`f${index}`));
