@@ -51,6 +51,15 @@ export interface Burst {
   lastMs: number;
 }
 
+function isOver(burst: Burst | undefined, nowMs: number): boolean {
+  return burst === undefined || (burst.held === 0 && nowMs - burst.lastMs >= BURST_QUIET_MS);
+}
+
+/** What came at or after this time, and goes now, was no part of the tree that the burst is judged against. */
+export function youngSinceMs(burst: Burst | undefined, nowMs: number): number {
+  return (burst === undefined || isOver(burst, nowMs) ? nowMs : burst.startMs) - BURST_QUIET_MS;
+}
+
 /** The burst after `count` more deletes; a new one when the last is over. */
 export function noteDeletes(
   burst: Burst | undefined,
@@ -59,10 +68,10 @@ export function noteDeletes(
   nowMs: number,
   limits: DeleteLimits,
 ): {burst: Burst; isHeld: boolean} {
-  const isOver = burst === undefined || (burst.held === 0 && nowMs - burst.lastMs >= BURST_QUIET_MS);
-  const current = isOver
-    ? {startMs: nowMs, treeCount: treeCount + count, released: 0, held: 0, heldSinceMs: 0, lastMs: nowMs}
-    : burst;
+  const current =
+    burst === undefined || isOver(burst, nowMs)
+      ? {startMs: nowMs, treeCount: treeCount + count, released: 0, held: 0, heldSinceMs: 0, lastMs: nowMs}
+      : burst;
   const isHeld = current.held > 0 || current.released + count > limits.shareFrom;
   if (!isHeld) return {burst: {...current, released: current.released + count, lastMs: nowMs}, isHeld};
   const heldSinceMs = current.held > 0 ? current.heldSinceMs : nowMs;

@@ -8,10 +8,10 @@ import type {Clock} from '../base/clock.ts';
 import {isWithin, type RelPath} from '../model/path.ts';
 import {Births} from '../reconcile/births.ts';
 import {
-  BURST_QUIET_MS,
   judgeAtMs,
   judgeDeletes,
   noteDeletes,
+  youngSinceMs,
   type Burst,
   type DeleteLimits,
 } from '../reconcile/delete-guard.ts';
@@ -105,11 +105,9 @@ export class LiveDeletes {
 
   #cameAndWent(step: Step, nowMs: number): boolean {
     if (step.kind !== 'op' || step.op.kind !== 'delete') return false;
-    const isGoingOn = this.#burst !== undefined && (this.heldCount > 0 || nowMs - this.#burst.lastMs < BURST_QUIET_MS);
-    const sinceMs = (isGoingOn ? (this.#burst as Burst).startMs : nowMs) - BURST_QUIET_MS;
     // What is held there was old: with it, this waits for the verdict.
     const isHeld = this.#held.some(({step: {path}}) => isWithin(path, step.path) || isWithin(step.path, path));
-    const isYoung = !isHeld && this.#births.isBornSince(step.path, sinceMs);
+    const isYoung = !isHeld && this.#births.isBornSince(step.path, youngSinceMs(this.#burst, nowMs));
     this.#births.forget(step.path, step.op.type === 'dir');
     return isYoung;
   }

@@ -14,10 +14,10 @@ import {isWithin, nameOf, parentOf, type RelPath} from '../model/path.ts';
 import {viewDigest, type View} from '../model/view.ts';
 import {Births} from '../reconcile/births.ts';
 import {
-  BURST_QUIET_MS,
   judgeDeletes,
   NO_DELETE_LIMITS,
   noteDeletes,
+  youngSinceMs,
   type Burst,
   type DeleteLimits,
 } from '../reconcile/delete-guard.ts';
@@ -308,8 +308,7 @@ export class TargetLink {
 
   #judgeEach(ops: readonly Op[], nowMs: number): Judged[] {
     const vacated = new Set<RelPath>(); // by an earlier operation of this batch: nothing is destroyed there any more
-    const isGoingOn = this.#burst !== undefined && nowMs - this.#burst.lastMs < BURST_QUIET_MS;
-    const youngMs = (isGoingOn ? (this.#burst as Burst).startMs : nowMs) - BURST_QUIET_MS;
+    const youngMs = youngSinceMs(this.#burst, nowMs);
     return ops.map((op) => {
       if (op.kind === 'set-meta') return {count: 0, isNew: false};
       const path = op.kind === 'rename' ? op.to : op.path;

@@ -4,7 +4,7 @@
  * Invariant: what goes in comes out, byte for byte; `content_key` follows from the content alone.
  */
 import type {SQLOutputValue} from 'node:sqlite';
-import {ENTRY_TYPES, sameMeta, type Entry, type EntryType} from '../model/entry.ts';
+import {ENTRY_TYPES, sameMeta, type Entry, type EntryType, type Outline} from '../model/entry.ts';
 import type {Digest} from '../model/digest.ts';
 import type {Name} from '../model/path.ts';
 import type {VersionVector} from '../model/version.ts';
@@ -86,6 +86,26 @@ export function entryOf(row: SqlRow): StoredEntry {
     isIncomplete: row[23] === 1,
     seq: row[24] as number,
     version: versionOf(row[25]),
+  };
+}
+
+/** What a listing shows of an entry, and its place in the order of its directory. */
+export const OUTLINE_COLUMNS =
+  'key, name, type, mode, uid, gid, size, mtime_s, mtime_ns, ctime_s, ctime_ns, ino, nlink, incomplete';
+
+/** The outline of a row of those columns. */
+export function outlineOf(row: SqlRow): Outline {
+  return {
+    type: ENTRY_TYPES[row[2] as number] as EntryType,
+    mode: row[3] as number,
+    uid: row[4] as number,
+    gid: row[5] as number,
+    sizeBytes: row[6] as number,
+    mtime: {s: row[7] as number, ns: row[8] as number},
+    ctime: {s: row[9] as number, ns: row[10] as number},
+    ino: row[11] as number,
+    nlink: row[12] as number,
+    isIncomplete: row[13] === 1,
   };
 }
 

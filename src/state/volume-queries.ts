@@ -5,11 +5,11 @@
  */
 import {INDEXED_SIZE_BYTES} from './volume-schema.ts';
 import type {Digest} from '../model/digest.ts';
-import {ENTRY_TYPES, type EntryType, type Outline} from '../model/entry.ts';
+import type {Outline} from '../model/entry.ts';
 import {joinPath, type Name, type RelPath} from '../model/path.ts';
 import {nameKey} from '../model/tree.ts';
-import {contentKeyOf, entryOf, SELECTED, TYPE_FILE, type StoredEntry} from './entry-row.ts';
-import type {Database, SqlRow, Statement} from './database.ts';
+import {contentKeyOf, entryOf, OUTLINE_COLUMNS, outlineOf, SELECTED, TYPE_FILE, type StoredEntry} from './entry-row.ts';
+import type {Database, Statement} from './database.ts';
 import type {Directories} from './directories.ts';
 
 /** Where a page ended: an entry by its place. */
@@ -26,8 +26,6 @@ export interface FoundEntry {
 
 const START: Place = {parentId: -1, name: ''};
 const PAGE_ROWS = 512;
-const OUTLINE_COLUMNS =
-  'key, name, type, mode, uid, gid, size, mtime_s, mtime_ns, ctime_s, ctime_ns, ino, nlink, incomplete';
 
 export class VolumeQueries {
   readonly #directories: Directories;
@@ -162,21 +160,6 @@ export class VolumeQueries {
     const {parentId} = entry;
     return {parentId, path: parentId === 0 ? '' : joinPath(this.#directories.pathOf(parentId), entry.name), entry};
   }
-}
-
-function outlineOf(row: SqlRow): Outline {
-  return {
-    type: ENTRY_TYPES[row[2] as number] as EntryType,
-    mode: row[3] as number,
-    uid: row[4] as number,
-    gid: row[5] as number,
-    sizeBytes: row[6] as number,
-    mtime: {s: row[7] as number, ns: row[8] as number},
-    ctime: {s: row[9] as number, ns: row[10] as number},
-    ino: row[11] as number,
-    nlink: row[12] as number,
-    isIncomplete: row[13] === 1,
-  };
 }
 
 function cursorOf(place: Place): [number, number, string] {

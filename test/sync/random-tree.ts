@@ -119,6 +119,12 @@ const kindOf = (path: string): Kind => {
   return stat.isDirectory() ? 'dir' : stat.isSymbolicLink() ? 'symlink' : 'file';
 };
 
+function changeNames(a: string, b: string): void {
+  renameSync(a, `${a}.tmp`);
+  renameSync(b, a);
+  renameSync(`${a}.tmp`, b);
+}
+
 /** One change each: takes a path of the kind and the folder to put new names in. */
 const CHANGES: Record<string, {on: Kind; change: (path: string, dir: string, random: Random) => void}> = {
   'rewrite a file': {on: 'file', change: (path, _, random) => writeFileSync(path, random.bytes(random.below(9_000)))},
@@ -232,9 +238,7 @@ const CHANGES: Record<string, {on: Kind; change: (path: string, dir: string, ran
     on: 'dir',
     change: (path, dir) => {
       if (`${dir}/`.startsWith(`${path}/`) || `${path}/`.startsWith(`${dir}/`)) return;
-      renameSync(path, `${path}.tmp`);
-      renameSync(dir, path);
-      renameSync(`${path}.tmp`, dir);
+      changeNames(path, dir);
     },
   },
   'a file takes the place of a file': {
@@ -248,9 +252,7 @@ const CHANGES: Record<string, {on: Kind; change: (path: string, dir: string, ran
     on: 'file',
     change: (path, dir) => {
       if (`${path}/`.startsWith(`${dir}/`)) return;
-      renameSync(path, `${path}.tmp`);
-      renameSync(dir, path);
-      renameSync(`${path}.tmp`, dir);
+      changeNames(path, dir);
     },
   },
   'two files change names': {
@@ -258,9 +260,7 @@ const CHANGES: Record<string, {on: Kind; change: (path: string, dir: string, ran
     change: (path, dir, random) => {
       const other = random.of(pathsBelow(dir).filter((found) => kindOf(found) === 'file'));
       if (other === undefined || other === path) return;
-      renameSync(path, `${path}.tmp`);
-      renameSync(other, path);
-      renameSync(`${path}.tmp`, other);
+      changeNames(path, other);
     },
   },
 };

@@ -1,25 +1,13 @@
 import {describe, expect, test} from 'vitest';
 import {ROOT} from '../../../src/model/path.ts';
-import {PLAIN_VIEW, viewDigest} from '../../../src/model/view.ts';
 import type {DeleteLimits} from '../../../src/reconcile/delete-guard.ts';
 import type {MessageOf} from '../../../src/wire/messages.ts';
+import {OPEN_LINK} from '../../sync/hostile-source.ts';
 import {directory} from '../state/state-fixture.ts';
 import {LinkPair, putLinks} from './link-pair.ts';
 
 const LIMITS: DeleteLimits = {count: 10_000, share: 0.5, shareFrom: 20};
-const OPEN: MessageOf<'open-link'> = {
-  kind: 'open-link',
-  link: 1,
-  volume: 'v',
-  mode: 'mirror',
-  epoch: 1,
-  ackedSeq: 0,
-  view: PLAIN_VIEW,
-  viewDigest: viewDigest(PLAIN_VIEW),
-  isDryRun: false,
-  isDurable: true,
-  confirmedDeletes: 0,
-};
+const OPEN: MessageOf<'open-link'> = {...OPEN_LINK, volume: 'v', isDurable: true};
 
 describe('catching up', () => {
   test('S8 300 symlinks and a directory arrive; the cut is unequal before and equal after', async () => {
