@@ -1,0 +1,96 @@
+/**
+ * The agent's configuration as one frozen value: defaults filled in, a link's own keys laid over its volume's.
+ *
+ * Types only. Reading, checking and showing it are in the files beside. Units stand in the names.
+ */
+import type {Address, EngineName} from '../model/address.ts';
+import type {DeleteLimits} from '../reconcile/delete-guard.ts';
+
+export interface HostPort {
+  /** A name, an IPv4 address, or an IPv6 address without brackets. */
+  host: string;
+  port: number;
+}
+
+export interface AgentConfig {
+  /** For people; identity is the key in the state folder. */
+  name: string;
+  /** Undefined: this agent only dials. */
+  listen: HostPort | undefined;
+  /** Absolute path. */
+  stateFolder: string;
+  /** Absolute path of the main file; peers.d/ lies beside it. */
+  file: string;
+  peers: PeerConfig[];
+  volumes: VolumeConfig[];
+  limits: AgentLimits;
+  engines: EngineConfig[];
+}
+
+export interface AgentLimits {
+  /** Worker threads for all volumes together, 2 to 16. */
+  workers: number;
+  /** Bytes a second that this agent sends to all peers together; 0 for no limit. */
+  rateBytes: number;
+  /** Above so many entries chokidar is not used; the tree is polled by scans. */
+  chokidarEntries: number;
+}
+
+export interface PeerConfig {
+  name: string;
+  /** 64 hex digits. */
+  id: string;
+  /** Undefined: the peer dials us. */
+  address: HostPort | undefined;
+  /** The file that names it. */
+  file: string;
+}
+
+export interface EngineConfig {
+  engine: EngineName;
+  /** Absolute path of the engine's socket. */
+  socket: string;
+  /** Whether it stands in the configuration; else it is looked for at its usual place and may be missing. */
+  isConfigured: boolean;
+}
+
+/** `live`, or so often. */
+export type When = {kind: 'live'} | {kind: 'every'; everyMs: number};
+
+/** What a volume and each of its links may set. */
+export interface LinkSettings {
+  when: When;
+  watch: 'auto' | 'inotify' | 'chokidar';
+  /** gitignore patterns, the last match wins. */
+  ignore: string[];
+  settleMs: number;
+  maxWaitMs: number;
+  rescanMs: number;
+  durability: 'batch' | 'none';
+  deleteLimits: DeleteLimits;
+  trash: {keepMs: number; /** 0 for no limit. */ sizeBytes: number};
+  /** Bytes a second; 0 for no limit. */
+  rateBytes: number;
+  drift: 'repair' | 'report';
+}
+
+export interface SendConfig extends LinkSettings {
+  /** Name of a configured peer. */
+  to: string;
+  /** The volume's name on the peer. */
+  as: string;
+}
+
+export interface ReceiveConfig {
+  /** Name of a configured peer. */
+  from: string;
+  /** Digest of the ignore rules that the sender must have, as `config show` prints it; undefined: any. */
+  ignorePin: string | undefined;
+}
+
+export interface VolumeConfig extends LinkSettings {
+  name: string;
+  at: Address;
+  send: SendConfig[];
+  receive: ReceiveConfig | undefined;
+}
