@@ -12,11 +12,11 @@ import {encode} from '../wire/codec.ts';
 import type {MessageOf} from '../wire/messages.ts';
 import {splitGroups, splitNodes} from '../wire/split.ts';
 import {READ_STATUS} from './large-file.ts';
-import type {Session} from './session.ts';
+import type {LinkSession} from './link-port.ts';
 import {fileAt, type AnswerJobs, type TargetTree} from './target-tree.ts';
 
 export interface AnswerParts {
-  session: Session;
+  session: LinkSession;
   jobs: JobRunner<AnswerJobs>;
   tree: TargetTree;
 }

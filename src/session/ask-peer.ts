@@ -7,7 +7,7 @@ import type {Digest} from '../model/digest.ts';
 import type {RelPath} from '../model/path.ts';
 import type {TreeNode} from '../model/tree.ts';
 import {splitNodeRequests, splitPaths} from '../wire/split.ts';
-import type {Session} from './session.ts';
+import type {LinkSession} from './link-port.ts';
 import type {PeerTree} from './walk.ts';
 
 const ASK_NODES_OPEN_MAX = 4; // overlapping requests hide the round trip
@@ -15,9 +15,9 @@ const PAGE_GOES_ON = 0xffff_ffff; // PROTOCOL.md: more parts of this page follow
 
 export class AskPeer implements PeerTree {
   readonly #link: number;
-  readonly #session: Session;
+  readonly #session: LinkSession;
 
-  constructor(options: {link: number}, parts: {session: Session}) {
+  constructor(options: {link: number}, parts: {session: LinkSession}) {
     this.#link = options.link;
     this.#session = parts.session;
   }

@@ -13,7 +13,7 @@ import type {Seen} from '../model/entry.ts';
 import type {OpResult} from '../model/op.ts';
 import type {RelPath} from '../model/path.ts';
 import type {MessageOf} from '../wire/messages.ts';
-import type {Session} from './session.ts';
+import type {LinkSession} from './link-port.ts';
 
 /** Numbers of volume/read-files.ts, which this folder may not tie to a worker: the port below says what it needs. */
 export const READ_STATUS = {ok: 0, changed: 1, vanished: 2, unreadable: 3} as const;
@@ -48,7 +48,7 @@ export type LargeFileJobs = {
 };
 
 export interface LargeFileParts {
-  session: Session;
+  session: LinkSession;
   jobs: JobRunner<LargeFileJobs>;
   signatures: {get(content: Digest): Signature | undefined; put(content: Digest, signature: Signature): void};
   seed: Buffer;

@@ -15,11 +15,11 @@ import type {ProblemCode} from '../model/problem.ts';
 import {protocolFault} from '../wire/fault.ts';
 import {TRANSFERS_OPEN_MAX} from '../wire/limits.ts';
 import type {MessageOf} from '../wire/messages.ts';
-import type {Session} from './session.ts';
+import type {LinkSession} from './link-port.ts';
 import {fileAt, type ReceiveJobs, type TargetTree} from './target-tree.ts';
 
 export interface ReceiveParts {
-  session: Session;
+  session: LinkSession;
   jobs: JobRunner<ReceiveJobs>;
   tree: TargetTree;
   clock: Clock;

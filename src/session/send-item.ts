@@ -15,7 +15,7 @@ import type {LinkStats} from '../model/status.ts';
 import type {View} from '../model/view.ts';
 import {planMeta, type Have, type Step} from '../reconcile/plan-path.ts';
 import {READ_STATUS, type LargeFileJobs, type LargeFileParts} from './large-file.ts';
-import type {Session} from './session.ts';
+import type {LinkSession} from './link-port.ts';
 
 export interface FilesRead {
   status: Uint8Array;
@@ -59,7 +59,7 @@ export interface SenderOptions {
 }
 
 export interface SenderParts extends Omit<LargeFileParts, 'onBytes' | 'jobs'> {
-  session: Session;
+  session: LinkSession;
   jobs: JobRunner<SenderJobs>;
   store: SourceStore;
   clock: Clock;

@@ -1,18 +1,21 @@
 /**
- * One connection's conversation: hello both ways, byte credits, requests with deadlines, one link's messages in order.
+ * One connection's conversation: hello both ways, byte credits, requests with deadlines, messages in order.
  *
- * Not a link: it knows no volume. Invariants: nothing but hello is sent or taken before both hellos agreed; a frame
+ * Not a link: it knows no volume, and hands every message to one handler, a link's or that of many (session-links.ts). Invariants: nothing but hello is sent or taken before both hellos agreed; a frame
  * that costs credit is sent only when the peer gave it, and its credit goes back when it was worked off.
  */
 import {randomBytes} from 'node:crypto';
 import {release} from '../base/memory.ts';
 import {invariant, isTowlineError, TowlineError} from '../base/errors.ts';
 import {decode, encode, peek} from '../wire/codec.ts';
-import {COSTS_CREDIT, CreditGrant, CreditWindow} from '../wire/credits.ts';
+import {COSTS_CREDIT, CreditGrant, creditKey, CreditWindow, type LinkOfCredit} from '../wire/credits.ts';
+import {SENT_BY} from '../wire/direction.ts';
 import {protocolFault} from '../wire/fault.ts';
 import {PINGS_OPEN_MAX} from '../wire/limits.ts';
-import type {Message, MessageKind} from '../wire/messages.ts';
+import type {Message, MessageKind, MessageOf} from '../wire/messages.ts';
 import {negotiate, OWN_TERMS} from '../wire/negotiate.ts';
+import {CreditQueue} from './credit-queue.ts';
+import type {LinkSession, MessageHandler} from './link-port.ts';
 
 /** A connection, as the transport gives it. */
 export interface FrameChannel {
@@ -26,9 +29,6 @@ export interface FrameChannel {
   onClose: ((reason: TowlineError) => void) | undefined;
 }
 
-/** Takes one message; the frame's credit goes back when it resolves. Messages are handed over in order. */
-export type MessageHandler = (message: Message, frame: Buffer) => void | Promise<void>;
-
 const HELLO_MS_MAX = 10_000;
 export const ANSWER_MS_MAX = 30 * 60_000; // hashing a large file is work, not silence: the heartbeat watches the line
 
@@ -38,29 +38,35 @@ interface Asked {
   timer: NodeJS.Timeout;
 }
 
-interface CreditWaiter {
-  bytes: number;
-  isUrgent: boolean;
-  resolve: () => void;
-  reject: (error: Error) => void;
+export interface SessionOptions {
+  name: string;
+  /** Random for each start of this program; made up when it does not matter. */
+  instance?: Buffer;
+  /** Whether several links share the session. */
+  isShared?: boolean;
 }
 
-export class Session {
+export class Session implements LinkSession {
   readonly #channel: FrameChannel;
-  readonly #window = new CreditWindow();
+  readonly #window: CreditWindow;
+  readonly #queue: CreditQueue;
   readonly #grant = new CreditGrant();
+  /** Worked off and not given back yet, by link. */
+  readonly #workedOff = new Map<number, {of: LinkOfCredit; bytes: number}>();
   readonly #asked = new Map<number, Asked>();
-  readonly #waiting: CreditWaiter[] = [];
-  readonly #hello = Promise.withResolvers<void>();
+  readonly #hello = Promise.withResolvers<MessageOf<'hello'>>();
   readonly #closed = Promise.withResolvers<TowlineError>();
   #handler: MessageHandler | undefined;
   #isOpen = true;
   #hasHello = false;
   #nextRequest = 1;
   #pingsOpen = 0;
+  readonly #probes = new Map<number, () => void>();
 
-  constructor(options: {name: string}, parts: {channel: FrameChannel}) {
+  constructor(options: SessionOptions, parts: {channel: FrameChannel}) {
     this.#channel = parts.channel;
+    this.#window = new CreditWindow(undefined, {isShared: options.isShared ?? false});
+    this.#queue = new CreditQueue(this.#window);
     this.#hello.promise.catch(() => undefined);
     parts.channel.onClose = (reason) => this.#end(reason);
     parts.channel.onFrame = (frame) => this.#take(frame);
@@ -69,15 +75,15 @@ export class Session {
       ...OWN_TERMS,
       features: [...OWN_TERMS.features],
       name: options.name,
-      instance: randomBytes(16),
+      instance: options.instance ?? randomBytes(16),
     });
   }
 
-  /** Resolves when the peer's hello agreed with ours. @throws PROTOCOL, PEER_LOST */
-  async ready(): Promise<void> {
+  /** Resolves with the peer's hello when it agreed with ours. @throws PROTOCOL, PEER_LOST */
+  async ready(): Promise<MessageOf<'hello'>> {
     const timer = setTimeout(() => this.fail(this.#lost('no hello came in time', HELLO_MS_MAX)), HELLO_MS_MAX);
     try {
-      await this.#hello.promise;
+      return await this.#hello.promise;
     } finally {
       clearTimeout(timer);
     }
@@ -118,7 +124,7 @@ export class Session {
    */
   async sendData(frame: Buffer, isUrgent: boolean): Promise<void> {
     if (!this.#isOpen) throw await this.closed;
-    if (this.#waiting.length > 0 || !this.#window.take(frame.length)) await this.#credit(frame.length, isUrgent);
+    await this.#queue.take(frame.length, linkOf(peek(frame), 'sent'), isUrgent);
     await this.#channel.drained();
     if (!this.#isOpen) throw await this.closed;
     this.#channel.send(frame, () => release(frame));
@@ -152,6 +158,32 @@ export class Session {
     }
   }
 
+  /** Whether the peer's program still answers, and not only its socket. @throws PEER_LOST when it does not in time */
+  async probe(deadlineMs: number): Promise<void> {
+    if (!this.#isOpen) throw await this.closed;
+    const nonce = this.#nextRequest++;
+    const {promise, resolve} = Promise.withResolvers<void>();
+    this.#probes.set(nonce, resolve);
+    this.send({kind: 'ping', nonce});
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(this.#lost('it does not answer', deadlineMs)), deadlineMs);
+    });
+    const over = this.closed.then((reason) => Promise.reject(reason));
+    over.catch(() => undefined);
+    try {
+      await Promise.race([promise, late, over]);
+    } finally {
+      clearTimeout(timer);
+      this.#probes.delete(nonce);
+    }
+  }
+
+  /** A link is over: nothing is kept for it. */
+  forgetLink(of: LinkOfCredit): void {
+    this.#queue.forget(of);
+  }
+
   /** Ends the session because of an error; the peer is told. */
   fail(error: TowlineError): void {
     if (!this.#isOpen) return;
@@ -179,19 +211,25 @@ export class Session {
 
   #takeChecked(frame: Buffer): void {
     if (!this.#isOpen) return;
-    const {kind} = peek(frame);
+    const header = peek(frame);
+    const {kind} = header;
     const size = frame.length;
     if (COSTS_CREDIT[kind]) this.#grant.received(size);
     const message = decode(frame);
     if (!this.#hasHello && kind !== 'hello') throw outOfOrder(kind);
     if (this.#takeOwn(message)) return;
     const done = this.#dispatch(message, frame);
-    if (COSTS_CREDIT[kind]) void Promise.resolve(done).then(() => this.#giveBack(size));
+    if (COSTS_CREDIT[kind]) void Promise.resolve(done).then(() => this.#giveBack(size, linkOf(header, 'received')));
   }
 
-  #giveBack(size: number): void {
-    const bytes = this.#grant.consumed(size);
-    if (bytes > 0) this.send({kind: 'credit', bytes});
+  #giveBack(size: number, of: LinkOfCredit): void {
+    const key = creditKey(of);
+    const bytes = (this.#workedOff.get(key)?.bytes ?? 0) + size;
+    this.#workedOff.set(key, {of, bytes});
+    if (this.#grant.consumed(size) === 0) return;
+    for (const worked of this.#workedOff.values())
+      this.send({kind: 'credit', bytes: worked.bytes, of: worked.of.link, isOurs: worked.of.isOurs});
+    this.#workedOff.clear();
   }
 
   /** Messages of the session itself. */
@@ -201,16 +239,17 @@ export class Session {
         if (this.#hasHello) throw outOfOrder('hello');
         negotiate(OWN_TERMS, message);
         this.#hasHello = true;
-        this.#hello.resolve();
+        this.#hello.resolve(message);
         return true;
       case 'ping':
         void this.#answerPing(message.nonce);
         return true;
       case 'pong':
+        this.#probes.get(message.nonce)?.();
         return true;
       case 'credit':
-        this.#window.give(message.bytes);
-        this.#serveCredit();
+        this.#window.give(message.bytes, {link: message.of, isOurs: !message.isOurs});
+        this.#queue.serve();
         return true;
       case 'fault':
         this.#end(
@@ -253,29 +292,13 @@ export class Session {
     return this.#handler(message, frame);
   }
 
-  #credit(bytes: number, isUrgent: boolean): Promise<void> {
-    const {promise, resolve, reject} = Promise.withResolvers<void>();
-    const waiter = {bytes, isUrgent, resolve, reject};
-    const firstPatient = isUrgent ? this.#waiting.findIndex((other) => !other.isUrgent) : -1;
-    if (firstPatient >= 0) this.#waiting.splice(firstPatient, 0, waiter);
-    else this.#waiting.push(waiter);
-    return promise;
-  }
-
-  #serveCredit(): void {
-    for (let next = this.#waiting[0]; next !== undefined && this.#window.take(next.bytes); next = this.#waiting[0]) {
-      this.#waiting.shift();
-      next.resolve();
-    }
-  }
-
   #end(reason: TowlineError): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
     this.#closed.resolve(reason);
     this.#hello.reject(reason);
     for (const asked of this.#asked.values()) asked.reject(reason);
-    for (const waiter of this.#waiting.splice(0)) waiter.reject(reason);
+    this.#queue.rejectAll(reason);
   }
 
   #lost(what: string, idleMs: number): TowlineError {
@@ -284,6 +307,12 @@ export class Session {
       idleMs,
     });
   }
+}
+
+/** Whose frame it is: what a source sends is of a link that it numbered. */
+function linkOf({kind, link}: {kind: MessageKind; link: number}, way: 'sent' | 'received'): LinkOfCredit {
+  const isFromSource = SENT_BY[kind] === 'source';
+  return {link, isOurs: isFromSource === (way === 'sent')};
 }
 
 const ANSWERS: ReadonlySet<MessageKind> = new Set([

@@ -22,7 +22,7 @@ import {repairGroups} from './groups.ts';
 import {haltedByDeletes, refusalError} from './refusal.ts';
 import type {SenderEvents, SenderJobs, SenderParts, SourceStore} from './send-item.ts';
 import {Sender} from './sender.ts';
-import type {Session} from './session.ts';
+import type {LinkSession} from './link-port.ts';
 import {walk, type SourceTree} from './walk.ts';
 
 /** What the link needs of the source's state. */
@@ -49,7 +49,7 @@ export interface SourceLinkOptions {
 }
 
 export interface SourceLinkParts extends Omit<SenderParts, 'store' | 'events'> {
-  session: Session;
+  session: LinkSession;
   jobs: JobRunner<SenderJobs>;
   state: SourceState;
   clock: Clock;

@@ -27,7 +27,7 @@ import type {Message, MessageOf} from '../wire/messages.ts';
 import {answerDigests, answerGroups, answerNodes, answerSignature} from './answer-asks.ts';
 import {ReceiveFiles, type StagedFiles} from './receive-files.ts';
 import {refusalMessage} from './refusal.ts';
-import type {Session} from './session.ts';
+import type {LinkSession} from './link-port.ts';
 import type {TargetJobs, TargetTree} from './target-tree.ts';
 
 /** Applies batches; apply/applier.ts by shape. */
@@ -36,7 +36,7 @@ export interface BatchApplier {
 }
 
 export interface TargetLinkParts {
-  session: Session;
+  session: LinkSession;
   jobs: JobRunner<TargetJobs>;
   tree: TargetTree;
   clock: Clock;

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import type {EntryType} from '../model/entry.ts';
 import type {OpKind} from '../model/op.ts';
 import type {ProblemCode} from '../model/problem.ts';
-import type {MessageKind} from './messages.ts';
+import type {MessageKind, SourceStateName} from './messages.ts';
 
 export const MESSAGE_CODE: Record<MessageKind, number> = {
   hello: 0x01,
@@ -16,9 +16,15 @@ export const MESSAGE_CODE: Record<MessageKind, number> = {
   credit: 0x04,
   fault: 0x05,
   bye: 0x06,
+  'identity-next': 0x07,
+  'identity-pinned': 0x08,
+  'volume-ready': 0x09,
   'open-link': 0x10,
   'link-opened': 0x11,
   'link-refused': 0x12,
+  'close-link': 0x13,
+  'link-state': 0x14,
+  'target-changed': 0x15,
   'list-nodes': 0x20,
   'node-listing': 0x21,
   'hash-files': 0x22,
@@ -67,6 +73,13 @@ export const OP_CODE: Record<OpKind, number> = {
 export const SOURCE_CODE = {inline: 1, staged: 2, copy: 3} as const;
 export const LEAF_OP_CODE = {copy: 1, literal: 2} as const;
 export const NODE_CODE = {absent: 0, inner: 1, leaf: 2} as const;
+export const SOURCE_STATE_CODE: Record<SourceStateName, number> = {
+  'catching-up': 1,
+  'in-sync': 2,
+  settled: 3,
+  halted: 4,
+};
+
 export const MODE_CODE = {mirror: 1} as const; // 2 is reserved for two-way
 export const SPECIAL_CODE = {skip: 1, keep: 2} as const;
 

@@ -2,7 +2,9 @@
  * Byte credits: what one side may send before the other has taken it in. Pure: counts, no queue and no socket.
  *
  * A connection has one window in each direction. The sender takes the size of a frame from its window before it sends
- * one of the kinds below; the receiver gives back what it has applied, in pieces of a quarter of the window.
+ * one of the kinds below; the receiver gives back what it has applied, in pieces of a quarter of the window, link by
+ * link. So that a link whose receiver is stuck does not keep the others from sending, none of several may have more on
+ * its way than three times what it leaves. Source: Choudhury and Hahne, "Dynamic queue length thresholds", 1998.
  * Invariant: given credit + what is in flight + what waits at the receiver = the initial window.
  */
 import assert from 'node:assert/strict';
@@ -15,6 +17,7 @@ export const CREDIT_BYTES_INITIAL = 8 * 1024 * 1024;
 /** No side may ever hold more, whatever window a later version negotiates. */
 export const CREDIT_BYTES_MAX = 64 * 1024 * 1024;
 const GRANT_SHARE = 1 / 4;
+const SHARE_FACTOR = 3;
 
 assert.ok(CREDIT_BYTES_INITIAL <= CREDIT_BYTES_MAX);
 assert.ok(
@@ -30,9 +33,15 @@ export const COSTS_CREDIT: Record<MessageKind, boolean> = {
   credit: false,
   fault: false,
   bye: false,
+  'identity-next': false,
+  'identity-pinned': false,
+  'volume-ready': false,
   'open-link': false,
   'link-opened': false,
   'link-refused': false,
+  'close-link': false,
+  'link-state': false,
+  'target-changed': false,
   'list-nodes': false,
   'node-listing': true,
   'hash-files': false,
@@ -54,13 +63,30 @@ export const COSTS_CREDIT: Record<MessageKind, boolean> = {
   'cut-result': false,
 };
 
+/** Whose frames a credit is about: the number of a link, and whether this side numbered it. */
+export interface LinkOfCredit {
+  link: number;
+  isOurs: boolean;
+}
+
+const ONLY_LINK: LinkOfCredit = {link: 0, isOurs: true};
+
+/** One key for a link of either direction. */
+export function creditKey({link, isOurs}: LinkOfCredit): number {
+  return isOurs ? link : -1 - link;
+}
+
 /** The sender's side of one direction. */
 export class CreditWindow {
   readonly #windowBytes: number;
+  readonly #isShared: boolean;
+  readonly #onTheWay = new Map<number, number>();
   #availableBytes: number;
 
-  constructor(windowBytes: number = CREDIT_BYTES_INITIAL) {
+  /** @param options `isShared`: several links send, and none may take it all */
+  constructor(windowBytes: number = CREDIT_BYTES_INITIAL, options: {isShared: boolean} = {isShared: false}) {
     this.#windowBytes = windowBytes;
+    this.#isShared = options.isShared;
     this.#availableBytes = windowBytes;
   }
 
@@ -72,18 +98,26 @@ export class CreditWindow {
    * Takes the credit for one frame if it is there.
    * @throws BUG for a frame that no window will ever cover
    */
-  take(bytes: number): boolean {
+  take(bytes: number, of: LinkOfCredit = ONLY_LINK): boolean {
     if (bytes > this.#windowBytes) throw encodeBug(`a frame of ${bytes} bytes beyond the whole window`);
     if (bytes > this.#availableBytes) return false;
+    const key = creditKey(of);
+    const takenBytes = this.#onTheWay.get(key) ?? 0;
+    const shareBytes = SHARE_FACTOR * (this.#availableBytes - bytes);
+    if (this.#isShared && takenBytes > 0 && takenBytes + bytes > shareBytes) return false;
     this.#availableBytes -= bytes;
+    this.#onTheWay.set(key, takenBytes + bytes);
     return true;
   }
 
   /** Adds what the peer gave back. @throws PROTOCOL when that is more than was taken */
-  give(bytes: number): void {
-    const takenBytes = this.#windowBytes - this.#availableBytes;
+  give(bytes: number, of: LinkOfCredit = ONLY_LINK): void {
+    const key = creditKey(of);
+    const takenBytes = this.#onTheWay.get(key) ?? 0;
     if (!(bytes >= 1 && bytes <= takenBytes)) throw protocolFault('a credit', 'credit', bytes, `1 to ${takenBytes}`);
     this.#availableBytes += bytes;
+    if (takenBytes === bytes) this.#onTheWay.delete(key);
+    else this.#onTheWay.set(key, takenBytes - bytes);
   }
 }
 

@@ -22,6 +22,7 @@ export const NS_MAX = 999_999_999;
 export const TIME_PRECISION_NS_MAX = 1_000_000_000;
 export const LINK_TARGET_BYTES_MAX = 4_095; // Linux PATH_MAX without its NUL
 export const TOKEN_BYTES_MAX = 32; // instance, state id
+export const KEY_BYTES_MAX = 255; // a public key and a signature: 91 and 72 bytes with P-256
 export const SEED_BYTES = 8; // of the strong sums
 
 // Text

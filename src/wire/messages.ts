@@ -32,14 +32,25 @@ export interface SignatureRows {
   isLast: boolean;
 }
 
+/** What a source says of its link. `settled`: one catch-up is over, and what it could not send are problems. */
+export const SOURCE_STATE_NAMES = ['catching-up', 'in-sync', 'settled', 'halted'] as const;
+export type SourceStateName = (typeof SOURCE_STATE_NAMES)[number];
+
 export type Message =
   // Session
   | {kind: 'hello'; versionMin: number; versionMax: number; features: string[]; name: string; instance: Buffer}
   | {kind: 'ping'; nonce: number}
   | {kind: 'pong'; nonce: number}
-  | {kind: 'credit'; bytes: number}
+  /** Bytes of frames of one link that were worked off: `isOurs` when the link is numbered by who sends this message. */
+  | {kind: 'credit'; bytes: number; of: number; isOurs: boolean}
   | {kind: 'fault'; code: string; message: string}
   | {kind: 'bye'; reason: string}
+  /** The sender will have this key; the signature is made with it (DER), over what `rotation.ts` says. */
+  | {kind: 'identity-next'; publicKey: Buffer; signature: Buffer}
+  /** The peer has pinned the announced key beside the old one. */
+  | {kind: 'identity-pinned'; id: Digest}
+  /** A volume that this agent receives can be opened now. */
+  | {kind: 'volume-ready'; volume: string}
   // Link
   | {
       kind: 'open-link';
@@ -67,6 +78,11 @@ export type Message =
       stateId: Buffer;
     }
   | {kind: 'link-refused'; link: number; code: string; message: string; count: number; limit: number}
+  | {kind: 'close-link'; link: number; reason: string}
+  /** How the source sees the link, for the target's status; `cut` is the last cut that it refers to. */
+  | {kind: 'link-state'; link: number; state: SourceStateName; cut: number; problemCount: number; reason: string}
+  /** Something else than this link changed the target: the source compares. */
+  | {kind: 'target-changed'; link: number}
   // Compare
   | {kind: 'list-nodes'; link: number; request: number; nodes: {path: RelPath; prefix: Buffer}[]}
   | {kind: 'node-listing'; link: number; request: number; nodes: TreeNode[]}

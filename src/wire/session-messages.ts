@@ -2,7 +2,7 @@
  * Layouts of the messages that concern the session, the opening of a link, and the proof of a cut.
  */
 import type {View} from '../model/view.ts';
-import {byCode, MODE_CODE, SPECIAL_CODE} from './codes.ts';
+import {byCode, MODE_CODE, SOURCE_STATE_CODE, SPECIAL_CODE} from './codes.ts';
 import {CREDIT_BYTES_MAX} from './credits.ts';
 import {encodeBug} from './fault.ts';
 import {readDigest, writeDigest, type MessageCodec} from './fields.ts';
@@ -14,11 +14,14 @@ import type {Writer} from './writer.ts';
 export const HELLO_MAGIC = 0x54574c4e;
 const MODE_OF_CODE = byCode(MODE_CODE);
 const SPECIAL_OF_CODE = byCode(SPECIAL_CODE);
+const SOURCE_STATE_OF_CODE = byCode(SOURCE_STATE_CODE);
 const DRY_RUN_BIT = 1;
 const DURABLE_BIT = 2;
 
-type SessionKind = 'hello' | 'ping' | 'pong' | 'credit' | 'fault' | 'bye';
-type LinkKind = 'open-link' | 'link-opened' | 'link-refused' | 'cut' | 'cut-result';
+type SessionKind =
+  'hello' | 'ping' | 'pong' | 'credit' | 'fault' | 'bye' | 'identity-next' | 'identity-pinned' | 'volume-ready';
+type LinkKind =
+  'open-link' | 'link-opened' | 'link-refused' | 'close-link' | 'link-state' | 'target-changed' | 'cut' | 'cut-result';
 
 export const SESSION_CODECS: {[K in SessionKind]: MessageCodec<K>} = {
   hello: {
@@ -50,8 +53,17 @@ export const SESSION_CODECS: {[K in SessionKind]: MessageCodec<K>} = {
     read: (reader) => ({kind: 'pong', nonce: reader.u64('nonce')}),
   },
   credit: {
-    write: (writer, message) => writer.u32(message.bytes),
-    read: (reader) => ({kind: 'credit', bytes: reader.within('credit', reader.u32(), 1, CREDIT_BYTES_MAX)}),
+    write(writer, message) {
+      writer.u32(message.bytes);
+      writer.u32(message.of);
+      writer.flag(message.isOurs);
+    },
+    read: (reader) => ({
+      kind: 'credit',
+      bytes: reader.within('credit', reader.u32(), 1, CREDIT_BYTES_MAX),
+      of: reader.u32(),
+      isOurs: reader.flag('side of a link'),
+    }),
   },
   fault: {
     write(writer, message) {
@@ -67,6 +79,25 @@ export const SESSION_CODECS: {[K in SessionKind]: MessageCodec<K>} = {
   bye: {
     write: (writer, message) => writer.text(message.reason, limits.MESSAGE_TEXT_BYTES_MAX),
     read: (reader) => ({kind: 'bye', reason: reader.text('reason', limits.MESSAGE_TEXT_BYTES_MAX)}),
+  },
+  'identity-next': {
+    write(writer, message) {
+      writer.token(message.publicKey, limits.KEY_BYTES_MAX);
+      writer.token(message.signature, limits.KEY_BYTES_MAX);
+    },
+    read: (reader) => ({
+      kind: 'identity-next',
+      publicKey: reader.token('public key', limits.KEY_BYTES_MAX),
+      signature: reader.token('signature', limits.KEY_BYTES_MAX),
+    }),
+  },
+  'identity-pinned': {
+    write: (writer, message) => writeDigest(writer, message.id),
+    read: (reader) => ({kind: 'identity-pinned', id: readDigest(reader)}),
+  },
+  'volume-ready': {
+    write: (writer, message) => writer.text(message.volume, limits.LABEL_BYTES_MAX),
+    read: (reader) => ({kind: 'volume-ready', volume: reader.text('volume', limits.LABEL_BYTES_MAX)}),
   },
 };
 
@@ -134,6 +165,34 @@ export const LINK_CODECS: {[K in LinkKind]: MessageCodec<K>} = {
       count: reader.u64('count'),
       limit: reader.u64('limit'),
     }),
+  },
+  'close-link': {
+    write: (writer, message) => writer.text(message.reason, limits.MESSAGE_TEXT_BYTES_MAX),
+    read: (reader, link) => ({
+      kind: 'close-link',
+      link,
+      reason: reader.text('reason', limits.MESSAGE_TEXT_BYTES_MAX),
+    }),
+  },
+  'link-state': {
+    write(writer, message) {
+      writer.u8(SOURCE_STATE_CODE[message.state]);
+      writer.u64(message.cut);
+      writer.u64(message.problemCount);
+      writer.text(message.reason, limits.MESSAGE_TEXT_BYTES_MAX);
+    },
+    read: (reader, link) => ({
+      kind: 'link-state',
+      link,
+      state: reader.kind('state of the link', SOURCE_STATE_OF_CODE),
+      cut: reader.u64('cut'),
+      problemCount: reader.u64('count of problems'),
+      reason: reader.text('reason', limits.MESSAGE_TEXT_BYTES_MAX),
+    }),
+  },
+  'target-changed': {
+    write: () => undefined,
+    read: (_reader, link) => ({kind: 'target-changed', link}),
   },
   cut: {
     write(writer, message) {

@@ -83,7 +83,7 @@ describe('a breach ends the session with PROTOCOL and changes nothing', () => {
     ['I6 64 MiB of batches without credit', async (source) => many(await source.open(), 64, fullBatch), /credit/],
     [
       'more credit than was taken',
-      async (source) => (await source.open()).send({kind: 'credit', bytes: MIB}),
+      async (source) => (await source.open()).send({kind: 'credit', bytes: MIB, of: 1, isOurs: false}),
       /credit/,
     ],
   ])('%s', async (_, attack, rule) => {

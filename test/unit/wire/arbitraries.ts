@@ -9,7 +9,15 @@ import {relPathFault} from '../../../src/model/path.ts';
 import {PROBLEM_CODES} from '../../../src/model/problem.ts';
 import type {TreeEntry, TreeNode} from '../../../src/model/tree.ts';
 import {SIZE_BYTES_MAX} from '../../../src/wire/limits.ts';
-import type {LeafDelta, LeafOp, Message, MessageKind, MessageOf, SignatureRows} from '../../../src/wire/messages.ts';
+import {
+  SOURCE_STATE_NAMES,
+  type LeafDelta,
+  type LeafOp,
+  type Message,
+  type MessageKind,
+  type MessageOf,
+  type SignatureRows,
+} from '../../../src/wire/messages.ts';
 
 const u32 = fc.integer({min: 0, max: 0xffff_ffff});
 const u64 = fc.maxSafeNat();
@@ -183,9 +191,22 @@ export const MESSAGE: {[K in MessageKind]: fc.Arbitrary<MessageOf<K>>} = {
   }),
   ping: fc.record({...kindOf('ping'), nonce: u64}),
   pong: fc.record({...kindOf('pong'), nonce: u64}),
-  credit: fc.record({...kindOf('credit'), bytes: fc.integer({min: 1, max: 2 ** 26})}),
+  credit: fc.record({...kindOf('credit'), bytes: fc.integer({min: 1, max: 2 ** 26}), of: u32, isOurs: fc.boolean()}),
   fault: fc.record({...kindOf('fault'), code: text, message: text}),
   bye: fc.record({...kindOf('bye'), reason: text}),
+  'identity-next': fc.record({...kindOf('identity-next'), publicKey: bytesOf(1, 255), signature: bytesOf(1, 255)}),
+  'identity-pinned': fc.record({...kindOf('identity-pinned'), id: digest}),
+  'volume-ready': fc.record({...kindOf('volume-ready'), volume: text}),
+  'close-link': fc.record({...kindOf('close-link'), link, reason: text}),
+  'link-state': fc.record({
+    ...kindOf('link-state'),
+    link,
+    state: fc.constantFrom(...SOURCE_STATE_NAMES),
+    cut: u64,
+    problemCount: u64,
+    reason: text,
+  }),
+  'target-changed': fc.record({...kindOf('target-changed'), link}),
   'open-link': fc.record({
     ...kindOf('open-link'),
     link,

@@ -19,12 +19,36 @@ export const GOLDEN: {[K in MessageKind]: {message: MessageOf<K>; hex: string}} 
   },
   ping: {message: {kind: 'ping', nonce: 2 ** 53 - 1}, hex: '0200000000000000 001fffffffffffff'},
   pong: {message: {kind: 'pong', nonce: 5}, hex: '0300000000000000 0000000000000005'},
-  credit: {message: {kind: 'credit', bytes: 2_097_152}, hex: '0400000000000000 00200000'},
+  credit: {
+    message: {kind: 'credit', bytes: 2_097_152, of: 7, isOurs: true},
+    hex: '0400000000000000 002000000000000701',
+  },
   fault: {
     message: {kind: 'fault', code: 'PROTOCOL', message: 'no'},
     hex: '0500000000000000 000850524f544f434f4c00026e6f',
   },
   bye: {message: {kind: 'bye', reason: 'done'}, hex: '0600000000000000 0004646f6e65'},
+  'identity-next': {
+    message: {kind: 'identity-next', publicKey: Buffer.of(1, 2), signature: Buffer.of(3)},
+    hex: '0700000000000000 0201020103',
+  },
+  'identity-pinned': {
+    message: {kind: 'identity-pinned', id: digest(0xcc)},
+    hex: '0800000000000000 cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc',
+  },
+  'volume-ready': {
+    message: {kind: 'volume-ready', volume: 'pgdata'},
+    hex: '0900000000000000 0006706764617461',
+  },
+  'close-link': {
+    message: {kind: 'close-link', link: 7, reason: 'done'},
+    hex: '1300000000000007 0004646f6e65',
+  },
+  'link-state': {
+    message: {kind: 'link-state', link: 7, state: 'settled', cut: 3, problemCount: 2, reason: 'x'},
+    hex: '1400000000000007 0300000000000000030000000000000002000178',
+  },
+  'target-changed': {message: {kind: 'target-changed', link: 7}, hex: '1500000000000007'},
   'open-link': {
     message: {
       kind: 'open-link',

@@ -1,0 +1,107 @@
+/**
+ * One link's share of a session, and the session as a link sees it.
+ *
+ * A link does not know whether it has the session for itself (`sync`) or shares it with others (agents).
+ * Invariant: after a port is closed nothing of its link is sent, and who waits on it gets the reason.
+ */
+import type {TowlineError} from '../base/errors.ts';
+import type {Message} from '../wire/messages.ts';
+
+/** Takes one message; the frame's credit goes back when it resolves. Messages are handed over in order. */
+export type MessageHandler = (message: Message, frame: Buffer) => void | Promise<void>;
+
+/** What the two ends of a link need of a session. */
+export interface LinkSession {
+  readonly isOpen: boolean;
+  /** Resolves with the reason when the session, or the link, is over. */
+  readonly closed: Promise<TowlineError>;
+  set onMessage(handler: MessageHandler);
+  /** Sends a message that costs no credit. */
+  send(message: Message): void;
+  /** Sends a frame that costs credit; urgent ones overtake others. @throws the reason of the end */
+  sendData(frame: Buffer, isUrgent: boolean): Promise<void>;
+  /** Asks, and gives answers to `take` until that returns true. @throws the reason of the end */
+  ask(make: (request: number) => Message, take: (answer: Message) => boolean): Promise<void>;
+  drained(): Promise<void>;
+  /** Ends the whole session: the peer broke the protocol. */
+  fail(error: TowlineError): void;
+}
+
+export interface LinkPortParts {
+  session: LinkSession;
+  /** Waits until so many bytes may be sent; undefined where nothing limits them. */
+  pace: ((bytes: number, isUrgent: boolean) => Promise<void>) | undefined;
+}
+
+export class LinkPort implements LinkSession {
+  /** The link's number on the wire. */
+  readonly link: number;
+  readonly #parts: LinkPortParts;
+  readonly #closed = Promise.withResolvers<TowlineError>();
+  readonly #rejected: Promise<never>;
+  #handler: MessageHandler | undefined;
+  #isOpen = true;
+  #bytesSent = 0;
+
+  constructor(options: {link: number}, parts: LinkPortParts) {
+    this.link = options.link;
+    this.#parts = parts;
+    void parts.session.closed.then((reason) => this.close(reason));
+    this.#rejected = this.#closed.promise.then((reason) => Promise.reject(reason));
+    this.#rejected.catch(() => undefined);
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen && this.#parts.session.isOpen;
+  }
+
+  get closed(): Promise<TowlineError> {
+    return this.#closed.promise;
+  }
+
+  /** Bytes of frames that cost credit. */
+  get bytesSent(): number {
+    return this.#bytesSent;
+  }
+
+  set onMessage(handler: MessageHandler) {
+    this.#handler = handler;
+  }
+
+  /** A message of this link came. */
+  take(message: Message, frame: Buffer): void | Promise<void> {
+    if (this.#isOpen) return this.#handler?.(message, frame);
+  }
+
+  send(message: Message): void {
+    if (this.#isOpen) this.#parts.session.send(message);
+  }
+
+  async sendData(frame: Buffer, isUrgent: boolean): Promise<void> {
+    const {session, pace} = this.#parts;
+    if (!this.#isOpen) throw await this.closed;
+    if (pace !== undefined) await Promise.race([pace(frame.length, isUrgent), this.#rejected]);
+    this.#bytesSent += frame.length;
+    await Promise.race([session.sendData(frame, isUrgent), this.#rejected]);
+  }
+
+  async ask(make: (request: number) => Message, take: (answer: Message) => boolean): Promise<void> {
+    if (!this.#isOpen) throw await this.closed;
+    await Promise.race([this.#parts.session.ask(make, take), this.#rejected]);
+  }
+
+  drained(): Promise<void> {
+    return this.#parts.session.drained();
+  }
+
+  fail(error: TowlineError): void {
+    this.#parts.session.fail(error);
+  }
+
+  /** Ends this link alone. */
+  close(reason: TowlineError): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    this.#closed.resolve(reason);
+  }
+}
