@@ -11,7 +11,8 @@ import {zeroStats, type LinkStats, type LinkStatus} from '../model/status.ts';
 import type {DeleteLimits} from '../reconcile/delete-guard.ts';
 import type {ScanResult} from '../scan/pass.ts';
 import {moveSteps} from '../session/change-steps.ts';
-import {LiveSource} from '../session/live-source.ts';
+import {LiveLink} from '../session/live-link.ts';
+import {LiveVolume} from '../session/live-volume.ts';
 import {Session} from '../session/session.ts';
 import {SourceLink} from '../session/source-link.ts';
 import {dial} from '../transport/dial.ts';
@@ -36,7 +37,8 @@ export class SourceRun {
   readonly #stats: LinkStats = zeroStats();
   readonly #startMs = clock.monotonicMs();
   #status: LinkStatus = {kind: 'connecting', attempt: 0};
-  #live: LiveSource | undefined;
+  #live: {volume: LiveVolume; link: LiveLink} | undefined;
+  #looking: Promise<void> | undefined;
   #again = new Set<RelPath>();
   #assumed = 0;
   /** Sequence number before the last scan. */
@@ -81,42 +83,36 @@ export class SourceRun {
   }
 
   async #startLive(ends: SourceEnds): Promise<RunningWatch> {
-    const live = new LiveSource(
-      {
-        settleMs: this.#options.settleMs,
-        maxWaitMs: this.#options.maxWaitMs,
-        rescanMs: this.#options.rescanMs,
-        pollMs: POLL_MS,
-        deleteLimits: this.#limits(),
-        confirmedDeletes: 0,
-        volume: this.#options.source,
-      },
+    const {settleMs, maxWaitMs, rescanMs} = this.#options;
+    const volume = new LiveVolume(
+      {settleMs, maxWaitMs, rescanMs, pollMs: POLL_MS},
       {
         scanner: ends.scanner,
         state: ends.source,
         clock,
         events: {
-          onStatus: (status) => this.#liveStatus(ends, status),
           onProblems: (problems, isWhole) => ends.events.scanned(problems, isWhole),
           onGone: (path) => ends.events.gone(path),
           onNotice: (message) => ends.events.notice('info', message),
         },
       },
     );
-    this.#live = live;
+    const link = new LiveLink(
+      {deleteLimits: this.#limits(), confirmedDeletes: 0, volume: this.#options.source},
+      {volume, state: ends.source, clock, events: {onStatus: (status) => this.#liveStatus(ends, status)}},
+    );
+    this.#live = {volume, link};
     return startWatch(
       {root: ends.state.root, backEnd: this.#options.watch},
-      {live, onNotice: (level, message) => ends.events.notice(level, message)},
+      {live: volume, onNotice: (level, message) => ends.events.notice(level, message)},
     );
   }
 
   #liveStatus(
     ends: SourceEnds,
-    status: {kind: 'sending'; pendingCount: number} | {kind: 'in-sync'; digest: Buffer} | {kind: 'unequal'},
+    status: {kind: 'sending'} | {kind: 'in-sync'; digest: Buffer} | {kind: 'unequal'},
   ): void {
-    if (status.kind === 'sending') return this.#setStatus({kind: 'sending', pendingCount: status.pendingCount});
-    if (status.kind === 'unequal') return;
-    this.#proved(ends, status.digest);
+    if (status.kind === 'in-sync') this.#proved(ends, status.digest);
   }
 
   /** Both sides are equal at this moment. */
@@ -164,7 +160,7 @@ export class SourceRun {
       this.#progress({phase: 'scan', entriesDone: entries, entriesTotal: undefined, bytesDone: 0, path: undefined});
     this.#scannedSeq = ends.source.seq();
     const result = await ends.scanner.scan(onProgress);
-    if (result.missed.length > 0) this.#live?.noteTree(ROOT);
+    if (result.missed.length > 0) this.#live?.volume.noteTree(ROOT);
     this.#stats.entriesScanned = ends.source.entryCount();
     this.#stats.directoriesListed += result.directories;
     ends.events.scanned(result.problems, true);
@@ -194,8 +190,11 @@ export class SourceRun {
       await this.#sendRenames(ends, link, scanned);
       catchingUp = this.#catchUp(ends, link);
       catchingUp.catch(() => undefined);
-      if (this.#live !== undefined && !this.#options.isDryRun) await this.#live.follow(link, catchingUp, signal);
-      else await catchingUp;
+      if (this.#live !== undefined && !this.#options.isDryRun) {
+        this.#looking ??= this.#live.volume.run(signal); // over all connections
+        this.#looking.catch(() => undefined);
+        await Promise.race([this.#live.link.follow(link, catchingUp, signal), this.#looking]);
+      } else await catchingUp;
       if (signal.aborted) throw cancelled(signal);
     } finally {
       signal.removeEventListener('abort', onAbort);
@@ -259,7 +258,7 @@ export class SourceRun {
     const isChanging = code === 'changing' || code === 'vanished';
     if (isChanging) this.#again.add(path);
     else ends.events.failed(path, code, message, side);
-    this.#live?.noteFailure(path, isChanging);
+    this.#live?.link.noteFailure(path, isChanging);
   }
 
   /** Renames and exchanges that the scan noticed go first: what follows builds on them. */

@@ -6,7 +6,7 @@ import {closeFd} from '../linux/open-fd.ts';
 import {filesystemOf} from '../linux/filesystem.ts';
 import type {RootIdentity} from '../model/root.ts';
 import {ROOT} from '../model/path.ts';
-import type {LiveSource} from '../session/live-source.ts';
+import type {LiveVolume} from '../session/live-volume.ts';
 import {RESERVED_NAME} from '../volume/places.ts';
 import {openRoot} from '../volume/root-identity.ts';
 import {ChokidarWatcher} from '../watch/chokidar-watcher.ts';
@@ -23,7 +23,7 @@ const REMOTE_TYPES: ReadonlySet<number> = new Set([0x6969, 0xff534d42, 0xfe534d4
 /** Resolves when the whole tree is watched. */
 export async function startWatch(
   options: {root: RootIdentity; backEnd: 'auto' | 'inotify' | 'chokidar'},
-  parts: {live: LiveSource; onNotice: (level: 'info' | 'warn', message: string) => void},
+  parts: {live: LiveVolume; onNotice: (level: 'info' | 'warn', message: string) => void},
 ): Promise<RunningWatch> {
   const {fd} = openRoot(options.root.path, options.root);
   try {
@@ -62,7 +62,7 @@ function newWatcher(
 
 function take(
   event: WatchEvent,
-  parts: {live: LiveSource; onNotice: (level: 'info' | 'warn', message: string) => void},
+  parts: {live: LiveVolume; onNotice: (level: 'info' | 'warn', message: string) => void},
 ): void {
   const {live, onNotice} = parts;
   switch (event.kind) {

@@ -33,6 +33,7 @@ export class DirtySet {
   readonly #dirs = new Map<RelPath, Map<Name, Noted>>();
   #count = 0;
   #isFull = false;
+  #hurryMs = -Infinity;
 
   constructor(options: DirtyOptions) {
     this.#options = options;
@@ -117,6 +118,11 @@ export class DirtySet {
     return nextMs;
   }
 
+  /** What was noted until now is due, quiet or not. */
+  hurry(nowMs: number): void {
+    this.#hurryMs = nowMs;
+  }
+
   clear(isFull: boolean): void {
     this.#dirs.clear();
     this.#count = 0;
@@ -124,6 +130,7 @@ export class DirtySet {
   }
 
   #dueMs(noted: Noted): number {
+    if (noted.firstMs <= this.#hurryMs) return noted.firstMs;
     return Math.min(noted.lastMs + this.#options.settleMs, noted.firstMs + this.#options.maxWaitMs);
   }
 }

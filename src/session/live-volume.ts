@@ -1,20 +1,15 @@
 /**
- * Follows a source live: what the watcher reported is looked at once it was quiet, and what changed is sent.
+ * Looks at what a watcher reported on a source once it was quiet, and hands what changed to every link that follows.
  *
- * Not the catch-up at a link's start. Invariants: a reported name is looked at or the whole volume is scanned; deletes
- * beyond the first few of a burst wait until it is over; the link is said to be in sync only after a cut that proves it.
+ * Knows no peer. Invariants: a reported name is looked at or the whole volume is scanned; every follower gets every
+ * look's changes in the order of the looks, or is told that it must compare.
  */
-import {backoffDelayMs} from '../base/backoff.ts';
 import type {Clock} from '../base/clock.ts';
 import {isWithin, nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
-import type {Digest} from '../model/digest.ts';
 import {DirtySet, type DueDir} from '../reconcile/dirty-set.ts';
-import type {PathProblem} from '../scan/scan-problems.ts';
 import type {Change, LookedAt, ScanResult} from '../scan/pass.ts';
-import {moveSteps, orderChanges, stepOf} from './change-steps.ts';
-import {LiveDeletes, type LiveDeletesOptions} from './live-deletes.ts';
-import type {SourceLink, SourceState} from './source-link.ts';
-import {createSteps} from './walk.ts';
+import type {PathProblem} from '../scan/scan-problems.ts';
+import type {SourceState} from './source-link.ts';
 
 /** The scanner, by shape. */
 export interface ScanPort {
@@ -25,7 +20,7 @@ export interface ScanPort {
   ): Promise<ScanResult>;
 }
 
-export interface LiveOptions extends LiveDeletesOptions {
+export interface LiveVolumeOptions {
   settleMs: number;
   maxWaitMs: number;
   rescanMs: number;
@@ -33,19 +28,36 @@ export interface LiveOptions extends LiveDeletesOptions {
   pollMs: number;
 }
 
-export interface LiveParts {
+export interface LiveVolumeParts {
   scanner: ScanPort;
   state: SourceState;
   clock: Clock;
   events: {
-    onStatus(
-      status: {kind: 'sending'; pendingCount: number} | {kind: 'in-sync'; digest: Digest} | {kind: 'unequal'},
-    ): void;
     onProblems(problems: PathProblem[], isWholeScan: boolean): void;
     /** A path that is no more: its problems go with it. */
     onGone(path: RelPath): void;
     onNotice(message: string): void;
   };
+}
+
+/** What one look or scan has found. */
+export interface Noticed {
+  result: ScanResult;
+  noticedMs: number;
+  /** Entries before it. */
+  countBefore: number;
+  /** Of a scan of the whole volume: the state's sequence number before it. Of its changes only renames are told. */
+  scannedSince: number | undefined;
+}
+
+/** A link that follows. */
+export interface Follower {
+  /** Whether it is still sending what differed when it was opened. */
+  readonly isCatchingUp: boolean;
+  /** Resolves when it was taken in, or at once by a follower that lags. */
+  take(noticed: Noticed): Promise<void>;
+  /** Nothing is left to be looked at: a proof can be made. */
+  rest(): void;
 }
 
 const NAMES_AT_ONCE = 2_048; // one look; more is taken in the next round
@@ -54,32 +66,51 @@ const MOVES_MS = 10_000; // longer than an event is on its way
 const MOVES_MAX = 1_000;
 const MOVED_TO_MAX = 64;
 const SLEEP_MS_MAX = 3_600_000; // within what a timer can hold
-const RETRY = {delayMsMin: 500, delayMsMax: 60_000};
+const BEHIND_MS = 500; // so long the others wait for a follower, once
 
-export class LiveSource {
-  readonly #options: LiveOptions;
-  readonly #parts: LiveParts;
+export class LiveVolume {
+  readonly #options: LiveVolumeOptions;
+  readonly #parts: LiveVolumeParts;
   readonly #dirty: DirtySet;
+  readonly #followers = new Set<Follower>();
   #wake = Promise.withResolvers<void>();
-  readonly #deletes: LiveDeletes;
   #needsScan = false;
   #rescanAtMs: number;
-  #walkAtMs: number | undefined;
-  #walkAttempts = 0;
   /** Directories that were renamed not long ago: what was reported below their old paths is below the new ones. */
   #moves: {from: RelPath; to: RelPath; atMs: number}[] = [];
   /** Directories that could not be looked at because they had gone, perhaps elsewhere. */
   readonly #doubtful = new Map<RelPath, number>();
   #isPolling = false;
-  #isCatchingUp = false;
+  #isLooking = false;
+  /** Scans that were begun and ended; who asks for one waits for the next to end. */
+  #scans = {asked: 0, done: 0, waiting: [] as (() => void)[]};
 
-  constructor(options: LiveOptions, parts: LiveParts) {
+  constructor(options: LiveVolumeOptions, parts: LiveVolumeParts) {
     this.#options = options;
     this.#parts = parts;
-    const {settleMs, maxWaitMs} = options;
-    this.#deletes = new LiveDeletes(options, parts);
+    const {settleMs, maxWaitMs, rescanMs} = options;
     this.#dirty = new DirtySet({settleMs, maxWaitMs, countMax: DIRTY_COUNT_MAX});
-    this.#rescanAtMs = parts.clock.monotonicMs() + options.rescanMs;
+    this.#rescanAtMs = parts.clock.monotonicMs() + rescanMs;
+  }
+
+  /** Names that were noticed and not looked at yet. */
+  get noticedCount(): number {
+    return this.#dirty.size;
+  }
+
+  /** Whether nothing is left to be looked at. */
+  get isQuiet(): boolean {
+    return this.#dirty.size === 0 && !this.#isLooking && !this.#needsScan;
+  }
+
+  get isPolling(): boolean {
+    return this.#isPolling;
+  }
+
+  /** @returns ends it */
+  follow(follower: Follower): () => void {
+    this.#followers.add(follower);
+    return () => this.#followers.delete(follower);
   }
 
   /** A name was reported. @param name undefined: the directory's whole listing */
@@ -102,37 +133,38 @@ export class LiveSource {
     this.#wake.resolve();
   }
 
-  /** A path did not arrive; what differs is looked for again after a while. */
-  noteFailure(path: RelPath, isChanging: boolean): void {
-    if (isChanging) return this.note(parentOf(path), nameOf(path));
-    this.#walkAtMs ??= this.#parts.clock.monotonicMs() + backoffDelayMs(this.#walkAttempts++, RETRY, Math.random());
+  /** Everything noticed so far is looked at now, quiet or not. */
+  hurry(): void {
+    this.#dirty.hurry(this.#parts.clock.monotonicMs());
     this.#wake.resolve();
   }
 
-  /**
-   * Follows until the signal is aborted. While the link catches up, small changes are sent already; scans and proofs wait.
-   * @param catchingUp ends when everything that differed at the start was sent
-   * @throws HALTED, or the reason why the session ended
-   */
-  async follow(link: SourceLink, catchingUp: Promise<void>, signal: AbortSignal): Promise<void> {
-    let isProven = false;
-    this.#isCatchingUp = true;
-    const failed = catchingUp.then(() => {
-      this.#isCatchingUp = false;
-      this.#wake.resolve();
-      return new Promise<never>(() => undefined);
+  /** Scans the whole volume. @returns when a scan that began after this call has ended and was handed over */
+  rescan(): Promise<void> {
+    const wanted = ++this.#scans.asked;
+    this.noteTree(ROOT);
+    return new Promise((resolve) => {
+      const check = (): void => {
+        if (this.#scans.done >= wanted) resolve();
+        else this.#scans.waiting.push(check);
+      };
+      check();
     });
-    failed.catch(() => undefined);
+  }
+
+  /**
+   * Looks until the signal is aborted.
+   * @throws HALTED and what else keeps the scanner from reading the volume
+   */
+  async run(signal: AbortSignal): Promise<void> {
     const onAbort = (): void => this.#wake.resolve();
     signal.addEventListener('abort', onAbort);
     try {
       while (!signal.aborted) {
         this.#wake = Promise.withResolvers<void>();
-        if (await this.#round(link)) isProven = false;
-        else if (!isProven && !this.#isCatchingUp && link.sender.pendingCount === 0 && this.#dirty.size === 0) {
-          isProven = true;
-          await this.#prove(link);
-        } else await Promise.race([this.#sleep(link), link.over, failed]);
+        if (await this.#round()) continue;
+        for (const follower of this.#followers) follower.rest();
+        await this.#sleep();
       }
     } finally {
       signal.removeEventListener('abort', onAbort);
@@ -140,77 +172,79 @@ export class LiveSource {
   }
 
   /** @returns whether anything was done */
-  async #round(link: SourceLink): Promise<boolean> {
+  async #round(): Promise<boolean> {
     const nowMs = this.#parts.clock.monotonicMs();
     if (this.#dirty.takeFull()) {
       this.#parts.events.onNotice('more changed than is kept one by one; the volume is scanned');
-      this.noteTree(ROOT);
+      this.#needsScan = true;
     }
-    if ((this.#deletes.dueMs ?? Infinity) <= nowMs) return this.#release(link);
-    if (nowMs >= this.#rescanAtMs && !this.#isCatchingUp) this.noteTree(ROOT);
-    if (this.#needsScan && !this.#isCatchingUp) return this.#scan(link);
+    if (nowMs >= this.#rescanAtMs && !this.#isRescanHeld(nowMs)) this.#needsScan = true;
+    if (this.#needsScan) return this.#working(() => this.#scan());
     const due = this.#dirty.take(nowMs, NAMES_AT_ONCE);
-    if (due.length > 0) {
-      await this.#look(link, due);
-      return true;
-    }
-    if (this.#walkAtMs !== undefined && this.#walkAtMs <= nowMs && !this.#isCatchingUp) {
-      this.#walkAtMs = undefined;
-      await link.catchUp();
-      return true;
-    }
-    return false;
+    if (due.length === 0) return false;
+    return this.#working(() => this.#look(due));
   }
 
-  /** Scans the whole volume, and sends what differs. */
-  async #scan(link: SourceLink): Promise<boolean> {
-    const {scanner, state, clock, events} = this.#parts;
-    this.#needsScan = false;
-    this.#rescanAtMs = clock.monotonicMs() + (this.#isPolling ? this.#options.pollMs : this.#options.rescanMs);
-    const sinceSeq = state.seq();
-    const result = await scanner.scan();
-    events.onProblems(result.problems, true);
-    this.#noteMoves(result);
-    for (const step of moveSteps(result, (path) => state.entryAt(path), sinceSeq)) await link.sender.add(step);
-    await link.catchUp();
+  /** A rescan that no event asks for waits for links that catch up, but not for ever. */
+  #isRescanHeld(nowMs: number): boolean {
+    const isCatchingUp = [...this.#followers].some((follower) => follower.isCatchingUp);
+    return isCatchingUp && nowMs < this.#rescanAtMs + this.#options.rescanMs;
+  }
+
+  async #working(work: () => Promise<void>): Promise<true> {
+    this.#isLooking = true;
+    try {
+      await work();
+    } finally {
+      this.#isLooking = false;
+    }
     return true;
   }
 
-  async #look(link: SourceLink, due: DueDir[]): Promise<void> {
+  async #scan(): Promise<void> {
+    const {scanner, state, clock, events} = this.#parts;
+    const asked = this.#scans.asked;
+    this.#needsScan = false;
+    this.#rescanAtMs = clock.monotonicMs() + (this.#isPolling ? this.#options.pollMs : this.#options.rescanMs);
+    const scannedSince = state.seq();
+    const countBefore = state.entryCount();
+    const result = await scanner.scan();
+    events.onProblems(result.problems, true);
+    this.#noteMoves(result);
+    await this.#hand({result, noticedMs: clock.monotonicMs(), countBefore, scannedSince});
+    this.#scans.done = Math.max(this.#scans.done, asked);
+    for (const check of this.#scans.waiting.splice(0)) check();
+  }
+
+  async #look(due: DueDir[]): Promise<void> {
+    const {events, scanner, state} = this.#parts;
     const noticedMs = Math.min(...due.map(({firstMs}) => firstMs));
     const all = due.flatMap(({path, names}) => [path, ...this.#movedTo(path)].map((at) => ({path: at, names})));
     const dirs = all.flatMap(({path, names}) => (names === 'tree' ? [] : [{path, names}]));
     const trees = all.filter(({names}) => names === 'tree').map(({path}) => path);
     const unsettled = this.#dirty.peek(NAMES_AT_ONCE);
-    await this.#send(link, await this.#parts.scanner.lookAt(dirs, {trees, unsettled}), noticedMs);
-  }
-
-  /** Sends what a look has found, in an order that the target can follow. */
-  async #send(link: SourceLink, result: ScanResult, noticedMs: number): Promise<void> {
-    const {events} = this.#parts;
+    const result = await scanner.lookAt(dirs, {trees, unsettled});
     events.onProblems(result.problems, false);
     this.#noteMoves(result);
     await this.#alsoOtherNames(result);
-    this.#deletes.note(result);
     for (const change of result.changes) {
       if (change.kind === 'gone') events.onGone(change.path);
       if (isOpened(change)) this.noteTree(ROOT);
-      if (change.kind !== 'put' || change.after.type === 'file') link.sender.abortLarge(change.path);
     }
-    const {first, newDirs, moves, last, lastNewDirs, gone} = orderChanges(result);
-    // The state has lost all of them already: the burst is judged against the tree before it.
-    const goneCount = gone.reduce((sum, {count}) => sum + count, 0);
-    const noted = {noticedMs, countBefore: this.#parts.state.entryCount() + goneCount};
-    const moved = new Set(moves.map(({to}) => to));
-    await this.#sendChanges(link, first, noted);
-    const hasMoves = moves.length > 0;
-    if (hasMoves) await this.#sendNew(link, newDirs, moved, 'dirs', noticedMs);
-    await this.#sendChanges(link, moves, noted);
-    await this.#sendNew(link, newDirs, moved, hasMoves ? 'others' : 'all', noticedMs);
-    await this.#sendChanges(link, last, noted);
-    await this.#sendNew(link, lastNewDirs, moved, 'all', noticedMs);
-    await this.#sendChanges(link, gone, noted);
-    await link.sender.kick();
+    if (result.changes.length === 0 && result.newDirs.length === 0) return;
+    // The state has lost what is gone already: a burst of deletes is judged against the tree before it.
+    const goneCount = result.changes.reduce((sum, change) => sum + (change.kind === 'gone' ? change.count : 0), 0);
+    await this.#hand({result, noticedMs, countBefore: state.entryCount() + goneCount, scannedSince: undefined});
+  }
+
+  /** A link alone is waited for; of several, none waits long for another. */
+  async #hand(noticed: Noticed): Promise<void> {
+    const taken = [...this.#followers].map((follower) => follower.take(noticed));
+    if (taken.length < 2) return void (await taken[0]);
+    const waker = new AbortController();
+    const patience = this.#parts.clock.sleep(BEHIND_MS, waker.signal).catch(() => undefined);
+    await Promise.race([Promise.all(taken), patience]);
+    waker.abort();
   }
 
   /** Events name paths: those of a directory that has been renamed since are looked for at its new path. */
@@ -252,30 +286,6 @@ export class LiveSource {
     return [...paths].filter((at) => this.#parts.state.entryAt(at)?.type === 'dir');
   }
 
-  async #sendChanges(
-    link: SourceLink,
-    changes: readonly Change[],
-    noted: {noticedMs: number; countBefore: number},
-  ): Promise<void> {
-    const steps = changes.map((change) => stepOf(change, link.view)).filter((step) => step !== undefined);
-    for (const step of await link.prepare(steps)) {
-      if (step.destroys === 0 || this.#deletes.take(step, noted)) await link.sender.add(step, noted.noticedMs);
-    }
-  }
-
-  /** What is below new directories was scanned, but is not kept among the changes: it may be much. */
-  async #sendNew(
-    link: SourceLink,
-    dirs: readonly RelPath[],
-    moved: ReadonlySet<RelPath>,
-    types: 'all' | 'dirs' | 'others',
-    noticedMs: number,
-  ): Promise<void> {
-    for (const dir of dirs)
-      for (const step of createSteps(this.#parts.state, dir, link.view, moved, types))
-        await link.sender.add(step, noticedMs);
-  }
-
   /** A change through one name of a hard-linked file is a change of its other names too. */
   async #alsoOtherNames(result: ScanResult): Promise<void> {
     const {scanner, state} = this.#parts;
@@ -292,48 +302,19 @@ export class LiveSource {
     const more = await scanner.lookAt(dirs);
     result.changes.push(...more.changes);
     result.problems.push(...more.problems);
+    this.#parts.events.onProblems(more.problems, false);
   }
 
-  /** The burst is over. @throws HALTED */
-  async #release(link: SourceLink): Promise<boolean> {
-    for (const {step, noticedMs} of this.#deletes.release()) await link.sender.add(step, noticedMs);
-    await link.sender.kick();
-    return true;
-  }
-
-  async #prove(link: SourceLink): Promise<void> {
-    const {events, clock} = this.#parts;
-    if (this.#deletes.heldCount > 0) return;
-    const seq = this.#parts.state.seq();
-    const cut = await link.cut();
-    if (cut.isEqual) {
-      this.#walkAttempts = 0;
-      this.#walkAtMs = undefined;
-      events.onStatus({kind: 'in-sync', digest: cut.digest});
-      return;
-    }
-    if (seq !== this.#parts.state.seq() || this.#dirty.size > 0) return; // it moved on meanwhile
-    events.onStatus({kind: 'unequal'});
-    const sent = cut.isTreeEqual ? await link.repairLinks() : (await link.catchUp()).steps;
-    if (sent > 0) this.#wake.resolve();
-    this.#walkAtMs ??= clock.monotonicMs() + backoffDelayMs(this.#walkAttempts++, RETRY, Math.random());
-  }
-
-  async #sleep(link: SourceLink): Promise<void> {
+  async #sleep(): Promise<void> {
     const {clock} = this.#parts;
     const nowMs = clock.monotonicMs();
-    const times = [
-      this.#dirty.nextDueMs(),
-      ...(this.#isCatchingUp ? [] : [this.#rescanAtMs, this.#walkAtMs]),
-      this.#deletes.dueMs,
-    ];
-    const nextMs = Math.min(nowMs + SLEEP_MS_MAX, ...times.filter((time) => time !== undefined));
+    const dueMs = this.#dirty.nextDueMs() ?? Infinity;
+    // One that waits for links that catch up is tried again now and then.
+    const rescanMs = this.#rescanAtMs > nowMs ? this.#rescanAtMs : nowMs + this.#options.pollMs;
+    const nextMs = Math.min(nowMs + SLEEP_MS_MAX, dueMs, rescanMs);
     const waker = new AbortController();
     const timer = clock.sleep(Math.max(0, nextMs - nowMs), waker.signal).catch(() => undefined);
-    // While answers are outstanding, the proof waits for them.
-    const answered =
-      link.sender.pendingCount > 0 ? link.sender.flush().catch(() => undefined) : new Promise<never>(() => undefined);
-    await Promise.race([timer, this.#wake.promise, answered]);
+    await Promise.race([timer, this.#wake.promise]);
     waker.abort();
   }
 }

@@ -1,0 +1,308 @@
+/**
+ * One link that follows a live volume: sends what was noticed, holds back deletes, proves that both sides are equal.
+ *
+ * Not the one who notices (live-volume.ts). Invariants: deletes beyond the first few of a burst wait until it is over;
+ * what could not be taken in is found by a comparison; in sync is said only after a cut that proves it.
+ */
+import {backoffDelayMs} from '../base/backoff.ts';
+import type {Clock} from '../base/clock.ts';
+import type {Digest} from '../model/digest.ts';
+import {nameOf, parentOf, type Name, type RelPath} from '../model/path.ts';
+import type {Change} from '../scan/pass.ts';
+import {moveSteps, orderChanges, stepOf} from './change-steps.ts';
+import {LiveDeletes, type LiveDeletesOptions} from './live-deletes.ts';
+import type {Follower, Noticed} from './live-volume.ts';
+import type {SourceLink, SourceState} from './source-link.ts';
+import {createSteps} from './walk.ts';
+
+/** The volume that is followed, by shape. */
+export interface FollowedVolume {
+  readonly isQuiet: boolean;
+  follow(follower: Follower): () => void;
+  note(dir: RelPath, name: Name | undefined): void;
+}
+
+export interface LiveLinkParts {
+  volume: FollowedVolume;
+  state: SourceState;
+  clock: Clock;
+  events: {
+    onStatus(
+      status:
+        | {kind: 'sending'}
+        | {kind: 'in-sync'; digest: Digest}
+        /** Nothing more can be sent now, and yet both sides differ. */
+        | {kind: 'unequal'},
+    ): void;
+  };
+}
+
+interface Waiting {
+  noticed: Noticed;
+  taken: () => void;
+}
+
+const CHANGES_WAITING_MAX = 8_192; // more is found again by a comparison
+const SLEEP_MS_MAX = 3_600_000; // within what a timer can hold
+const RETRY = {delayMsMin: 500, delayMsMax: 60_000};
+
+export class LiveLink implements Follower {
+  readonly #parts: LiveLinkParts;
+  readonly #deletes: LiveDeletes;
+  #wake = Promise.withResolvers<void>();
+  #queue: Waiting[] = [];
+  #queuedCount = 0;
+  #isSending = false;
+  #needsProof = true;
+  /** Something was not taken in: only a comparison finds it. */
+  #isBehind = false;
+  #walkAtMs: number | undefined;
+  #walkAttempts = 0;
+  #isCatchingUp = false;
+  #oldestMs: number | undefined;
+  #link: SourceLink | undefined;
+
+  constructor(options: LiveDeletesOptions, parts: LiveLinkParts) {
+    this.#parts = parts;
+    this.#deletes = new LiveDeletes(options, parts);
+  }
+
+  get isCatchingUp(): boolean {
+    return this.#isCatchingUp;
+  }
+
+  /** When the oldest change was noticed that is not proved to be on the peer, on the monotonic clock. */
+  get oldestMs(): number | undefined {
+    return this.#oldestMs;
+  }
+
+  /** Deletes that wait for the end of their burst. */
+  get heldCount(): number {
+    return this.#deletes.heldCount;
+  }
+
+  take(noticed: Noticed): Promise<void> {
+    const {changes} = noticed.result;
+    for (const change of changes)
+      if (change.kind !== 'put' || change.after.type === 'file') this.#link?.sender.abortLarge(change.path);
+    this.#needsProof = true;
+    this.#oldestMs ??= noticed.noticedMs;
+    const isLagging = this.#isSending || this.#queue.length > 0;
+    if (this.#queuedCount + changes.length > CHANGES_WAITING_MAX && isLagging) {
+      this.#fallBehind();
+      return Promise.resolve();
+    }
+    const {promise, resolve} = Promise.withResolvers<void>();
+    this.#queue.push({noticed, taken: resolve});
+    this.#queuedCount += changes.length;
+    this.#wake.resolve();
+    return isLagging ? Promise.resolve() : promise;
+  }
+
+  rest(): void {
+    this.#wake.resolve();
+  }
+
+  /** Both sides are to be compared again, from the digests on. */
+  compare(): void {
+    this.#isBehind = true;
+    this.#needsProof = true;
+    this.#wake.resolve();
+  }
+
+  /** Equality is to be proved again, although nothing was noticed. */
+  prove(): void {
+    this.#needsProof = true;
+    this.#wake.resolve();
+  }
+
+  /** A path did not arrive; what differs is looked for again after a while. */
+  noteFailure(path: RelPath, isChanging: boolean): void {
+    this.#needsProof = true;
+    if (isChanging) this.#parts.volume.note(parentOf(path), nameOf(path));
+    else
+      this.#walkAtMs ??= this.#parts.clock.monotonicMs() + backoffDelayMs(this.#walkAttempts++, RETRY, Math.random());
+    this.#wake.resolve();
+  }
+
+  /**
+   * Follows until the signal is aborted. While the link catches up, small changes are sent already; proofs wait.
+   * @param catchingUp ends when everything that differed at the start was sent
+   * @throws HALTED, or the reason why the session ended
+   */
+  async follow(link: SourceLink, catchingUp: Promise<void>, signal: AbortSignal): Promise<void> {
+    const {volume} = this.#parts;
+    this.#link = link;
+    this.#needsProof = true;
+    const failed = Promise.withResolvers<never>();
+    failed.promise.catch(() => undefined);
+    this.#catchUp(catchingUp, failed.reject);
+    const onAbort = (): void => this.#wake.resolve();
+    signal.addEventListener('abort', onAbort);
+    const leave = volume.follow(this);
+    try {
+      while (!signal.aborted) {
+        this.#wake = Promise.withResolvers<void>();
+        if (await this.#step(link, failed.reject)) continue;
+        await Promise.race([this.#sleep(link), link.over, failed.promise]);
+      }
+    } finally {
+      leave();
+      signal.removeEventListener('abort', onAbort);
+      this.#dropQueue();
+      this.#link = undefined;
+    }
+  }
+
+  /** @returns whether anything was done */
+  async #step(link: SourceLink, fail: (reason: unknown) => void): Promise<boolean> {
+    const nowMs = this.#parts.clock.monotonicMs();
+    if ((this.#deletes.dueMs ?? Infinity) <= nowMs) return this.#release(link);
+    const next = this.#queue.shift();
+    if (next !== undefined) return this.#send(link, next);
+    const isWalkDue = this.#isBehind || (this.#walkAtMs ?? Infinity) <= nowMs;
+    if (isWalkDue && !this.#isCatchingUp) {
+      this.#isBehind = false;
+      this.#walkAtMs = undefined;
+      this.#catchUp(
+        link.catchUp().then(() => undefined),
+        fail,
+      );
+      return true;
+    }
+    const isSent = !this.#isCatchingUp && link.sender.pendingCount === 0 && this.#deletes.heldCount === 0;
+    if (!this.#needsProof || !isSent || !this.#parts.volume.isQuiet) return false;
+    this.#needsProof = false;
+    await this.#prove(link);
+    return true;
+  }
+
+  #catchUp(work: Promise<void>, fail: (reason: unknown) => void): void {
+    this.#isCatchingUp = true;
+    work.then(
+      () => {
+        this.#isCatchingUp = false;
+        this.#needsProof = true;
+        this.#wake.resolve();
+      },
+      (error: unknown) => fail(error),
+    );
+  }
+
+  /** What waits is forgotten: a comparison finds it. */
+  #fallBehind(): void {
+    this.#dropQueue();
+    this.#isBehind = true;
+    this.#wake.resolve();
+  }
+
+  #dropQueue(): void {
+    for (const {taken} of this.#queue.splice(0)) taken();
+    this.#queuedCount = 0;
+  }
+
+  async #send(link: SourceLink, {noticed, taken}: Waiting): Promise<true> {
+    this.#queuedCount -= noticed.result.changes.length;
+    this.#isSending = true;
+    try {
+      this.#parts.events.onStatus({kind: 'sending'});
+      if (noticed.scannedSince === undefined) await this.#sendLook(link, noticed);
+      else await this.#sendScan(link, noticed, noticed.scannedSince);
+    } finally {
+      this.#isSending = false;
+      taken();
+    }
+    return true;
+  }
+
+  /** Of a scan only renames are known; the rest is found by comparing. */
+  async #sendScan(link: SourceLink, {result}: Noticed, sinceSeq: number): Promise<void> {
+    const {state} = this.#parts;
+    for (const step of moveSteps(result, (path) => state.entryAt(path), sinceSeq)) await link.sender.add(step);
+    this.#isBehind = true;
+  }
+
+  /** Sends what a look has found, in an order that the target can follow. */
+  async #sendLook(link: SourceLink, {result, noticedMs, countBefore}: Noticed): Promise<void> {
+    this.#deletes.note(result);
+    const {first, newDirs, moves, last, lastNewDirs, gone} = orderChanges(result);
+    const noted = {noticedMs, countBefore};
+    const moved = new Set(moves.map(({to}) => to));
+    await this.#sendChanges(link, first, noted);
+    const hasMoves = moves.length > 0;
+    if (hasMoves) await this.#sendNew(link, newDirs, moved, 'dirs', noticedMs);
+    await this.#sendChanges(link, moves, noted);
+    await this.#sendNew(link, newDirs, moved, hasMoves ? 'others' : 'all', noticedMs);
+    await this.#sendChanges(link, last, noted);
+    await this.#sendNew(link, lastNewDirs, moved, 'all', noticedMs);
+    await this.#sendChanges(link, gone, noted);
+    await link.sender.kick();
+  }
+
+  async #sendChanges(
+    link: SourceLink,
+    changes: readonly Change[],
+    noted: {noticedMs: number; countBefore: number},
+  ): Promise<void> {
+    const steps = changes.map((change) => stepOf(change, link.view)).filter((step) => step !== undefined);
+    for (const step of await link.prepare(steps)) {
+      if (step.destroys === 0 || this.#deletes.take(step, noted)) await link.sender.add(step, noted.noticedMs);
+    }
+  }
+
+  /** What is below new directories was scanned, but is not kept among the changes: it may be much. */
+  async #sendNew(
+    link: SourceLink,
+    dirs: readonly RelPath[],
+    moved: ReadonlySet<RelPath>,
+    types: 'all' | 'dirs' | 'others',
+    noticedMs: number,
+  ): Promise<void> {
+    for (const dir of dirs)
+      for (const step of createSteps(this.#parts.state, dir, link.view, moved, types))
+        await link.sender.add(step, noticedMs);
+  }
+
+  /** The burst is over. @throws HALTED */
+  async #release(link: SourceLink): Promise<true> {
+    this.#needsProof = true;
+    for (const {step, noticedMs} of this.#deletes.release()) await link.sender.add(step, noticedMs);
+    await link.sender.kick();
+    return true;
+  }
+
+  async #prove(link: SourceLink): Promise<void> {
+    const {events, clock, state, volume} = this.#parts;
+    const seq = state.seq();
+    const oldestMs = this.#oldestMs;
+    const cut = await link.cut();
+    if (cut.isEqual) {
+      this.#walkAttempts = 0;
+      this.#walkAtMs = undefined;
+      if (this.#oldestMs === oldestMs) this.#oldestMs = undefined;
+      events.onStatus({kind: 'in-sync', digest: cut.digest});
+      return;
+    }
+    this.#needsProof = true;
+    if (seq !== state.seq() || !volume.isQuiet || this.#queue.length > 0) return; // it moved on meanwhile
+    const sent = cut.isTreeEqual ? await link.repairLinks() : (await link.catchUp()).steps;
+    if (sent > 0) return;
+    this.#needsProof = false;
+    this.#walkAtMs ??= clock.monotonicMs() + backoffDelayMs(this.#walkAttempts++, RETRY, Math.random());
+    events.onStatus({kind: 'unequal'});
+  }
+
+  async #sleep(link: SourceLink): Promise<void> {
+    const {clock} = this.#parts;
+    const nowMs = clock.monotonicMs();
+    const times = [this.#isCatchingUp ? undefined : this.#walkAtMs, this.#deletes.dueMs];
+    const nextMs = Math.min(nowMs + SLEEP_MS_MAX, ...times.filter((time) => time !== undefined));
+    const waker = new AbortController();
+    const timer = clock.sleep(Math.max(0, nextMs - nowMs), waker.signal).catch(() => undefined);
+    // While answers are outstanding, the proof waits for them.
+    const answered =
+      link.sender.pendingCount > 0 ? link.sender.flush().catch(() => undefined) : new Promise<never>(() => undefined);
+    await Promise.race([timer, this.#wake.promise, answered]);
+    waker.abort();
+  }
+}
