@@ -12,7 +12,7 @@ import {fromText} from '../model/path.ts';
 import type {RootIdentity} from '../model/root.ts';
 import type {Side} from '../model/tree.ts';
 import type {View} from '../model/view.ts';
-import {openAgentStore, type AgentStore} from '../state/agent-store.ts';
+import {openAgentFile, type LinkNotes} from '../state/agent-store.ts';
 import {openJournalStore, type JournalStore} from '../state/journal-store.ts';
 import {prepareFolder, setAside} from '../state/state-files.ts';
 import {openVolumeStore, type VolumeStore} from '../state/volume-store.ts';
@@ -32,12 +32,14 @@ export interface OpenStateOptions {
   isDurable: boolean;
   /** A dry run leaves no mark on the root. */
   isDryRun: boolean;
+  /** Notes in a file that the caller keeps open; else the folder gets an `agent.db` of its own. */
+  agent?: LinkNotes;
   onNotice: (message: string) => void;
 }
 
 export interface OpenState {
   folder: string;
-  agent: AgentStore;
+  agent: LinkNotes;
   volume: VolumeStore;
   journal: JournalStore;
   root: RootIdentity;
@@ -64,7 +66,7 @@ export function openState(options: OpenStateOptions): OpenState {
   try {
     const bootId = readBootId();
     const place = {folder};
-    const agent = open('agent.db', () => openAgentStore({place, bootId}));
+    const agent = options.agent ?? open('agent.db', () => openAgentFile({place, bootId})).notes('');
     const known = agent.rootIdentity();
     const root = recogniseOrHalt(options, agent, known);
     if (!options.isDryRun) agent.setRootIdentity(root);
@@ -78,7 +80,7 @@ export function openState(options: OpenStateOptions): OpenState {
 }
 
 /** A root that is not the known one is noted, so that the operator can say that it is right; a known one ends that. */
-function recogniseOrHalt(options: OpenStateOptions, agent: AgentStore, known: RootIdentity | undefined): RootIdentity {
+function recogniseOrHalt(options: OpenStateOptions, agent: LinkNotes, known: RootIdentity | undefined): RootIdentity {
   try {
     const root = recognise(options, known);
     if (!options.isDryRun && ROOT_HALTS.includes(agent.haltOf()?.kind ?? 'disk-full')) agent.clearHalt();

@@ -8,7 +8,7 @@ import {showPath, type RelPath} from '../model/path.ts';
 import {IS_TRANSIENT, type Problem, type ProblemCode} from '../model/problem.ts';
 import type {PathProblem} from '../scan/scan-problems.ts';
 import type {Applied} from '../session/send-item.ts';
-import type {AgentStore} from '../state/agent-store.ts';
+import type {LinkNotes} from '../state/agent-store.ts';
 import type {SyncEvent} from './sync-api.ts';
 
 /** Codes that the scanner gives: a whole scan tells all of them anew. */
@@ -27,7 +27,7 @@ const RETRY_MS = 60_000;
 const PAGE = 1_000;
 
 export interface SyncEventsParts {
-  agent: AgentStore;
+  agent: LinkNotes;
   clock: Clock;
   onEvent(event: SyncEvent): void;
   /** Whether a path is (still) in the source. */

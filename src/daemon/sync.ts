@@ -11,7 +11,7 @@ import {sha256} from '../model/digest.ts';
 import {shareArenas} from '../linux/malloc.ts';
 import {closeFd} from '../linux/open-fd.ts';
 import {fromText} from '../model/path.ts';
-import {openAgentStore, type AgentStore} from '../state/agent-store.ts';
+import {openAgentFile, type LinkNotes} from '../state/agent-store.ts';
 import {openRoot} from '../volume/root-identity.ts';
 import {prepareFolder} from '../state/state-files.ts';
 import {dryRunCopy} from './dry-run.ts';
@@ -80,7 +80,7 @@ function knowsRoot(folder: string): boolean {
 }
 
 /** Looks into a state that may not exist; undefined then. */
-function withAgent<T>(folder: string, look: (agent: AgentStore) => T): T | undefined {
+function withAgent<T>(folder: string, look: (agent: LinkNotes) => T): T | undefined {
   try {
     realpathSync(join(folder, 'agent.db'));
   } catch {
@@ -88,11 +88,11 @@ function withAgent<T>(folder: string, look: (agent: AgentStore) => T): T | undef
   }
   prepareFolder(folder);
   try {
-    const agent = openAgentStore({place: {folder}, bootId: ''});
+    const file = openAgentFile({place: {folder}, bootId: ''});
     try {
-      return look(agent);
+      return look(file.notes(''));
     } finally {
-      agent.close();
+      file.close();
     }
   } catch (error) {
     if (isTowlineError(error) && error.code === 'STATE_DAMAGED') return undefined; // the run sets it aside and says so
@@ -135,7 +135,7 @@ export async function confirmHalt(request: ConfirmRequest & {count: number}): Pr
 }
 
 /** Whether there is a folder in the root's place, and it is not the known one. */
-function isAnotherRoot(agent: AgentStore, path: string): boolean {
+function isAnotherRoot(agent: LinkNotes, path: string): boolean {
   const known = agent.rootIdentity();
   if (known === undefined) return false;
   try {

@@ -1,11 +1,12 @@
 /**
- * What the agent remembers of a link beside the volume's entries, in `agent.db`: its problems, whether a guard halted
- * it, what the operator confirmed, which root is the right one, how far the peer is.
+ * What an agent remembers of its volumes and links beside the volumes' entries, in one file, `agent.db`: problems,
+ * whether a guard halted it or the operator paused it, what was confirmed, which root is the right one, how far the
+ * peer is. Rows are keyed by scope: `volume/NAME`, `send/NAME/PEER/AS`, `receive/NAME`, or '' for the only link there is.
  *
  * Shared between processes: a confirmation is given beside a running agent.
  *
- * Invariant: what decides over deletes (identity, halt, confirmation, link) carries a checksum and is durable when the
- * call returns; problems wait for `flush`.
+ * Invariant: what decides over deletes (identity, halt, pause, confirmation, link) carries a checksum and is durable
+ * when the call returns; problems wait for `flush`.
  */
 import type {HaltKind} from '../base/errors.ts';
 import {sha256, type Digest} from '../model/digest.ts';
@@ -38,32 +39,47 @@ export interface LinkBase {
 /** Where a page of problems ended. */
 export type ProblemPlace = Pick<Problem, 'side' | 'path'>;
 
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 const SCHEMA = `
 CREATE TABLE problems (
-  side TEXT NOT NULL, path TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL,
+  scope TEXT NOT NULL, side TEXT NOT NULL, path TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL,
   first_seen REAL NOT NULL, last_seen REAL NOT NULL, next_try REAL,
-  PRIMARY KEY (side, path)
+  PRIMARY KEY (scope, side, path)
 ) WITHOUT ROWID, STRICT;
-CREATE INDEX problems_due ON problems (next_try) WHERE next_try IS NOT NULL;
-CREATE TABLE sealed (name TEXT PRIMARY KEY, body TEXT NOT NULL, sum BLOB NOT NULL) WITHOUT ROWID, STRICT;
+CREATE INDEX problems_due ON problems (scope, next_try) WHERE next_try IS NOT NULL;
+CREATE TABLE sealed (
+  scope TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL, sum BLOB NOT NULL,
+  PRIMARY KEY (scope, name)
+) WITHOUT ROWID, STRICT;
 `;
 const COLUMNS = 'side, path, code, message, first_seen, last_seen, next_try';
+/** Version 1 knew one link only, which is the scope '' now; its checksums stay valid. */
+const FROM_1 = `
+DROP INDEX problems_due;
+ALTER TABLE problems RENAME TO problems_1;
+ALTER TABLE sealed RENAME TO sealed_1;
+${SCHEMA}
+INSERT INTO problems (scope, ${COLUMNS}) SELECT '', ${COLUMNS} FROM problems_1;
+INSERT INTO sealed (scope, name, body, sum) SELECT '', name, body, sum FROM sealed_1;
+DROP TABLE problems_1;
+DROP TABLE sealed_1;
+`;
 const CACHE_KIB = 2_048;
 const CHECKPOINT_PAGES = 1_000;
 const START: ProblemPlace = {side: '' as Problem['side'], path: ''};
 
 /**
- * Opens `agent.db`, or makes it.
+ * Opens `agent.db`, or makes it; one of an older version is brought up to date.
  * @throws STATE_NEWER, STATE_DAMAGED, REFUSED (others may write there), SYSTEM, LOCKED
  */
-export function openAgentStore(options: {place: Place; bootId: string}): AgentStore {
-  return new AgentStore(
+export function openAgentFile(options: {place: Place; bootId: string}): AgentFile {
+  return new AgentFile(
     new Database({
       ...options,
       file: 'agent.db',
       schemaVersion: SCHEMA_VERSION,
       schema: SCHEMA,
+      upgrades: {1: FROM_1},
       cacheKiB: CACHE_KIB,
       checkpointPages: CHECKPOINT_PAGES,
       isExclusive: false,
@@ -71,44 +87,98 @@ export function openAgentStore(options: {place: Place; bootId: string}): AgentSt
   );
 }
 
-export class AgentStore {
+/** The open file. Its rows belong to scopes: the only link of a `sync` is '', an agent names its volumes and links. */
+export class AgentFile {
   readonly #db: Database;
-  readonly #upsert: Statement;
-  readonly #clear: Statement;
-  readonly #page: Statement;
-  readonly #one: Statement;
-  readonly #due: Statement;
-  readonly #count: Statement;
-  readonly #seal: Statement;
-  readonly #unseal: Statement;
-  readonly #dropSealed: Statement;
-
-  /** Counted when it is asked for: each file that arrives asks. */
-  #problemCount: number | undefined;
+  readonly #statements: Statements;
+  readonly #scopes: Statement;
+  readonly #notes = new Map<string, LinkNotes>();
 
   constructor(db: Database) {
     this.#db = db;
-    this.#upsert = db.prepare(`INSERT INTO problems (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)
-      ON CONFLICT (side, path) DO UPDATE SET code = excluded.code, message = excluded.message,
-        last_seen = excluded.last_seen, next_try = excluded.next_try`);
-    this.#clear = db.prepare('DELETE FROM problems WHERE side = ? AND path = ?');
-    this.#page = db.prepare(`SELECT ${COLUMNS} FROM problems WHERE (side, path) > (?, ?) ORDER BY side, path LIMIT ?`);
-    this.#one = db.prepare(`SELECT ${COLUMNS} FROM problems WHERE side = ? AND path = ?`);
-    this.#due = db.prepare(`SELECT ${COLUMNS} FROM problems WHERE next_try <= ? ORDER BY next_try LIMIT ?`);
-    this.#count = db.prepare('SELECT count(*) FROM problems');
-    this.#seal = db.prepare('INSERT OR REPLACE INTO sealed VALUES (?, ?, ?)');
-    this.#unseal = db.prepare('SELECT body, sum FROM sealed WHERE name = ?');
-    this.#dropSealed = db.prepare('DELETE FROM sealed WHERE name = ?');
+    this.#statements = prepareStatements(db);
+    this.#scopes = db.prepare('SELECT scope FROM sealed UNION SELECT scope FROM problems');
+    const onRollback = (): void => {
+      for (const notes of this.#notes.values()) notes.dropCounts();
+    };
+    db.useHooks({onCommit: () => undefined, onRollback});
+  }
+
+  /** The notes of one scope, always the same object; nothing is read before it is asked for. */
+  notes(scope: string): LinkNotes {
+    let notes = this.#notes.get(scope);
+    if (notes === undefined) {
+      notes = new LinkNotes(scope, {db: this.#db, statements: this.#statements});
+      this.#notes.set(scope, notes);
+    }
+    return notes;
+  }
+
+  /** All scopes that something is noted of, sorted. */
+  scopes(): string[] {
+    return this.#scopes.all().map(([scope]) => scope as string);
   }
 
   get openedUnclean(): boolean {
     return this.#db.openedUnclean;
   }
 
+  /** Commits what all scopes wrote; durable at return. @throws SYSTEM when the disk is full or read-only */
+  flush(): void {
+    this.#db.flush();
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  /** Closes as a kill would. */
+  abandon(): void {
+    this.#db.abandon();
+  }
+}
+
+/** Prepared once for all scopes; the scope is their first value. */
+type Statements = ReturnType<typeof prepareStatements>;
+
+function prepareStatements(db: Database) {
+  const problem = `SELECT ${COLUMNS} FROM problems WHERE scope = ?`;
+  return {
+    upsert: db.prepare(`INSERT INTO problems (scope, ${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+      ON CONFLICT (scope, side, path) DO UPDATE SET code = excluded.code, message = excluded.message,
+        last_seen = excluded.last_seen, next_try = excluded.next_try`),
+    clear: db.prepare('DELETE FROM problems WHERE scope = ? AND side = ? AND path = ?'),
+    clearAll: db.prepare('DELETE FROM problems WHERE scope = ?'),
+    page: db.prepare(`${problem} AND (side, path) > (?, ?) ORDER BY side, path LIMIT ?`),
+    one: db.prepare(`${problem} AND side = ? AND path = ?`),
+    due: db.prepare(`${problem} AND next_try <= ? ORDER BY next_try LIMIT ?`),
+    count: db.prepare('SELECT count(*) FROM problems WHERE scope = ?'),
+    seal: db.prepare('INSERT OR REPLACE INTO sealed (scope, name, body, sum) VALUES (?, ?, ?, ?)'),
+    unseal: db.prepare('SELECT body, sum FROM sealed WHERE scope = ? AND name = ?'),
+    unsealAll: db.prepare('DELETE FROM sealed WHERE scope = ?'),
+    dropSealed: db.prepare('DELETE FROM sealed WHERE scope = ? AND name = ?'),
+  };
+}
+
+/** What is noted of one link, or of one volume. */
+export class LinkNotes {
+  readonly scope: string;
+  readonly #db: Database;
+  readonly #statements: Statements;
+
+  /** Counted when it is asked for: each file that arrives asks. */
+  #problemCount: number | undefined;
+
+  constructor(scope: string, parts: {db: Database; statements: Statements}) {
+    this.scope = scope;
+    this.#db = parts.db;
+    this.#statements = parts.statements;
+  }
+
   /** Notes a problem; one that is known at that path keeps the time it was first seen. */
   upsertProblem(problem: Problem): void {
     const {side, path, code, message, firstSeenMs, lastSeenMs, nextTryMs} = problem;
-    this.#upsert.run(side, path, code, message, firstSeenMs, lastSeenMs, nextTryMs ?? null);
+    this.#statements.upsert.run(this.scope, side, path, code, message, firstSeenMs, lastSeenMs, nextTryMs ?? null);
     this.#problemCount = undefined;
     this.#db.wrote(1);
   }
@@ -116,7 +186,7 @@ export class AgentStore {
   /** @returns whether there was one */
   clearProblem(side: Problem['side'], path: RelPath): boolean {
     if (this.problemCount() === 0) return false;
-    const count = this.#clear.run(side, path);
+    const count = this.#statements.clear.run(this.scope, side, path);
     if (count > 0) this.#problemCount = undefined;
     this.#db.wrote(count);
     return count > 0;
@@ -124,22 +194,22 @@ export class AgentStore {
 
   /** A page of problems by side and path; the next one starts `after` the last one. */
   problems(countMax: number, after: ProblemPlace = START): Problem[] {
-    return this.#page.all(after.side, after.path, countMax).map(problemOf);
+    return this.#statements.page.all(this.scope, after.side, after.path, countMax).map(problemOf);
   }
 
   /** The problem of one path on one side. */
   problemOf(side: Problem['side'], path: RelPath): Problem | undefined {
-    const row = this.#one.get(side, path);
+    const row = this.#statements.one.get(this.scope, side, path);
     return row === undefined ? undefined : problemOf(row);
   }
 
   problemCount(): number {
-    return (this.#problemCount ??= this.#count.get()?.[0] as number);
+    return (this.#problemCount ??= this.#statements.count.get(this.scope)?.[0] as number);
   }
 
   /** Problems whose next try has come, the longest waiting first. */
   dueProblems(nowMs: number, countMax = 1_000): Problem[] {
-    return this.#due.all(nowMs, countMax).map(problemOf);
+    return this.#statements.due.all(this.scope, nowMs, countMax).map(problemOf);
   }
 
   /** The root that was accepted as this volume's. @throws STATE_DAMAGED, as all of the following */
@@ -182,6 +252,15 @@ export class AgentStore {
     return confirmation.count;
   }
 
+  /** Whether the operator has paused it, also over a restart. */
+  isPaused(): boolean {
+    return this.#read('paused') !== undefined;
+  }
+
+  setPaused(isPaused: boolean): void {
+    this.#write('paused', isPaused ? {} : undefined);
+  }
+
   /** How far the link is; at the beginning when nothing was noted. */
   linkBase(): LinkBase {
     const stored = this.#read('link') as StoredLinkBase | undefined;
@@ -218,32 +297,41 @@ export class AgentStore {
     this.#db.flush();
   }
 
-  close(): void {
-    this.#db.close();
+  /** Drops all that is noted in this scope; durable at return. */
+  forget(): void {
+    const {clearAll, unsealAll} = this.#statements;
+    this.#db.wrote(clearAll.run(this.scope) + unsealAll.run(this.scope));
+    this.#problemCount = undefined;
+    this.#db.flush();
   }
 
-  /** Closes as a kill would. */
-  abandon(): void {
-    this.#db.abandon();
+  /** After a rollback: the count is of rows that may be there again. */
+  dropCounts(): void {
+    this.#problemCount = undefined;
   }
 
   #write(name: string, value: object | undefined, isDurable = true): void {
-    if (value === undefined) this.#dropSealed.run(name);
+    if (value === undefined) this.#statements.dropSealed.run(this.scope, name);
     else {
       const body = JSON.stringify(value);
-      this.#seal.run(name, body, sumOf(name, body));
+      this.#statements.seal.run(this.scope, name, body, this.#sumOf(name, body));
     }
     this.#db.wrote(1);
     if (isDurable) this.#db.flush();
   }
 
   #read(name: string): unknown {
-    const row = this.#unseal.get(name);
+    const row = this.#statements.unseal.get(this.scope, name);
     if (row === undefined) return undefined;
     const body = row[0] as string;
-    if (!sumOf(name, body).equals(bufferOf(row[1])))
+    if (!this.#sumOf(name, body).equals(bufferOf(row[1])))
       throw this.#db.damaged(`the row "${name}" is not as it was written`);
     return JSON.parse(body);
+  }
+
+  #sumOf(name: string, body: string): Buffer {
+    const whose = this.scope === '' ? '' : `${this.scope}\n`; // a row of another scope is not believed
+    return sha256(Buffer.from(`${whose}${name}\n${body}`));
   }
 }
 
@@ -256,10 +344,6 @@ interface StoredLinkBase {
 
 function hexBytes(hex: string | undefined): Buffer | undefined {
   return hex === undefined ? undefined : Buffer.from(hex, 'hex');
-}
-
-function sumOf(name: string, body: string): Buffer {
-  return sha256(Buffer.from(`${name}\n${body}`));
 }
 
 function problemOf(row: SqlRow): Problem {

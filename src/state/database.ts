@@ -25,6 +25,8 @@ export interface DatabaseOptions {
   schemaVersion: number;
   /** SQL that makes an empty file one of that version. */
   schema: string;
+  /** For each older version that may be found: SQL that makes a file of it one of the next version, and keeps its rows. */
+  upgrades?: Readonly<Record<number, string>>;
   cacheKiB: number;
   /** Size of the write-ahead log from which it is copied into the file, in pages of 8 KiB. */
   checkpointPages: number;
@@ -251,8 +253,22 @@ export class Database {
     pragmas.push(`cache_size = -${options.cacheKiB}`, `wal_autocheckpoint = ${options.checkpointPages}`);
     pragmas.push(`journal_size_limit = ${LOG_BYTES_KEPT_MAX}`, 'trusted_schema = OFF');
     for (const pragma of pragmas) this.#db.exec(`PRAGMA ${pragma}`);
-    if (!isEmpty) return;
+    if (!isEmpty) return this.#upgrade(options);
     this.#db.exec(`BEGIN; ${META_SCHEMA} ${options.schema} PRAGMA user_version = ${options.schemaVersion}; COMMIT`);
+  }
+
+  /** Brings a file of an older version up to date, all steps or none; a damaged one is found before, not copied. */
+  #upgrade({schemaVersion, upgrades}: DatabaseOptions): void {
+    if (this.#pragma('user_version') === schemaVersion) return;
+    this.#check();
+    this.#db.exec('BEGIN IMMEDIATE');
+    // Read again: another process may have opened the file, and upgraded it, meanwhile.
+    for (let version = this.#pragma('user_version') as number; version < schemaVersion; version++) {
+      const sql = upgrades?.[version];
+      invariant(sql !== undefined, `no way from state format ${version} to the next`);
+      this.#db.exec(`${sql} PRAGMA user_version = ${version + 1}`);
+    }
+    this.#db.exec('COMMIT'); // an error before it closes the file, which takes everything back
   }
 
   #check(): void {

@@ -145,6 +145,33 @@ describe('damage', () => {
   });
 });
 
+describe('a file of an older version', () => {
+  const STEPS = {
+    ...OPTIONS,
+    schemaVersion: 3,
+    upgrades: {1: 'ALTER TABLE t ADD COLUMN a TEXT;', 2: 'ALTER TABLE t ADD COLUMN b TEXT;'},
+  };
+
+  test('takes each step to this one, keeps its rows, and is left alone afterwards', () => {
+    const {folder, db} = newDatabase();
+    db.prepare('INSERT INTO t (n) VALUES (?)').run(7);
+    db.close();
+    for (let opening = 0; opening < 2; opening++) {
+      const upgraded = new Database({...STEPS, place: {folder}});
+      expect(upgraded.prepare('SELECT n, a, b FROM t').all()).toEqual([[7, null, null]]);
+      upgraded.close();
+    }
+    expect(codeOf(() => newDatabase(folder))).toBe('STATE_NEWER');
+  });
+
+  test('whose step is not known is not opened', () => {
+    const {folder, db} = newDatabase();
+    db.close();
+    expect(codeOf(() => new Database({...STEPS, upgrades: {2: ''}, place: {folder}}))).toBe('BUG');
+    newDatabase(folder);
+  });
+});
+
 describe('a full disk', () => {
   test('a write that finds no room rolls back to the last commit, says ENOSPC, and works again afterwards', () => {
     const {db} = newDatabase();
