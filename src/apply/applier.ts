@@ -8,7 +8,7 @@ import type {Clock} from '../base/clock.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import {sameDigest, type Digest} from '../model/digest.ts';
 import type {Entry, Stat} from '../model/entry.ts';
-import {isCreation, type Op, type OpResult} from '../model/op.ts';
+import {isCreation, type Failed, type Op, type OpResult} from '../model/op.ts';
 import {unpackStat} from '../model/packed-stats.ts';
 import {nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {bumped, type VersionVector} from '../model/version.ts';
@@ -50,6 +50,8 @@ export interface StagedFile {
   content: Uint8Array;
 }
 
+const NONE_REFUSED: ReadonlyMap<number, Failed> = new Map();
+
 export class Applier {
   readonly #options: ApplyOptions & {agent: string};
   readonly #parts: ApplierParts;
@@ -68,22 +70,28 @@ export class Applier {
    * Batches may be given while others are being applied: they take effect in the order in which they were given.
    * @param frame the encoded batch, as it came
    * @param staged transfers that are whole, by number
+   * @param refused operations that are not to be done, by index
    * @returns a result per operation, in order
    */
-  async apply(frame: Uint8Array, message: MessageOf<'batch'>, staged: Map<number, StagedFile>): Promise<OpResult[]> {
+  async apply(
+    frame: Uint8Array,
+    message: MessageOf<'batch'>,
+    staged: Map<number, StagedFile>,
+    refused: ReadonlyMap<number, Failed> = NONE_REFUSED,
+  ): Promise<OpResult[]> {
     const {ops} = message;
     const input = {frame, options: this.#applyOptions(), batch: this.#nextBatch++, atMs: this.#parts.clock.nowMs()};
     const before = this.#turn;
     const [created, recorded] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     this.#turn = {created: created.promise, recorded: recorded.promise};
     try {
-      const isCreating = ops[0] !== undefined && isCreation(ops[0]);
+      const isCreating = ops[0] !== undefined && isCreation(ops[0]) && refused.size === 0;
       if (isCreating) await before.created;
       const made = isCreating ? await this.#parts.jobs.run('create-batch', input) : undefined;
       // The worker makes the next batch's files while this one's are recorded.
       if (made?.count === ops.length) created.resolve();
       await before.recorded;
-      return await this.#finish(input, ops, made, staged);
+      return await this.#finish({...input, refused: new Map(refused)}, ops, made, staged);
     } finally {
       created.resolve();
       recorded.resolve();
@@ -92,7 +100,7 @@ export class Applier {
 
   /** Records what was created, and does the rest through the journal. */
   async #finish(
-    input: BatchInput,
+    input: BatchInput & {refused: Map<number, Failed>},
     ops: readonly Op[],
     made: ApplyJobs['create-batch']['out'] | undefined,
     staged: Map<number, StagedFile>,
@@ -131,7 +139,7 @@ export class Applier {
   }
 
   async #applyRest(
-    input: BatchInput,
+    input: BatchInput & {refused: Map<number, Failed>},
     ops: readonly Op[],
     from: number,
     staged: Map<number, StagedFile>,

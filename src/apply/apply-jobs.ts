@@ -11,13 +11,13 @@ import {closeFd} from '../linux/open-fd.ts';
 import {statAt, statFd} from '../linux/stat.ts';
 import {syncFd, syncFilesystem} from '../linux/sync.ts';
 import type {Stat} from '../model/entry.ts';
-import type {Op, OpResult} from '../model/op.ts';
+import type {Failed, Op, OpResult} from '../model/op.ts';
 import {packStats} from '../model/packed-stats.ts';
 import {nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {ApplyContext, type ApplyOptions, type OpenPlaces, type WithPlaces} from './context.ts';
 import {buildsOn, opsOf} from './batch-frame.ts';
 import {applyCreations} from './create.ts';
-import {failure, type Failed} from './failure.ts';
+import {failure} from './failure.ts';
 import type {JournalRecord, Known} from './journal-record.ts';
 import {stage} from './stage.ts';
 import {stagedHandlers, type StagedJobs, type StagedTransfers} from './staged-transfers.ts';
@@ -52,6 +52,8 @@ export type ApplyJobs = StagedJobs & {
       known: (Known | undefined)[];
       /** Renames whose file has another content here than the source moved. */
       stale: number[];
+      /** Operations that are not to be done, by index. */
+      refused: Map<number, Failed>;
       staged: Map<number, {stage: string; content: Uint8Array}>;
     };
     out: {records: JournalRecord[]; failed: {index: number; result: Failed}[]; next: number};
@@ -117,6 +119,11 @@ function stageBatch(context: ApplyContext, input: ApplyJobs['stage-batch']['in']
   for (; next < ops.length; next++) {
     const op = ops[next] as Op;
     if (buildsOn(op, moving)) break;
+    const refusal = input.refused.get(next);
+    if (refusal !== undefined) {
+      failed.push({index: next, result: refusal});
+      continue;
+    }
     const result = stale.has(next)
       ? {failed: failure('base-changed', op.path, 'what the source renamed has not arrived yet')}
       : stage(context, transfers, op, next, input.known[next]);

@@ -3,7 +3,7 @@
  */
 import type {LinuxError} from '../linux/linux-error.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
-import type {OpResult} from '../model/op.ts';
+import type {Failed, OpResult} from '../model/op.ts';
 import {showPath, type RelPath} from '../model/path.ts';
 import type {ProblemCode} from '../model/problem.ts';
 
@@ -25,8 +25,6 @@ const ADVICE: Partial<Record<ProblemCode, string>> = {
   mount: 'a mount point is in the way; give it a link of its own',
   unwritable: 'check the target filesystem and its mount options; it is tried again',
 };
-
-export type Failed = Extract<OpResult, {status: 'failed'}>;
 
 /** @param error any error; what is no system call's is thrown on */
 export function failureFrom(error: unknown, path: RelPath): Failed {

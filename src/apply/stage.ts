@@ -6,7 +6,7 @@
 import {constants} from 'node:fs';
 import {LEAF_BYTES, contentDigest, sha256, smallContentDigest} from '../model/digest.ts';
 import type {Stat} from '../model/entry.ts';
-import type {Op, OpKind} from '../model/op.ts';
+import type {Failed, Op, OpKind} from '../model/op.ts';
 import {nameOf, parentOf, ROOT, showPath, type RelPath} from '../model/path.ts';
 import {mkdirAt, openDirAt, rmdirAt} from '../linux/directories.ts';
 import {linkAt, openRegular, readInto, symlinkAt, unlinkAt, writeFrom} from '../linux/files.ts';
@@ -15,7 +15,7 @@ import {closeFd, openAt} from '../linux/open-fd.ts';
 import {statAt, statAtIfAny, statFd} from '../linux/stat.ts';
 import {syncFd} from '../linux/sync.ts';
 import type {ApplyContext} from './context.ts';
-import {failure, failureFrom, type Failed} from './failure.ts';
+import {failure, failureFrom} from './failure.ts';
 import type {JournalRecord, Known} from './journal-record.ts';
 import {setFreshLinkMeta, setFreshMeta} from './metadata.ts';
 import type {StagedTransfers} from './staged-transfers.ts';

@@ -45,7 +45,8 @@ export type HaltKind =
   | 'root-unreadable'
   | 'delete-share'
   | 'delete-count'
-  | 'disk-full';
+  | 'disk-full'
+  | 'identity-clone';
 
 export type ErrorCode = keyof TowlineErrorDetails;
 

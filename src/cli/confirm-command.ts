@@ -29,6 +29,7 @@ const ALLOWS: Record<HaltKind, (shownCount: string) => string> = {
   'root-missing': () => 'look for the root again',
   'root-unreadable': () => 'read the root again',
   'disk-full': () => 'try again on the disk that was full',
+  'identity-clone': () => 'connect again, when no other agent has this identity any more',
 };
 
 /**

@@ -31,7 +31,8 @@ export type Op =
 
 export type OpKind = Op['kind'];
 
-export type OpResult = {status: 'done'} | {status: 'failed'; code: ProblemCode; message: string};
+export type Failed = {status: 'failed'; code: ProblemCode; message: string};
+export type OpResult = {status: 'done'} | Failed;
 
 /** Whether an operation makes something without anything staged before; what is there already is another matter. */
 export function isCreation(op: Op): boolean {

@@ -5,6 +5,7 @@
  * Invariant: after a port is closed nothing of its link is sent, and who waits on it gets the reason.
  */
 import type {TowlineError} from '../base/errors.ts';
+import {protocolFault} from '../wire/fault.ts';
 import type {Message} from '../wire/messages.ts';
 
 /** Takes one message; the frame's credit goes back when it resolves. Messages are handed over in order. */
@@ -33,6 +34,8 @@ export interface LinkPortParts {
   pace: ((bytes: number, isUrgent: boolean) => Promise<void>) | undefined;
 }
 
+const EARLY_MAX = 4; // a source says nothing more before the link is open
+
 export class LinkPort implements LinkSession {
   /** The link's number on the wire. */
   readonly link: number;
@@ -40,6 +43,8 @@ export class LinkPort implements LinkSession {
   readonly #closed = Promise.withResolvers<TowlineError>();
   readonly #rejected: Promise<never>;
   #handler: MessageHandler | undefined;
+  /** What came before there was a handler: the request that opens the link, and little more. */
+  #early: {message: Message; frame: Buffer; done: (work: void | Promise<void>) => void}[] = [];
   #isOpen = true;
   #bytesSent = 0;
 
@@ -66,11 +71,16 @@ export class LinkPort implements LinkSession {
 
   set onMessage(handler: MessageHandler) {
     this.#handler = handler;
+    for (const {message, frame, done} of this.#early.splice(0)) done(handler(message, frame));
   }
 
   /** A message of this link came. */
   take(message: Message, frame: Buffer): void | Promise<void> {
-    if (this.#isOpen) return this.#handler?.(message, frame);
+    if (!this.#isOpen) return undefined;
+    if (this.#handler !== undefined) return this.#handler(message, frame);
+    if (this.#early.length >= EARLY_MAX)
+      throw protocolFault('a link', 'messages before it is open', EARLY_MAX + 1, EARLY_MAX);
+    return new Promise((done) => this.#early.push({message, frame, done}));
   }
 
   send(message: Message): void {

@@ -84,6 +84,9 @@ export class SourceLink {
   #targetCount = 0;
   #targetDigest: Digest | undefined;
   #nextCut = 1;
+  /** Why the target refused the link, if it did. */
+  refusal: TowlineError | undefined;
+  onTargetChanged: (() => void) | undefined;
 
   constructor(options: SourceLinkOptions, parts: SourceLinkParts) {
     this.#options = options;
@@ -100,6 +103,11 @@ export class SourceLink {
   /** Rejects when the target refuses the link or the session ends. */
   get over(): Promise<never> {
     return this.#refused.promise;
+  }
+
+  /** Number of the last cut; 0 before the first. */
+  get lastCut(): number {
+    return this.#nextCut - 1;
   }
 
   /** Entries that the target had when the link was opened or last proved. */
@@ -264,7 +272,10 @@ export class SourceLink {
       case 'link-opened':
         return this.#opened.resolve(message);
       case 'link-refused':
-        return this.#fail(refusalError(message, this.#options.volume));
+        this.refusal = refusalError(message, this.#options.volume);
+        return this.#fail(this.refusal);
+      case 'target-changed':
+        return this.onTargetChanged?.();
       case 'cut-result':
         this.#cuts.get(message.cut)?.(message);
         this.#cuts.delete(message.cut);

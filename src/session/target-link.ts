@@ -9,7 +9,7 @@ import {release} from '../base/memory.ts';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import type {Entry} from '../model/entry.ts';
-import {isCreation, type Op, type OpResult} from '../model/op.ts';
+import {isCreation, type Failed, type Op, type OpResult} from '../model/op.ts';
 import {isWithin, nameOf, parentOf, type RelPath} from '../model/path.ts';
 import {viewDigest, type View} from '../model/view.ts';
 import {Births} from '../reconcile/births.ts';
@@ -32,7 +32,12 @@ import type {TargetJobs, TargetTree} from './target-tree.ts';
 
 /** Applies batches; apply/applier.ts by shape. */
 export interface BatchApplier {
-  apply(frame: Uint8Array, message: MessageOf<'batch'>, staged: StagedFiles): Promise<OpResult[]>;
+  apply(
+    frame: Uint8Array,
+    message: MessageOf<'batch'>,
+    staged: StagedFiles,
+    refused?: ReadonlyMap<number, Failed>,
+  ): Promise<OpResult[]>;
 }
 
 export interface TargetLinkParts {
@@ -43,12 +48,20 @@ export interface TargetLinkParts {
   /** Makes the volume ready in the effective view: recovers, scans. Called once, before anything is answered. */
   open(request: MessageOf<'open-link'>, view: View): Promise<BatchApplier>;
   onProblem(error: unknown): void;
+  /** Operations that must not be done now, by index: a container has something mounted there. */
+  refused?: (ops: readonly Op[]) => Promise<Map<number, Failed>>;
+  /** A cut was answered. */
+  onCut?: (answered: {cut: number; isEqual: boolean; digest: Buffer}) => void;
+  /** How the source sees the link. */
+  onSourceState?: (state: MessageOf<'link-state'>) => void;
 }
 
 export interface TargetLinkOptions {
   volume: string;
   timePrecisionNs: number;
   deleteLimits: DeleteLimits;
+  /** Deletes that the operator of this side confirmed; undefined: the source's word counts, as in one process. */
+  confirmedDeletes?: number;
 }
 
 /** Of one operation: how many entries it destroys, and whether the state had nothing at its path before the batch. */
@@ -143,6 +156,8 @@ export class TargetLink {
         return opened.files.drop(message.transfer);
       case 'cut':
         return this.#answer('tree', () => this.#answerCut(message));
+      case 'link-state':
+        return this.#parts.onSourceState?.(message);
       default:
         throw protocolFault('a message', 'direction', message.kind, 'what a source sends');
     }
@@ -175,7 +190,7 @@ export class TargetLink {
     }
     const timePrecisionNs = Math.max(message.view.timePrecisionNs, this.#options.timePrecisionNs);
     this.#isDurable = message.isDurable;
-    this.#confirmed = message.confirmedDeletes;
+    this.#confirmed = this.#options.confirmedDeletes ?? message.confirmedDeletes;
     const applier = await this.#parts.open(message, {...message.view, timePrecisionNs});
     const {isDurable, link} = message;
     const onError = (error: unknown): void => this.#stop(error);
@@ -217,9 +232,10 @@ export class TargetLink {
     const {ops, link, batch} = message;
     try {
       await turn.ready;
+      const refused = await this.#parts.refused?.(ops);
       if (this.#isHalted) return;
       const judged = this.#judge(ops);
-      const applied = applier.apply(frame, message, files.staged);
+      const applied = applier.apply(frame, message, files.staged, refused);
       turn.begin();
       const [own, earlier] = await Promise.allSettled([applied, turn.before]);
       if (earlier.status === 'rejected') throw earlier.reason;
@@ -343,7 +359,8 @@ export class TargetLink {
     return op.kind === 'put-file' && entry.type === 'file' && op.sizeBytes === 0 && entry.sizeBytes > 0 ? 1 : 0;
   }
 
-  async #answerCut({link, cut}: MessageOf<'cut'>): Promise<void> {
+  async #answerCut(asked: MessageOf<'cut'>): Promise<void> {
+    const {link, cut} = asked;
     await this.#batches;
     const {tree, session} = this.#parts;
     const rootDigest = tree.rootDigest();
@@ -358,6 +375,8 @@ export class TargetLink {
       entryCount: tree.entryCount(),
       isDurable: this.#isDurable,
     });
+    const isEqual = rootDigest.equals(asked.rootDigest) && groupsDigest.equals(asked.groupsDigest);
+    this.#parts.onCut?.({cut, isEqual, digest: rootDigest});
   }
 
   /** Drops what was being received; called when the session is over. */
