@@ -2,7 +2,7 @@
  * The jobs of applying a batch in a worker: create, stage, switch, recover, sweep. Wiring of the steps; the order in
  * which they are called, and the journal between them, is the applier's.
  */
-import type {JobHandlers} from '../base/jobs.ts';
+import type {JobHandlers, ScopeHandlers} from '../base/jobs.ts';
 import {release} from '../base/memory.ts';
 import {listNames} from '../linux/directories.ts';
 import {openRegular} from '../linux/files.ts';
@@ -71,7 +71,8 @@ export type ApplyJobs = StagedJobs & {
 
 const SYNC_EACH_COUNT_MAX = 8; // as in create.ts
 
-export function applyHandlers(withPlaces: WithPlaces): JobHandlers<ApplyJobs> {
+export function applyHandlers(withPlaces: WithPlaces): ScopeHandlers<ApplyJobs> {
+  const received = stagedHandlers(withPlaces);
   const inContext = <T>(
     input: {options: ApplyOptions; batch: number; atMs: number},
     job: (context: ApplyContext) => T,
@@ -80,8 +81,8 @@ export function applyHandlers(withPlaces: WithPlaces): JobHandlers<ApplyJobs> {
       using context = new ApplyContext(input.options, {root, places, batch: input.batch, atMs: input.atMs});
       return job(context);
     });
-  return {
-    ...stagedHandlers(withPlaces),
+  const handlers: JobHandlers<ApplyJobs> = {
+    ...received.handlers,
     'create-batch': (input, job) =>
       inContext(input, (context) => {
         const created = applyCreations(context, opsOf(input.frame));
@@ -101,6 +102,7 @@ export function applyHandlers(withPlaces: WithPlaces): JobHandlers<ApplyJobs> {
     'prune-trash': ({nowMs, keepMs}) =>
       withPlaces((_root, {trashFd}) => ({removed: pruneTrash(trashFd, nowMs, keepMs)})),
   };
+  return {...received, handlers};
 }
 
 function stageBatch(context: ApplyContext, input: ApplyJobs['stage-batch']['in']): ApplyJobs['stage-batch']['out'] {

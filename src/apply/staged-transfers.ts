@@ -1,11 +1,13 @@
 /**
- * Receives large files leaf by leaf into the staging folder, outside any batch. Runs in a worker, always the same one.
+ * Receives large files leaf by leaf into the staging folder, outside any batch. Runs in a worker; while a file
+ * is open there, the scope's jobs come to it. Files are known by a token, unique in this process: transfers of two sessions
+ * may have the same number.
  *
  * Invariant: a leaf is written only when it has its digest, wherever its bytes came from; a file is staged only when
  * all its leaves are there and make the announced content.
  */
 import {constants} from 'node:fs';
-import type {JobHandlers} from '../base/jobs.ts';
+import type {JobHandlers, ScopeHandlers} from '../base/jobs.ts';
 import {release} from '../base/memory.ts';
 import {buildLeaf, NO_BASE, type BaseReader} from '../delta/patch.ts';
 import {openBeneath} from '../linux/beneath.ts';
@@ -27,7 +29,7 @@ import {pruneTrash} from './trash.ts';
 export type StagedJobs = {
   'open-staged': {
     in: {
-      transfer: number;
+      token: number;
       stage: string;
       path: RelPath;
       sizeBytes: number;
@@ -39,12 +41,14 @@ export type StagedJobs = {
   };
   /** @returns leaves that do not have their digest, and whether the base is to blame */
   'write-leaves': {
-    in: {frame: Uint8Array};
+    in: {token: number; frame: Uint8Array};
     out: {rejected: number[]; isBaseChanged: boolean; result: OpResult};
     part: never;
   };
-  'finish-staged': {in: {transfer: number; content: Uint8Array}; out: OpResult; part: never};
-  'drop-staged': {in: {transfer: number}; out: undefined; part: never};
+  /** A file that is not whole is closed all the same, and is to be dropped. */
+  'finish-staged': {in: {token: number; content: Uint8Array}; out: OpResult; part: never};
+  /** Removes the file, open or not; one that is not there is fine. */
+  'drop-staged': {in: {token: number; stage: string}; out: undefined; part: never};
 };
 
 /** What a batch needs to know of staged files. */
@@ -66,31 +70,18 @@ interface Receiving {
 }
 
 const CREATE = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
+const leafInto = Buffer.allocUnsafeSlow(LEAF_BYTES); // a thread builds one leaf at a time, whatever the volume
 
-export function stagedHandlers(withPlaces: WithPlaces): JobHandlers<StagedJobs> {
+export function stagedHandlers(withPlaces: WithPlaces): ScopeHandlers<StagedJobs> {
   const open = new Map<number, Receiving>();
-  const leaf = Buffer.allocUnsafeSlow(LEAF_BYTES);
-  const drop = (transfer: number): Receiving | undefined => {
-    const receiving = open.get(transfer);
-    open.delete(transfer);
-    if (receiving !== undefined) {
-      closeFd(receiving.fd);
-      if (receiving.baseFd >= 0) closeFd(receiving.baseFd);
-    }
-    return receiving;
-  };
-  const discard = (transfer: number): void => {
-    const receiving = drop(transfer);
+  const close = (token: number): void => {
+    const receiving = open.get(token);
+    open.delete(token);
     if (receiving === undefined) return;
-    withPlaces((_root, {stagingFd}) => {
-      try {
-        unlinkAt(stagingFd, receiving.stage);
-      } catch (error) {
-        if (!isLinuxError(error, 'ENOENT')) throw error;
-      }
-    });
+    closeFd(receiving.fd);
+    if (receiving.baseFd >= 0) closeFd(receiving.baseFd);
   };
-  return {
+  const handlers: JobHandlers<StagedJobs> = {
     'open-staged': (input) => {
       try {
         return withPlaces((root, {stagingFd, trashFd}) => {
@@ -100,35 +91,50 @@ export function stagedHandlers(withPlaces: WithPlaces): JobHandlers<StagedJobs> 
           const base = openBase(root.fd, input.base);
           if (base === undefined)
             return failure('base-changed', input.path, 'what its delta was made against is not there any more');
-          open.set(input.transfer, openStaged(stagingFd, base, input));
+          open.set(input.token, openStaged(stagingFd, base, input));
           return DONE;
         });
       } catch (error) {
         return failureFrom(error, input.path);
       }
     },
-    'write-leaves': ({frame}) => {
+    'write-leaves': ({token, frame}) => {
       const message = decode(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength));
       if (message.kind !== 'file-leaves') throw new Error('a frame that is no file-leaves was handed over');
-      const receiving = open.get(message.transfer);
-      if (receiving === undefined) return {rejected: [], isBaseChanged: false, result: DONE}; // aborted meanwhile
-      const written = writeLeaves(receiving, message.leafIndexFirst, message.leaves, leaf);
+      const receiving = open.get(token);
+      if (receiving === undefined) return {rejected: [], isBaseChanged: false, result: LOST};
+      const written = writeLeaves(receiving, message.leafIndexFirst, message.leaves);
       release(frame);
       return written;
     },
-    'finish-staged': ({transfer, content}) => {
-      const receiving = open.get(transfer);
-      if (receiving === undefined) return failure('internal', '', 'the transfer is not open');
+    'finish-staged': ({token, content}) => {
+      const receiving = open.get(token);
+      if (receiving === undefined) return LOST;
       const result = finish(receiving, content);
-      if (result.status === 'done') drop(transfer);
-      else discard(transfer);
+      close(token);
       return result;
     },
-    'drop-staged': ({transfer}) => {
-      discard(transfer);
+    'drop-staged': ({token, stage}) => {
+      close(token);
+      withPlaces((_root, {stagingFd}) => unlinkIfAny(stagingFd, stage));
       return undefined;
     },
   };
+  return {
+    handlers,
+    isHolding: () => open.size > 0,
+    close: () => {
+      for (const token of [...open.keys()]) close(token); // the files go with the next sweep of the folder
+    },
+  };
+}
+
+function unlinkIfAny(stagingFd: number, stage: string): void {
+  try {
+    unlinkAt(stagingFd, stage);
+  } catch (error) {
+    if (!isLinuxError(error, 'ENOENT')) throw error;
+  }
 }
 
 function finish(receiving: Receiving, content: Uint8Array): OpResult {
@@ -143,6 +149,9 @@ function finish(receiving: Receiving, content: Uint8Array): OpResult {
     return failureFrom(error, receiving.path);
   }
 }
+
+/** The thread that had it open has ended, or had to be given up: the source sends it once more. */
+const LOST: OpResult = {status: 'failed', code: 'corrupt', message: 'what was received is lost; it is sent again'};
 
 interface OpenBase {
   baseFd: number;
@@ -195,7 +204,6 @@ function writeLeaves(
   receiving: Receiving,
   leafIndexFirst: number,
   leaves: readonly LeafDelta[],
-  into: Buffer,
 ): StagedJobs['write-leaves']['out'] {
   const rejected: number[] = [];
   let isBaseChanged = false;
@@ -214,7 +222,7 @@ function writeLeaves(
       const bytes =
         only?.kind === 'literal' && only.bytes.length === sizeBytes
           ? only.bytes
-          : built(ops, sizeBytes, into, receiving.base);
+          : built(ops, sizeBytes, receiving.base);
       if (!sha256(bytes).equals(digest)) {
         rejected.push(leafIndex);
         isBaseChanged ||= ops.some((op) => op.kind === 'copy');
@@ -231,7 +239,7 @@ function writeLeaves(
   }
 }
 
-function built(ops: LeafDelta['ops'], sizeBytes: number, into: Buffer, base: BaseReader): Buffer {
-  buildLeaf(ops, sizeBytes, into, base);
-  return into.subarray(0, sizeBytes);
+function built(ops: LeafDelta['ops'], sizeBytes: number, base: BaseReader): Buffer {
+  buildLeaf(ops, sizeBytes, leafInto, base);
+  return leafInto.subarray(0, sizeBytes);
 }

@@ -1,12 +1,12 @@
 /**
- * Jobs: synchronous work handed to a worker thread, one at a time per worker, small ones before large ones.
+ * Jobs: synchronous work handed to a worker thread, one at a time per thread. What they are, and the worker's side.
  *
- * The worker's side is `serveJobs`, the caller's side `JobPool`. A job may emit parts while it runs; the number of
- * parts that were not yet taken is bounded, so that a fast worker cannot fill the memory of a slow caller.
+ * The caller's side is worker-pool.ts. Threads serve many scopes (volumes); the handlers of a scope are made in a thread
+ * when it gets that scope's first job, may keep something between jobs, and are dropped when the scope is closed.
  *
  * Invariant: an error of a job reaches its caller with its code; it never ends the worker.
  */
-import {Worker, parentPort, workerData, type Transferable} from 'node:worker_threads';
+import {parentPort, type Transferable} from 'node:worker_threads';
 import {isTowlineError, TowlineError, type ErrorCode, type TowlineErrorDetails} from './errors.ts';
 
 /** What jobs there are: name → what goes in, what comes out, and what a part is (never where there are none). */
@@ -25,29 +25,51 @@ export type JobHandlers<J extends JobMap> = {
   [K in keyof J]: (input: J[K]['in'], context: JobContext<J[K]['part']>) => J[K]['out'];
 };
 
+/** The handlers of one scope in one thread, and what they keep between jobs. */
+export interface ScopeHandlers<J extends JobMap> {
+  handlers: JobHandlers<J>;
+  /** Whether later jobs need what is kept here; until then any thread of the lane will do. */
+  isHolding(): boolean;
+  /** Lets go of what is kept: the scope is closed, or its jobs go to another thread from now on. */
+  close(): void;
+}
+
 export interface RunOptions<P> {
-  /** Lane 0 is for short jobs; with two workers a long job never holds them back. */
+  /** Lane 0 is for short jobs; a long job never holds them back. */
   lane?: 0 | 1;
   onPart?: (part: P) => void | Promise<void>;
   transfer?: Transferable[];
 }
 
-/** What callers of jobs need: the pool, or a part of it by shape. */
+/** What callers of jobs need: a scope of a pool, or a part of it by shape. */
 export interface JobRunner<J extends JobMap> {
   run<K extends keyof J & string>(kind: K, input: J[K]['in'], options?: RunOptions<J[K]['part']>): Promise<J[K]['out']>;
 }
 
+/** @see JobFlags */
+export const PARTS_ON_THE_WAY = 0;
+/** @see JobFlags */
+export const IS_CANCELLED = 1;
 const PARTS_ON_THE_WAY_MAX = 16; // of at most a few 100 KiB each
-const WORKER_HEAP_MIB = 256; // a runaway job must not take the host's memory
-const WORKER_YOUNG_MIB = 4; // short-lived objects only; keeps a worker near 15 MB
 
-type Request = {id: number; kind: string; input: unknown};
-type Reply =
-  | {id: number; type: 'done'; output: unknown}
+/** Two words that both sides of a scope's lane share: parts that were not taken yet, and not 0 to cancel the job. */
+export type JobFlags = Int32Array<SharedArrayBuffer>;
+
+/** What a thread is told of a scope with its first job. */
+export interface Opening {
+  data: object;
+  flags: JobFlags;
+}
+
+export type Request =
+  | {type: 'job'; id: number; scope: number; kind: string; input: unknown; opening: Opening | undefined}
+  | {type: 'close'; id: number; scope: number};
+export type Reply =
   | {id: number; type: 'part'; part: unknown}
-  | {id: number; type: 'failed'; error: PlainError};
+  | {id: number; type: 'done'; output: unknown; isHolding: boolean}
+  | {id: number; type: 'failed'; error: PlainError; isHolding: boolean};
 
-interface PlainError {
+export interface PlainError {
   message: string;
   code: string | undefined;
   details: object | undefined;
@@ -73,174 +95,62 @@ export function revivedError(plain: PlainError): Error {
   return error;
 }
 
-/** Serves jobs in a worker thread until it is ended. */
-export function serveJobs<J extends JobMap>(handlers: JobHandlers<J>): void {
+/**
+ * Serves jobs in a worker thread until it is ended.
+ * @param make the handlers for what a scope was opened with; called in the scope's first job, which fails if it throws
+ */
+export function serveJobs<J extends JobMap>(make: (data: unknown) => ScopeHandlers<J>): void {
   const port = parentPort;
   if (port === null) throw new Error('serveJobs runs in a worker thread only');
-  const shared = new Int32Array((workerData as {shared: SharedArrayBuffer}).shared);
-  port.on('message', ({id, kind, input}: Request) => {
-    const moved: Transferable[] = [];
-    const context: JobContext<unknown> = {
-      emit: (part, transfer = []) => {
-        while (Atomics.load(shared, 0) >= PARTS_ON_THE_WAY_MAX && Atomics.load(shared, 1) === 0) {
-          Atomics.wait(shared, 0, Atomics.load(shared, 0), 100);
-        }
-        Atomics.add(shared, 0, 1);
-        port.postMessage({id, type: 'part', part} satisfies Reply, transfer);
-      },
-      transfer: (...buffers) => moved.push(...buffers),
-      isCancelled: () => Atomics.load(shared, 1) !== 0,
-    };
+  const scopes = new Map<number, ServedScope>();
+  const post = (reply: Reply, transfer: Transferable[] = []): void => port.postMessage(reply, transfer);
+  port.on('message', (request: Request) => {
+    const {id, scope: number} = request;
+    let scope = scopes.get(number);
     try {
-      const output = (handlers[kind] as (input: unknown, context: JobContext<unknown>) => unknown)(input, context);
-      port.postMessage({id, type: 'done', output} satisfies Reply, moved);
+      if (request.type === 'close') {
+        scopes.delete(number);
+        scope?.made?.close();
+        return post({id, type: 'done', output: undefined, isHolding: false});
+      }
+      if (request.opening !== undefined) scopes.set(number, (scope = {opening: request.opening, made: undefined}));
+      if (scope === undefined) throw new Error('a job came for a scope that is not open');
+      scope.made ??= make(scope.opening.data) as unknown as ScopeHandlers<JobMap>;
+      const moved: Transferable[] = [];
+      const output = runJob(request, scope.made, contextOf(id, {flags: scope.opening.flags, moved, post}));
+      post({id, type: 'done', output, isHolding: scope.made.isHolding()}, moved);
     } catch (error) {
-      port.postMessage({id, type: 'failed', error: plainError(error)} satisfies Reply);
+      post({id, type: 'failed', error: plainError(error), isHolding: scope?.made?.isHolding() ?? false});
     }
   });
 }
 
-interface Task {
-  request: Request;
-  transfer: Transferable[];
-  onPart: ((part: unknown) => void | Promise<void>) | undefined;
-  resolve: (output: unknown) => void;
-  reject: (error: Error) => void;
-  /** Parts are taken one after the other; the result waits for the last one. */
-  parts: Promise<void>;
+interface ServedScope {
+  opening: Opening;
+  made: ScopeHandlers<JobMap> | undefined;
 }
 
-/** Two lanes of one worker each, started when first needed. */
-export class JobPool<J extends JobMap> implements JobRunner<J> {
-  readonly #lanes: [Lane, Lane];
-  #nextId = 1;
-
-  /** @param options `url` of the worker's entry, `data` for it, `name` for people */
-  constructor(options: {url: URL; data: object; name: string}) {
-    this.#lanes = [new Lane(options), new Lane(options)];
-  }
-
-  run<K extends keyof J & string>(
-    kind: K,
-    input: J[K]['in'],
-    options: RunOptions<J[K]['part']> = {},
-  ): Promise<J[K]['out']> {
-    return new Promise((resolve, reject) => {
-      this.#lanes[options.lane ?? 0].add({
-        request: {id: this.#nextId++, kind, input},
-        transfer: options.transfer ?? [],
-        onPart: options.onPart,
-        resolve,
-        reject,
-        parts: Promise.resolve(),
-      });
-    });
-  }
-
-  /** Cancels what runs and ends the workers. */
-  async close(): Promise<void> {
-    await Promise.all(this.#lanes.map((lane) => lane.close()));
-  }
+function runJob(
+  {kind, input}: Extract<Request, {type: 'job'}>,
+  {handlers}: ScopeHandlers<JobMap>,
+  context: JobContext<unknown>,
+): unknown {
+  return (handlers[kind] as (input: unknown, context: JobContext<unknown>) => unknown)(input, context);
 }
 
-class Lane {
-  readonly #options: {url: URL; data: object; name: string};
-  readonly #waiting: Task[] = [];
-  readonly #shared = new Int32Array(new SharedArrayBuffer(8)); // [parts on the way, cancelled]
-  #worker: Worker | undefined;
-  #current: Task | undefined;
-  /** Resolves when a lane that is being closed has no job any more. */
-  readonly #resting = Promise.withResolvers<void>();
-  #isClosed = false;
-
-  constructor(options: {url: URL; data: object; name: string}) {
-    this.#options = options;
-  }
-
-  add(task: Task): void {
-    if (this.#isClosed) return task.reject(closedError());
-    this.#waiting.push(task);
-    this.#next();
-  }
-
-  async close(): Promise<void> {
-    this.#isClosed = true;
-    Atomics.store(this.#shared, 1, 1);
-    Atomics.notify(this.#shared, 0);
-    for (const task of this.#waiting.splice(0)) task.reject(closedError());
-    const worker = this.#worker;
-    if (worker === undefined) return;
-    // A job sees the cancellation and ends by itself: a thread in a system call cannot be ended from outside.
-    if (this.#current !== undefined) await this.#resting.promise;
-    await worker.terminate();
-  }
-
-  #next(): void {
-    if (this.#current !== undefined) return;
-    const task = this.#waiting.shift();
-    if (task === undefined) return;
-    this.#current = task;
-    this.#worker ??= this.#start();
-    this.#worker.ref(); // a running job keeps the process alive, a resting worker does not
-    this.#worker.postMessage(task.request, task.transfer);
-  }
-
-  #start(): Worker {
-    const worker = new Worker(this.#options.url, {
-      workerData: {...this.#options.data, shared: this.#shared.buffer},
-      name: this.#options.name,
-      resourceLimits: {maxOldGenerationSizeMb: WORKER_HEAP_MIB, maxYoungGenerationSizeMb: WORKER_YOUNG_MIB},
-    });
-    worker.on('message', (reply: Reply) => this.#take(reply));
-    worker.on('error', (error: Error) => this.#lost(worker, error));
-    worker.on('exit', () =>
-      this.#lost(worker, new TowlineError('BUG', 'a worker thread ended by itself', {what: 'worker exit'})),
-    );
-    return worker;
-  }
-
-  #take(reply: Reply): void {
-    const task = this.#current;
-    if (task === undefined || task.request.id !== reply.id) return;
-    if (reply.type === 'part') {
-      task.parts = task.parts
-        .then(() => task.onPart?.(reply.part))
-        .finally(() => {
-          Atomics.sub(this.#shared, 0, 1);
-          Atomics.notify(this.#shared, 0);
-        });
-      // Cancels this job, but none that runs after it; the error is reported with the result below.
-      task.parts.catch(() => {
-        if (this.#current === task) Atomics.store(this.#shared, 1, 1);
-      });
-      return;
-    }
-    if (!this.#isClosed) Atomics.store(this.#shared, 1, 0);
-    if (this.#waiting.length === 0) this.#worker?.unref();
-    void task.parts.then(
-      () => (reply.type === 'done' ? task.resolve(reply.output) : task.reject(revivedError(reply.error))),
-      (error: unknown) => task.reject(error as Error),
-    );
-    this.#rest();
-  }
-
-  /** No job runs: the next one does, or the lane is closed. */
-  #rest(): void {
-    this.#current = undefined;
-    if (this.#isClosed) this.#resting.resolve();
-    else this.#next();
-  }
-
-  /** A thread ended: its job is over, the next one gets a new thread. An error is followed by an exit: told once. */
-  #lost(worker: Worker, error: Error): void {
-    if (this.#worker !== worker) return;
-    this.#worker = undefined;
-    Atomics.store(this.#shared, 0, 0);
-    this.#current?.reject(error);
-    this.#rest();
-  }
-}
-
-function closedError(): TowlineError {
-  return new TowlineError('CANCELLED', 'stopped before it was done', {signal: 'close'});
+function contextOf(
+  id: number,
+  {flags, moved, post}: {flags: JobFlags; moved: Transferable[]; post: (reply: Reply, moved: Transferable[]) => void},
+): JobContext<unknown> {
+  const isCancelled = (): boolean => Atomics.load(flags, IS_CANCELLED) !== 0;
+  return {
+    emit: (part, transfer = []) => {
+      for (let count; (count = Atomics.load(flags, PARTS_ON_THE_WAY)) >= PARTS_ON_THE_WAY_MAX && !isCancelled();)
+        Atomics.wait(flags, PARTS_ON_THE_WAY, count, 100);
+      Atomics.add(flags, PARTS_ON_THE_WAY, 1);
+      post({id, type: 'part', part}, transfer);
+    },
+    transfer: (...buffers) => moved.push(...buffers),
+    isCancelled,
+  };
 }

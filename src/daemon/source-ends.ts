@@ -4,7 +4,7 @@
  * Opens and closes; drives nothing. Invariant: when opening fails, nothing stays open.
  */
 import {systemClock as clock} from '../base/clock.ts';
-import type {JobPool} from '../base/jobs.ts';
+import type {JobPool} from '../base/worker-pool.ts';
 import {PLAIN_VIEW, type View} from '../model/view.ts';
 import {Scanner} from '../scan/scanner.ts';
 import type {SourceState} from '../session/source-link.ts';

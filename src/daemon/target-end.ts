@@ -25,7 +25,7 @@ import {entryStore} from './source-state.ts';
 import {openState, type OpenState} from './state-folder.ts';
 import {SOURCE_AGENT, TARGET_AGENT} from './sync-agents.ts';
 import {volumePool, type VolumeJobs} from './volume-jobs.ts';
-import type {JobPool} from '../base/jobs.ts';
+import type {JobPool} from '../base/worker-pool.ts';
 
 export interface TargetEndOptions {
   volume: string;

@@ -10,11 +10,21 @@ import type {LiveVolume} from '../session/live-volume.ts';
 import {RESERVED_NAME} from '../volume/places.ts';
 import {openRoot} from '../volume/root-identity.ts';
 import {ChokidarWatcher} from '../watch/chokidar-watcher.ts';
+import type {InotifyThread} from '../watch/inotify-thread.ts';
 import {InotifyWatcher} from '../watch/inotify-watcher.ts';
 import type {Watcher, WatcherOptions, WatchEvent} from '../watch/watcher.ts';
 
 export interface RunningWatch {
+  /** As a watcher's; resolves at once where the volume is polled. */
+  drain(): Promise<void>;
   close(): Promise<void>;
+}
+
+export interface WatchParts {
+  live: LiveVolume;
+  onNotice: (level: 'info' | 'warn', message: string) => void;
+  /** Shared with other volumes; when the system has no place left for this one, it is polled. */
+  thread?: InotifyThread;
 }
 
 /** Filesystems whose changes may be made by another host, which inotify cannot see: statfs f_type. */
@@ -23,7 +33,7 @@ const REMOTE_TYPES: ReadonlySet<number> = new Set([0x6969, 0xff534d42, 0xfe534d4
 /** Resolves when the whole tree is watched. */
 export async function startWatch(
   options: {root: RootIdentity; backEnd: 'auto' | 'inotify' | 'chokidar'},
-  parts: {live: LiveVolume; onNotice: (level: 'info' | 'warn', message: string) => void},
+  parts: WatchParts,
 ): Promise<RunningWatch> {
   const {fd} = openRoot(options.root.path, options.root);
   try {
@@ -35,29 +45,30 @@ export async function startWatch(
         for (const event of events) take(event, parts);
       },
     };
-    const watcher = newWatcher(options.backEnd, filesystemOf(fd).type, watched);
+    const watcher = newWatcher({...options, filesystemType: filesystemOf(fd).type}, watched, parts);
     await watcher.start();
     return watcher;
   } catch (error) {
-    if (!isTowlineError(error) || (error.code !== 'REFUSED' && error.code !== 'CANCELLED')) throw error;
+    const isOneOfMany = parts.thread !== undefined && isTowlineError(error) && error.code === 'SYSTEM';
+    if (!isTowlineError(error) || !(isOneOfMany || error.code === 'REFUSED' || error.code === 'CANCELLED')) throw error;
     // More than this back end takes: then the tree is polled. CANCELLED: it gave up while it started, and has said so.
-    if (error.code === 'REFUSED') parts.onNotice('warn', `${error.message}; the volume is scanned every 10 s`);
+    if (error.code !== 'CANCELLED') parts.onNotice('warn', `${error.message}; the volume is scanned every 10 s`);
     parts.live.setPolling(true);
-    return {close: () => Promise.resolve()};
+    return {drain: () => Promise.resolve(), close: () => Promise.resolve()};
   } finally {
     closeFd(fd);
   }
 }
 
 function newWatcher(
-  backEnd: 'auto' | 'inotify' | 'chokidar',
-  filesystemType: number,
+  {backEnd, filesystemType}: {backEnd: 'auto' | 'inotify' | 'chokidar'; filesystemType: number},
   options: WatcherOptions,
+  {thread}: WatchParts,
 ): Watcher {
   const isRemote = REMOTE_TYPES.has(filesystemType);
   if (backEnd === 'chokidar' || (backEnd === 'auto' && isRemote))
     return new ChokidarWatcher(options, {usePolling: isRemote});
-  return new InotifyWatcher(options);
+  return new InotifyWatcher(options, thread === undefined ? {} : {thread});
 }
 
 function take(

@@ -6,7 +6,7 @@
  */
 import koffi from 'koffi';
 import type {Name} from '../model/path.ts';
-import {addressOf, checked, errno, fail, putText} from './libc.ts';
+import {addressOf, checked, errno, fail, ioctl, putText, scratch} from './libc.ts';
 import {EAGAIN, EINTR, EINVAL} from './linux-error.ts';
 
 const lib = koffi.load(null);
@@ -36,7 +36,9 @@ export const IN_ONLYDIR = 0x1000000;
 export const IN_EXCL_UNLINK = 0x4000000;
 export const IN_ISDIR = 0x40000000;
 
+const FIONREAD = 0x541b;
 const HEADER_BYTES = 16;
+const queued = scratch(4);
 
 /**
  * A new instance; its queue has the length that /proc/sys/fs/inotify/max_queued_events has now.
@@ -70,6 +72,12 @@ export function readInotify(inotifyFd: number, into: Buffer): number {
   if (sizeBytes >= 0) return sizeBytes;
   const number = errno();
   return number === EAGAIN || number === EINTR ? 0 : fail('read');
+}
+
+/** Bytes of events that wait in the queue now. */
+export function queuedBytes(inotifyFd: number): number {
+  checked(ioctl(inotifyFd, FIONREAD, queued.address), 'ioctl(FIONREAD)');
+  return queued.bytes.readInt32LE(0);
 }
 
 /** Steps through what `readInotify` wrote: `events.reset(sizeBytes); while (events.next()) … events.mask …`. */

@@ -84,7 +84,11 @@ const TOO_MANY_REJECTED: Refusal = {
   message: 'the target has another base than it had',
 };
 
+let lastToken = 0; // links to several peers read one volume, and each numbers its transfers from 1
+
 export class LargeFile {
+  /** What the volume's worker knows it by. */
+  readonly #token = ++lastToken;
   readonly #options: LargeFileOptions;
   readonly #parts: LargeFileParts;
   readonly #staged = Promise.withResolvers<OpResult>();
@@ -121,12 +125,9 @@ export class LargeFile {
     const {link, transfer, path, expected, base} = this.#options;
     const {session, jobs, seed} = this.#parts;
     const signature = base === undefined ? undefined : await this.#baseSignature(base, false);
-    const file = {path, expected};
-    const opened = await jobs.run(
-      'open-transfer',
-      {token: transfer, file, base: signature, seed, link, transfer},
-      {lane: 1},
-    );
+    const token = this.#token;
+    const input = {token, file: {path, expected}, base: signature, seed, link, transfer};
+    const opened = await jobs.run('open-transfer', input, {lane: 1});
     if (opened.status !== READ_STATUS.ok) return {kind: 'unread', status: opened.status, errno: opened.errno};
     try {
       const started =
@@ -147,14 +148,14 @@ export class LargeFile {
       session.send({kind: 'file-abort', link, transfer});
       return failed;
     } finally {
-      await jobs.run('close-transfer', {token: transfer}, {lane: 1});
+      await jobs.run('close-transfer', {token}, {lane: 1});
     }
   }
 
   /** Sends every leaf, one job read ahead. @returns the content, or why the transfer ended before */
   async #sendLeaves(): Promise<{content: Digest} | Failed> {
     const {jobs, signatures, session} = this.#parts;
-    const token = this.#options.transfer;
+    const token = this.#token;
     const next = (): Promise<LeavesRead> => jobs.run('read-leaves', {token, leafCount: LEAVES_PER_JOB}, {lane: 1});
     let reading = next();
     for (;;) {
@@ -183,7 +184,7 @@ export class LargeFile {
     this.#rejection = Promise.withResolvers<undefined>();
     for (let leafIndex = this.#rejected.shift(); leafIndex !== undefined; leafIndex = this.#rejected.shift()) {
       if (++this.#retries > LEAF_RETRIES_MAX) return {kind: 'refused', result: TOO_MANY_REJECTED};
-      const read = await jobs.run('read-leaf', {token: this.#options.transfer, leafIndex}, {lane: 1});
+      const read = await jobs.run('read-leaf', {token: this.#token, leafIndex}, {lane: 1});
       if (read.status !== READ_STATUS.ok) return {kind: 'unread', status: read.status, errno: read.errno};
       this.#parts.onBytes(read.literalBytes, 0);
       for (const frame of read.frames)
@@ -213,9 +214,9 @@ export class LargeFile {
   }
 
   async #giveWeak(): Promise<void> {
-    const {base, transfer} = this.#options;
+    const {base} = this.#options;
     const signature = base === undefined ? undefined : await this.#baseSignature(base, true);
-    await this.#parts.jobs.run('give-weak', {token: transfer, weak: signature?.weak}, {lane: 1});
+    await this.#parts.jobs.run('give-weak', {token: this.#token, weak: signature?.weak}, {lane: 1});
   }
 
   async #askSignature(base: NonNullable<LargeFileOptions['base']>): Promise<Signature | undefined> {

@@ -31,6 +31,8 @@ export interface ReceiveParts {
 export type StagedFiles = Map<number, {stage: string; content: Uint8Array}>;
 
 interface Transfer {
+  /** What the volume's worker knows it by. */
+  token: number;
   stage: string;
   work: Promise<void>;
   isOver: boolean;
@@ -39,6 +41,8 @@ interface Transfer {
   /** The announced content, once the source said that it has sent everything. */
   end: Buffer | undefined;
 }
+
+let lastToken = 0; // links come and go, and an old one may still drop its files while the next receives under the same numbers
 
 export class ReceiveFiles {
   readonly staged: StagedFiles = new Map();
@@ -57,11 +61,12 @@ export class ReceiveFiles {
     if (this.#transfers.size >= TRANSFERS_OPEN_MAX)
       throw protocolFault('a transfer', 'open transfers', this.#transfers.size + 1, TRANSFERS_OPEN_MAX);
     if (this.#transfers.has(transfer)) throw protocolFault('a transfer', 'number', transfer, 'one that is not open');
-    const stage = `t${Math.floor(this.#parts.clock.nowMs())}-${transfer}`;
+    const token = ++lastToken;
+    const stage = `t${Math.floor(this.#parts.clock.nowMs())}-${token}`;
     const known = base === undefined ? undefined : fileAt(this.#parts.tree, base.path);
     const isThere = known !== undefined && sameDigest(known.entry.content, base?.content);
     const from = isThere ? {path: known.path, expected: seenOf(known.entry)} : undefined;
-    const state: Transfer = {stage, work: Promise.resolve(), isOver: false, missing: new Set(), end: undefined};
+    const state: Transfer = {token, stage, work: Promise.resolve(), isOver: false, missing: new Set(), end: undefined};
     this.#transfers.set(transfer, state);
     void this.#then(state, async () => {
       if (base === undefined || isThere) return this.#open(message, state, from);
@@ -78,7 +83,11 @@ export class ReceiveFiles {
     return this.#then(state, async () => {
       if (state.isOver) return;
       const moved = frame.length >= OWN_MEMORY_BYTES ? [frame.buffer as ArrayBuffer] : [];
-      const written = await this.#parts.jobs.run('write-leaves', {frame}, {lane: 1, transfer: moved});
+      const written = await this.#parts.jobs.run(
+        'write-leaves',
+        {token: state.token, frame},
+        {lane: 1, transfer: moved},
+      );
       const {rejected, isBaseChanged, result} = written;
       if (result.status === 'failed') return this.#refuse(transfer, state, result);
       for (const leafIndex of leafIndexes) state.missing.delete(leafIndex);
@@ -109,7 +118,7 @@ export class ReceiveFiles {
     if (state === undefined || state.isOver) return undefined;
     state.isOver = true;
     return this.#then(state, async () => {
-      await this.#discard(transfer);
+      await this.#discard(state);
       this.#transfers.delete(transfer);
     });
   }
@@ -132,7 +141,7 @@ export class ReceiveFiles {
     base: ReceiveJobs['open-staged']['in']['base'],
   ): Promise<void> {
     const {isDurable} = this.#options;
-    const input = {transfer, stage: state.stage, path, sizeBytes, base, isDurable};
+    const input = {token: state.token, stage: state.stage, path, sizeBytes, base, isDurable};
     const result = await this.#parts.jobs.run('open-staged', input, {lane: 1});
     if (result.status === 'done') return;
     if (result.code === 'base-changed' && base !== undefined) this.#doubt(base.path);
@@ -146,8 +155,9 @@ export class ReceiveFiles {
   }
 
   async #finish(transfer: number, state: Transfer, content: Buffer): Promise<void> {
-    const result = await this.#parts.jobs.run('finish-staged', {transfer, content}, {lane: 1});
+    const result = await this.#parts.jobs.run('finish-staged', {token: state.token, content}, {lane: 1});
     if (result.status === 'done') this.staged.set(transfer, {stage: state.stage, content});
+    else await this.#discard(state);
     state.isOver = true;
     this.#transfers.delete(transfer);
     this.#tell(transfer, result);
@@ -157,14 +167,14 @@ export class ReceiveFiles {
   async #refuse(transfer: number, state: Transfer, result: OpResult): Promise<void> {
     if (state.isOver) return;
     state.isOver = true;
-    await this.#discard(transfer); // before the answer: a source that goes on at once must not find all places taken
+    await this.#discard(state); // before the answer: a source that goes on at once must not find all places taken
     this.#tell(transfer, result);
     await this.#parts.session.drained();
     this.#transfers.delete(transfer);
   }
 
-  async #discard(transfer: number): Promise<void> {
-    await this.#parts.jobs.run('drop-staged', {transfer}, {lane: 1});
+  async #discard({token, stage}: Transfer): Promise<void> {
+    await this.#parts.jobs.run('drop-staged', {token, stage}, {lane: 1});
   }
 
   #tell(transfer: number, result: OpResult): void {

@@ -54,7 +54,7 @@ export type AnswerJobs = {
 export type ReceiveJobs = {
   'open-staged': {
     in: {
-      transfer: number;
+      token: number;
       stage: string;
       path: RelPath;
       sizeBytes: number;
@@ -65,12 +65,12 @@ export type ReceiveJobs = {
     part: never;
   };
   'write-leaves': {
-    in: {frame: Uint8Array};
+    in: {token: number; frame: Uint8Array};
     out: {rejected: number[]; isBaseChanged: boolean; result: OpResult};
     part: never;
   };
-  'finish-staged': {in: {transfer: number; content: Uint8Array}; out: OpResult; part: never};
-  'drop-staged': {in: {transfer: number}; out: undefined; part: never};
+  'finish-staged': {in: {token: number; content: Uint8Array}; out: OpResult; part: never};
+  'drop-staged': {in: {token: number; stage: string}; out: undefined; part: never};
 };
 
 export type TargetJobs = AnswerJobs & ReceiveJobs;

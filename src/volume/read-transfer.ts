@@ -1,10 +1,10 @@
 /**
  * Reads one large file leaf by leaf and makes its delta against what the peer holds. Runs in a worker, below a held
- * root; the open file is kept between jobs by a token, always in the same worker.
+ * root; the open file is kept between jobs by a token, and until it is closed the scope's jobs come to this worker.
  *
  * Invariant: `content` is only given when the file was the expected version from the first leaf to the last.
  */
-import type {JobHandlers} from '../base/jobs.ts';
+import type {JobHandlers, ScopeHandlers} from '../base/jobs.ts';
 import {OWN_MEMORY_BYTES, release} from '../base/memory.ts';
 import {Differ} from '../delta/differ.ts';
 import {blockBytesFor, SignatureBuilder, type Signature} from '../delta/signature.ts';
@@ -15,7 +15,7 @@ import {statFd} from '../linux/stat.ts';
 import {contentDigest, LEAF_BYTES, leafCountOf, sha256, type Digest} from '../model/digest.ts';
 import {isUntouched, type Seen} from '../model/entry.ts';
 import {nameOf, parentOf} from '../model/path.ts';
-import type {WithRoot} from '../model/root.ts';
+import type {OpenRoot, WithRoot} from '../model/root.ts';
 import {encode} from '../wire/codec.ts';
 import type {LeafDelta, LeafOp} from '../wire/messages.ts';
 import {failureOf, notesOf, READ, type FileToRead} from './read-files.ts';
@@ -69,25 +69,17 @@ interface OpenTransfer {
 const FRAME_LITERAL_BYTES = LEAF_BYTES; // a frame goes out when it holds this much, so that small messages get between
 const FRAME_LEAVES_MAX = 64;
 
-export function transferHandlers(withRoot: WithRoot): JobHandlers<TransferJobs> {
+export function transferHandlers(withRoot: WithRoot): ScopeHandlers<TransferJobs> {
   const open = new Map<number, OpenTransfer>();
-  return {
+  const close = (token: number): undefined => {
+    const transfer = open.get(token);
+    open.delete(token);
+    if (transfer !== undefined) closeFd(transfer.fd);
+  };
+  const handlers: JobHandlers<TransferJobs> = {
     'open-transfer': (input) => {
       try {
-        return withRoot((root) => {
-          const dirFd = openBeneath(root.fd, parentOf(input.file.path));
-          try {
-            const opened = openRegular(dirFd, nameOf(input.file.path));
-            if (!isUntouched(input.file.expected, opened.stat)) {
-              closeFd(opened.fd);
-              return {status: READ.changed, errno: 0, notes: 0};
-            }
-            open.set(input.token, newTransfer(opened.fd, input));
-            return {status: READ.ok, errno: 0, notes: notesOf(opened.fd, opened.stat)};
-          } finally {
-            closeFd(dirFd);
-          }
-        });
+        return withRoot((root) => openTransfer(root, input, open));
       } catch (error) {
         return failureOf(error);
       }
@@ -98,7 +90,7 @@ export function transferHandlers(withRoot: WithRoot): JobHandlers<TransferJobs> 
     },
     'read-leaves': ({token, leafCount}, context) => {
       const transfer = open.get(token);
-      if (transfer === undefined) return gone();
+      if (transfer === undefined) return lost();
       try {
         const read = readLeaves(transfer, leafCount);
         context.transfer(
@@ -108,20 +100,41 @@ export function transferHandlers(withRoot: WithRoot): JobHandlers<TransferJobs> 
         );
         return read;
       } catch (error) {
-        return {...gone(), ...failureOf(error)};
+        return {...nothing(READ.vanished), ...failureOf(error)};
       }
     },
     'read-leaf': ({token, leafIndex}) => {
       const transfer = open.get(token);
-      return transfer === undefined ? gone() : readLiteralLeaf(transfer, leafIndex);
+      return transfer === undefined ? lost() : readLiteralLeaf(transfer, leafIndex);
     },
-    'close-transfer': ({token}) => {
-      const transfer = open.get(token);
-      open.delete(token);
-      if (transfer !== undefined) closeFd(transfer.fd);
-      return undefined;
+    'close-transfer': ({token}) => close(token),
+  };
+  return {
+    handlers,
+    isHolding: () => open.size > 0,
+    close: () => {
+      for (const token of [...open.keys()]) close(token);
     },
   };
+}
+
+function openTransfer(
+  root: OpenRoot,
+  input: TransferJobs['open-transfer']['in'],
+  open: Map<number, OpenTransfer>,
+): TransferJobs['open-transfer']['out'] {
+  const dirFd = openBeneath(root.fd, parentOf(input.file.path));
+  try {
+    const opened = openRegular(dirFd, nameOf(input.file.path));
+    if (!isUntouched(input.file.expected, opened.stat)) {
+      closeFd(opened.fd);
+      return {status: READ.changed, errno: 0, notes: 0};
+    }
+    open.set(input.token, newTransfer(opened.fd, input));
+    return {status: READ.ok, errno: 0, notes: notesOf(opened.fd, opened.stat)};
+  } finally {
+    closeFd(dirFd);
+  }
 }
 
 function newTransfer(fd: number, input: TransferJobs['open-transfer']['in']): OpenTransfer {
@@ -147,7 +160,7 @@ function newTransfer(fd: number, input: TransferJobs['open-transfer']['in']): Op
 
 function readLeaves(transfer: OpenTransfer, leafCount: number): LeavesRead {
   const leafTotal = leafCountOf(transfer.expected.sizeBytes);
-  const out: LeavesRead = {...gone(), status: READ.ok};
+  const out: LeavesRead = nothing(READ.ok);
   const ready: {ops: LeafOp[]}[] = [];
   for (let count = 0; count < leafCount && transfer.leavesRead < leafTotal; count++) {
     if (transfer.differ?.needsWeak === true) break;
@@ -210,27 +223,24 @@ function packLeaves(transfer: OpenTransfer, ready: {ops: LeafOp[]}[], out: Leave
 function readLiteralLeaf(transfer: OpenTransfer, leafIndex: number): LeavesRead {
   const leaf = readLeaf(transfer, leafIndex);
   const digest = leafDigest(transfer, leafIndex);
-  if (leaf === undefined || !sha256(leaf).equals(digest)) return {...gone(), status: READ.changed};
+  if (leaf === undefined || !sha256(leaf).equals(digest)) return nothing(READ.changed);
   const {link, transfer: number} = transfer;
   const leaves = [{digest, ops: [{kind: 'literal' as const, bytes: leaf}]}];
   const frame = encode({kind: 'file-leaves', link, transfer: number, leafIndexFirst: leafIndex, leaves});
-  return {...gone(), status: READ.ok, frames: [frame], literalBytes: leaf.length};
+  return {...nothing(READ.ok), frames: [frame], literalBytes: leaf.length};
 }
 
 function leafDigest(transfer: OpenTransfer, leafIndex: number): Digest {
   return transfer.leafDigests.subarray(leafIndex * 32, leafIndex * 32 + 32);
 }
 
-function gone(): LeavesRead {
-  return {
-    status: READ.vanished,
-    errno: 0,
-    frames: [],
-    literalBytes: 0,
-    copiedBytes: 0,
-    needsWeak: false,
-    end: undefined,
-  };
+/** The thread that had it open has ended, or had to be given up: it is read once more from the start. */
+function lost(): LeavesRead {
+  return nothing(READ.changed);
+}
+
+function nothing(status: number): LeavesRead {
+  return {status, errno: 0, frames: [], literalBytes: 0, copiedBytes: 0, needsWeak: false, end: undefined};
 }
 
 /** Structured clone turns Buffers into plain Uint8Arrays. */

@@ -35,6 +35,7 @@ const ORPHAN_MS_MAX = 50; // the two halves of a rename come microseconds apart,
 const RECENT_MS = 60_000; // who takes the events may be this late with a path that was renamed meanwhile
 const RECENT_LISTINGS_MAX = 64; // beyond, one scan of the subtree is cheaper
 const DOUBT_ATTEMPTS_MAX = 100;
+const ENTRIES_PER_BREATH = 4_096; // of one directory: about a millisecond
 const TYPE_UNKNOWN = 0;
 const GONE = ['ENOENT', 'ENOTDIR', 'ELOOP'];
 
@@ -47,6 +48,8 @@ export interface ArmOptions {
   skipDirs: readonly RelPath[];
   /** Whether to give up in the middle. */
   isStopped(): boolean;
+  /** Called again and again during a long walk: others may get their turn. Does not touch this tree. */
+  breathe(): void;
   /** Of a monotonic clock. */
   nowMs: number;
 }
@@ -227,6 +230,7 @@ export class ArmedTree {
 
   /** Watches what is below. @param isDeep also below directories that are known already */
   #list(node: WatchNode, fd: number, isDeep: boolean): void {
+    this.#options.breathe();
     if (this.#options.isStopped()) return;
     const names = this.#dirNames(node, fd);
     if (names === undefined) return;
@@ -241,8 +245,10 @@ export class ArmedTree {
   #dirNames(node: WatchNode, fd: number): Name[] | undefined {
     const skipped = this.#skippedIn(node);
     const names: Name[] = [];
+    let count = 0;
     try {
       for (const entry of readDirEntries(fd)) {
+        if (++count % ENTRIES_PER_BREATH === 0) this.#options.breathe();
         if (entry.type !== DIRENT_DIR && entry.type !== TYPE_UNKNOWN) continue;
         const name = entry.name();
         if (entry.type === TYPE_UNKNOWN && statAtIfAny(fd, name)?.type !== 'dir') continue;

@@ -84,6 +84,13 @@ export class ChokidarWatcher implements Watcher {
     return {watchedDirs: this.#dirs};
   }
 
+  async drain(): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve)); // what the kernel has told libuv is taken before
+    if (this.#isClosed) throw new TowlineError('CANCELLED', 'the watcher is closed', {signal: 'close'});
+    clearTimeout(this.#timer);
+    this.#flush();
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#timer);

@@ -11,6 +11,7 @@ const KINDS = ['subtree', 'listing', 'overflow', 'root-gone', 'degraded'] as con
 const KIND_FIRST = 8;
 const IS_DIR = 128;
 const ROW_WORDS = 3; // what, index of the directory, cookie or count
+const ROWS_AT_REST = 256; // many volumes have one of these each, and few are busy
 
 /** What travels: row after row of words, and the strings that they point at. */
 export interface PackedEvents {
@@ -22,7 +23,7 @@ export interface PackedEvents {
 
 export class EventBatch {
   readonly #send: (packed: PackedEvents) => void;
-  readonly #words = new Uint32Array(EVENTS_PER_MESSAGE_MAX * ROW_WORDS);
+  #words = new Uint32Array(ROWS_AT_REST * ROW_WORDS);
   #count = 0;
   #dirs: RelPath[] = [];
   #texts: string[] = [];
@@ -76,6 +77,7 @@ export class EventBatch {
   /** Forgets what is there. */
   clear(): void {
     this.#count = 0;
+    if (this.#words.length > ROWS_AT_REST * ROW_WORDS) this.#words = new Uint32Array(ROWS_AT_REST * ROW_WORDS);
     this.#dirs = [];
     this.#texts = [];
     this.#indexOfDir.clear();
@@ -92,11 +94,18 @@ export class EventBatch {
     if (this.#seen.has(key)) return;
     this.#seen.add(key);
     const at = this.#count * ROW_WORDS;
+    if (at === this.#words.length) this.#grow();
     this.#words[at] = what;
     this.#words[at + 1] = dirIndex;
     this.#words[at + 2] = number;
     this.#texts.push(text);
     if (++this.#count === EVENTS_PER_MESSAGE_MAX) this.flush();
+  }
+
+  #grow(): void {
+    const grown = new Uint32Array(this.#words.length * 2);
+    grown.set(this.#words);
+    this.#words = grown;
   }
 }
 

@@ -1,119 +1,145 @@
 /**
- * The loop of the reading thread: sleeps until the kernel has events, turns them into `WatchEvent`s, sends them.
+ * Reads one volume's inotify queue and turns what is in it into `WatchEvent`s. Does not wait: reading-loop.ts does.
  *
  * One reading of the queue is one batch. Invariant: a batch is sent after the watches it called for were placed, and
  * while the receiver is too far behind nothing is sent but, in the end, that events were lost.
  */
-import {waitReadable} from '../linux/eventfd.ts';
 import * as inotify from '../linux/inotify.ts';
 import {closeFd, openDirPath} from '../linux/open-fd.ts';
-import {joinPath, type Name, type RelPath} from '../model/path.ts';
+import {joinPath, type Name} from '../model/path.ts';
 import {ArmedTree, RootGone} from './arm-tree.ts';
 import {EventBatch, type PackedEvents} from './event-batch.ts';
+import type {WatchedRoot} from './reader-messages.ts';
 import type {NameChange} from './watcher.ts';
 import type {WatchNode} from './watch-tree.ts';
 
-const QUEUE_BYTES = 64 * 1024; // some 2,000 events a reading
-const GATHER_MS = 1; // after a batch: a busy writer costs a thousand messages a second at most, a lone change none of it
 const UNSETTLED_MS = 10; // how soon to look again at what was in doubt
 const MORE_ROOM_MS = 10_000; // how often to try directories that could not be watched
 const MESSAGES_UNTAKEN_MAX = 64; // of at most 8,192 events
+const DRAIN_DOUBT_MS_MAX = 1_000; // what is in doubt for longer is told by a scan of it in the end
 const {IN_ATTRIB, IN_CREATE, IN_DELETE, IN_DELETE_SELF, IN_IGNORED, IN_ISDIR, IN_MOVED_FROM, IN_MOVED_TO} = inotify;
 const {IN_MOVE_SELF, IN_Q_OVERFLOW, IN_UNMOUNT} = inotify;
 
-/** What the reader needs to run. */
-export interface ReaderOptions {
-  /** Open until `onReady`. */
-  rootFd: number;
-  rootPath: string;
-  skipDirs: readonly RelPath[];
-  /** Readable as soon as the reader is to end. */
-  wakerFd: number;
-}
-
 export interface ReaderParts {
-  onReady(watchedDirs: number): void;
   send(packed: PackedEvents): void;
+  onDrained(drain: number): void;
   /** Messages that were sent and not taken yet. */
   untaken(): number;
   isStopped(): boolean;
+  /** Called again and again while many directories are looked at. */
+  breathe(): void;
   nowMs(): number;
 }
 
-/**
- * Watches until it is stopped or the root is gone. Blocks its thread.
- * @throws LinuxError when the root cannot be watched
- */
-export function readUntilStopped(options: ReaderOptions, parts: ReaderParts): void {
-  const inotifyFd = inotify.openInotify();
-  try {
-    new Reader(inotifyFd, options, parts).run();
-  } finally {
-    closeFd(inotifyFd);
-  }
+/** Somebody waits for what is in the queue. */
+interface Drain {
+  drain: number;
+  queuedBytes: number;
+  sinceMs: number;
 }
 
-class Reader {
-  readonly #inotifyFd: number;
-  readonly #wakerFd: number;
+export class InotifyReader {
+  /** Readable when there are events. */
+  readonly fd: number;
   readonly #parts: ReaderParts;
   readonly #batch: EventBatch;
   readonly #armed: ArmedTree;
-  readonly #queue = new inotify.InotifyEvents(Buffer.allocUnsafeSlow(QUEUE_BYTES));
+  #drains: Drain[] = [];
   #isLagging = false;
   #hasOverflowed = false;
+  #isOver = false;
   #unwatchedTold = 0;
   #triedRoomMs: number;
+  #dueMs = Infinity;
 
-  constructor(inotifyFd: number, options: ReaderOptions, parts: ReaderParts) {
-    this.#inotifyFd = inotifyFd;
-    this.#wakerFd = options.wakerFd;
+  /**
+   * Watches the whole tree before it returns.
+   * @throws LinuxError when the root cannot be watched
+   */
+  constructor({rootFd, rootPath, skipDirs}: WatchedRoot, parts: ReaderParts) {
     this.#parts = parts;
     this.#batch = new EventBatch((packed) => this.#send(packed));
-    this.#armed = new ArmedTree(
-      options.rootFd,
-      {
-        openRoot: () => openDirPath(options.rootPath),
-        skipDirs: options.skipDirs,
-        isStopped: () => parts.isStopped(),
-        nowMs: parts.nowMs(),
-      },
-      {inotifyFd, batch: this.#batch},
-    );
     this.#triedRoomMs = parts.nowMs();
+    this.fd = inotify.openInotify();
+    try {
+      this.#armed = new ArmedTree(
+        rootFd,
+        {
+          openRoot: () => openDirPath(rootPath),
+          skipDirs,
+          isStopped: () => parts.isStopped(),
+          breathe: () => parts.breathe(),
+          nowMs: this.#triedRoomMs,
+        },
+        {inotifyFd: this.fd, batch: this.#batch},
+      );
+    } catch (error) {
+      closeFd(this.fd);
+      throw error;
+    }
   }
 
-  run(): void {
-    this.#parts.onReady(this.#armed.tree.watchedCount);
+  get watchedDirs(): number {
+    return this.#armed.tree.watchedCount;
+  }
+
+  /** Whether the root is gone: it has said so, and is to be closed. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** When it is to be read although nothing may be in its queue. */
+  get dueMs(): number {
+    return this.#dueMs;
+  }
+
+  /** Says what was found while the tree was watched. */
+  begin(): void {
     this.#tellUnwatched();
     this.#batch.flush();
+    this.#dueMs = this.#nextMs();
+  }
+
+  /** Takes one batch from its queue, and sends it. @param queue memory for it, used by nobody else meanwhile */
+  read(queue: inotify.InotifyEvents): void {
     try {
-      while (!this.#parts.isStopped()) {
-        waitReadable([this.#inotifyFd, this.#wakerFd], this.#patienceMs());
-        if (this.#parts.isStopped()) return;
-        this.#takeBatch();
-        waitReadable([this.#wakerFd], GATHER_MS);
-      }
+      this.#takeBatch(queue);
     } catch (error) {
       if (!(error instanceof RootGone)) throw error;
       this.#batch.rootGone(error.message);
       this.#isLagging = false; // the last word is said in any case
       this.#batch.flush();
+      this.#isOver = true;
     }
   }
 
-  #patienceMs(): number {
-    if (this.#isLagging || this.#armed.isUnsettled) return UNSETTLED_MS;
-    return this.#armed.tree.unwatched.size > 0 ? MORE_ROOM_MS : -1;
+  /** Has `onDrained` called when everything was sent that is in the queue now. */
+  drain(drain: number): void {
+    const nowMs = this.#parts.nowMs();
+    this.#drains.push({drain, queuedBytes: inotify.queuedBytes(this.fd), sinceMs: nowMs});
+    this.#dueMs = nowMs;
   }
 
-  #takeBatch(): void {
+  close(): void {
+    closeFd(this.fd);
+  }
+
+  #nextMs(): number {
+    const nowMs = this.#parts.nowMs();
+    if (this.#drains.some(({queuedBytes}) => queuedBytes > 0)) return nowMs;
+    if (this.#isLagging || this.#armed.isUnsettled) return nowMs + UNSETTLED_MS;
+    return this.#armed.tree.unwatched.size > 0 ? nowMs + MORE_ROOM_MS : Infinity;
+  }
+
+  #takeBatch(queue: inotify.InotifyEvents): void {
     const nowMs = this.#parts.nowMs();
     const armed = this.#armed;
     armed.begin(nowMs);
     try {
-      this.#queue.reset(inotify.readInotify(this.#inotifyFd, this.#queue.bytes));
-      while (this.#queue.next()) this.#take();
+      const sizeBytes = inotify.readInotify(this.fd, queue.bytes);
+      for (const drain of this.#drains) drain.queuedBytes = sizeBytes === 0 ? 0 : drain.queuedBytes - sizeBytes;
+      queue.reset(sizeBytes);
+      while (queue.next()) this.#take(queue);
       if (armed.tree.unwatched.size > 0 && nowMs - this.#triedRoomMs >= MORE_ROOM_MS) {
         this.#triedRoomMs = nowMs;
         if (armed.hasRoom()) armed.relist();
@@ -129,10 +155,21 @@ class Reader {
     this.#tellUnwatched();
     this.#batch.flush();
     this.#catchUp();
+    this.#answerDrains(nowMs);
+    this.#dueMs = this.#nextMs();
   }
 
-  #take(): void {
-    const {mask, watch} = this.#queue;
+  #answerDrains(nowMs: number): void {
+    if (this.#isLagging) return; // what is lost was not told yet
+    const isInDoubt = this.#armed.isUnsettled;
+    const isDone = ({queuedBytes, sinceMs}: Drain): boolean =>
+      queuedBytes <= 0 && (!isInDoubt || nowMs - sinceMs >= DRAIN_DOUBT_MS_MAX);
+    for (const each of this.#drains) if (isDone(each)) this.#parts.onDrained(each.drain);
+    this.#drains = this.#drains.filter((each) => !isDone(each));
+  }
+
+  #take(queue: inotify.InotifyEvents): void {
+    const {mask, watch} = queue;
     if ((mask & IN_Q_OVERFLOW) !== 0) {
       this.#hasOverflowed = true;
       return;
@@ -141,19 +178,20 @@ class Reader {
     if (node === undefined) return; // the rest of a watch that was ended
     if (node === this.#armed.tree.root) checkRoot(mask);
     if ((mask & IN_IGNORED) !== 0) this.#armed.ended(node);
-    else if (changeOf(mask) !== undefined) this.#takeChange(node, mask);
+    else if (changeOf(mask) !== undefined) this.#takeChange(node, queue);
   }
 
-  #takeChange(node: WatchNode, mask: number): void {
+  #takeChange(node: WatchNode, queue: inotify.InotifyEvents): void {
     const armed = this.#armed;
+    const {mask, cookie} = queue;
     const change = changeOf(mask) as NameChange;
-    const name = this.#queue.name();
+    const name = queue.name();
     const isDir = (mask & IN_ISDIR) !== 0;
     if (name === '' && node !== armed.tree.root) return; // its parent says so with its name
     const path = armed.tree.pathOf(node);
     if (path !== undefined && armed.skippedIn(path)?.has(name) === true) return;
     armed.touch(node);
-    if (path !== undefined) this.#batch.name(path, name, change, isDir, this.#queue.cookie);
+    if (path !== undefined) this.#batch.name(path, name, change, isDir, cookie);
     if (isDir && name !== '') this.#takeDir(node, name, change);
   }
 

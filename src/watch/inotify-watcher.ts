@@ -1,22 +1,16 @@
 /**
- * Watches a tree with inotify: the main thread's side of the reading thread.
+ * Watches a tree with inotify: one volume's side of the reading thread, which it may share with others.
  *
  * Its memory grows with the directories, not with the files, and it notices lost events, which fs.watch and what is
- * built on it cannot. Invariant: after `close` the thread is gone and every descriptor with it.
+ * built on it cannot. Invariant: after `close` nothing of the volume is watched or open.
  */
-import {Worker} from 'node:worker_threads';
 import {messageOf, TowlineError} from '../base/errors.ts';
-import {revivedError, type plainError} from '../base/jobs.ts';
-import {workerUrl} from '../base/worker-url.ts';
-import {openWaker, wake} from '../linux/eventfd.ts';
-import {closeFd} from '../linux/open-fd.ts';
+import {revivedError, type PlainError} from '../base/jobs.ts';
 import {showPath} from '../model/path.ts';
 import {unpackEvents} from './event-batch.ts';
-import {SHARED_BYTES, SHARED_STOPPED, SHARED_TAKEN, type ReaderData, type ReaderMessage} from './reader-messages.ts';
+import {InotifyThread} from './inotify-thread.ts';
+import {SHARED_BYTES, SHARED_STOPPED, SHARED_TAKEN, type ReaderMessage} from './reader-messages.ts';
 import type {WatchEvent, Watcher, WatcherOptions} from './watcher.ts';
-
-const HEAP_MIB = 256; // 10,000 directories take less than 5 MB; a runaway must not take the host's memory
-const YOUNG_MIB = 4;
 
 const ADVICE: Record<string, string> = {
   EMFILE: 'raise the sysctl fs.inotify.max_user_instances (or the limit of open files)',
@@ -25,78 +19,93 @@ const ADVICE: Record<string, string> = {
 
 export class InotifyWatcher implements Watcher {
   readonly #options: WatcherOptions;
+  readonly #thread: InotifyThread;
+  readonly #isThreadOwn: boolean;
   readonly #shared = new Int32Array(new SharedArrayBuffer(SHARED_BYTES));
-  #worker: Worker | undefined;
-  #ended: Promise<void> = Promise.resolve();
-  #wakerFd = -1;
-  #watchedDirs = 0;
+  readonly #started = Promise.withResolvers<{watchedDirs: number}>();
+  readonly #ended = Promise.withResolvers<void>();
+  readonly #drains = new Map<number, PromiseWithResolvers<void>>();
+  #volume: number | undefined;
+  #watchedDirs: number | undefined;
+  #isOver = false;
+  #lastDrain = 0;
 
-  constructor(options: WatcherOptions) {
+  /** @param parts the thread that reads for it; without one it has its own */
+  constructor(options: WatcherOptions, parts: {thread?: InotifyThread} = {}) {
     this.#options = options;
+    this.#thread = parts.thread ?? new InotifyThread();
+    this.#isThreadOwn = parts.thread === undefined;
+    this.#started.promise.catch(() => undefined); // told by `start`
   }
 
-  start(): Promise<{watchedDirs: number}> {
-    const {promise, resolve, reject} = Promise.withResolvers<{watchedDirs: number}>();
-    const worker = this.#startThread();
-    let isReady = false;
-    const fail = (error: Error): void => {
-      if (!isReady) return reject(error);
-      this.#deliver([
-        {kind: 'degraded', reason: `watching ended: ${messageOf(error)}`, unwatchedDirs: this.#watchedDirs},
-      ]);
-    };
-    worker.on('message', (message: ReaderMessage) => {
-      if (message.type === 'ready') {
-        isReady = true;
-        this.#watchedDirs = message.watchedDirs;
-        resolve({watchedDirs: message.watchedDirs});
-      } else if (message.type === 'events') {
-        this.#deliver(unpackEvents(message.packed));
-        Atomics.add(this.#shared, SHARED_TAKEN, 1);
-      } else fail(this.#startError(message.error));
-    });
-    worker.on('error', fail);
-    this.#ended = new Promise((done) => {
-      worker.on('exit', () => {
-        reject(new TowlineError('CANCELLED', 'the watcher was closed before it was ready', {signal: 'close'}));
-        done();
-      });
-    });
-    return promise;
+  async start(): Promise<{watchedDirs: number}> {
+    const {rootFd, rootPath, skipDirs} = this.#options;
+    const root = {rootFd, rootPath, skipDirs: [...skipDirs]};
+    this.#volume = this.#thread.watch(root, this.#shared.buffer, (message) => this.#take(message));
+    return this.#started.promise;
+  }
+
+  async drain(): Promise<void> {
+    if (this.#isStopped) throw closedError();
+    if (this.#volume === undefined || this.#isOver) return; // its last event was given out
+    const drained = Promise.withResolvers<void>();
+    const drain = ++this.#lastDrain;
+    this.#drains.set(drain, drained);
+    this.#thread.send({type: 'drain', volume: this.#volume, drain});
+    await drained.promise;
   }
 
   async close(): Promise<void> {
-    if (this.#worker === undefined) return;
     Atomics.store(this.#shared, SHARED_STOPPED, 1);
-    if (this.#wakerFd >= 0) wake(this.#wakerFd);
-    await this.#ended;
-    if (this.#wakerFd >= 0) closeFd(this.#wakerFd);
-    this.#wakerFd = -1;
+    if (this.#volume === undefined) return;
+    this.#thread.wake();
+    await this.#ended.promise;
   }
 
-  #startThread(): Worker {
-    const {rootFd, rootPath, skipDirs} = this.#options;
-    this.#wakerFd = openWaker();
-    const data: ReaderData = {
-      rootFd,
-      rootPath,
-      skipDirs: [...skipDirs],
-      wakerFd: this.#wakerFd,
-      shared: this.#shared.buffer,
-    };
-    this.#worker = new Worker(workerUrl(new URL('./inotify.worker.ts', import.meta.url)), {
-      workerData: data,
-      name: 'watch',
-      resourceLimits: {maxOldGenerationSizeMb: HEAP_MIB, maxYoungGenerationSizeMb: YOUNG_MIB},
-    });
-    return this.#worker;
+  get #isStopped(): boolean {
+    return Atomics.load(this.#shared, SHARED_STOPPED) !== 0;
+  }
+
+  #take(message: ReaderMessage): void {
+    switch (message.type) {
+      case 'ready':
+        this.#watchedDirs = message.watchedDirs;
+        return this.#started.resolve({watchedDirs: message.watchedDirs});
+      case 'events':
+        this.#deliver(unpackEvents(message.packed));
+        return void Atomics.add(this.#shared, SHARED_TAKEN, 1);
+      case 'drained':
+        this.#drains.get(message.drain)?.resolve();
+        return void this.#drains.delete(message.drain);
+      case 'failed':
+        return this.#fail(this.#startError(message.error));
+      case 'ended':
+        return this.#end();
+    }
+  }
+
+  #fail(error: Error): void {
+    if (this.#watchedDirs === undefined) return this.#started.reject(error);
+    const reason = `watching ended: ${messageOf(error)}`;
+    this.#deliver([{kind: 'degraded', reason, unwatchedDirs: this.#watchedDirs}]);
+  }
+
+  #end(): void {
+    this.#isOver = true;
+    this.#started.reject(closedError());
+    for (const {resolve, reject} of this.#drains.values()) {
+      if (this.#isStopped) reject(closedError());
+      else resolve(); // after the last event
+    }
+    this.#drains.clear();
+    this.#ended.resolve(this.#isThreadOwn ? this.#thread.close() : undefined);
   }
 
   #deliver(events: WatchEvent[]): void {
-    if (Atomics.load(this.#shared, SHARED_STOPPED) === 0) this.#options.onEvents(events);
+    if (!this.#isStopped) this.#options.onEvents(events);
   }
 
-  #startError(plain: ReturnType<typeof plainError>): Error {
+  #startError(plain: PlainError): Error {
     const error = revivedError(plain);
     const failed = /^(\w+): (E\w+) /.exec(plain.message); // the text of a LinuxError
     if (failed === null) return error;
@@ -105,4 +114,8 @@ export class InotifyWatcher implements Watcher {
     const path = showPath(this.#options.rootPath);
     return new TowlineError('SYSTEM', `${path} cannot be watched: ${advice}`, {syscall, errno, path}, {cause: error});
   }
+}
+
+function closedError(): TowlineError {
+  return new TowlineError('CANCELLED', 'the watcher was closed', {signal: 'close'});
 }

@@ -1,31 +1,20 @@
 /**
- * Entry of the thread that reads inotify. Wiring only: the loop is in inotify-reader.ts, the other side in
- * inotify-watcher.ts.
+ * Entry of the thread that reads inotify. Wiring only: the loop is in reading-loop.ts, the other side in
+ * inotify-thread.ts. Its event loop does not turn while it reads, so commands are taken from the port by hand.
  */
-import {parentPort, workerData} from 'node:worker_threads';
-import {plainError} from '../base/jobs.ts';
-import {readUntilStopped} from './inotify-reader.ts';
-import {SHARED_STOPPED, SHARED_TAKEN, type ReaderData, type ReaderMessage} from './reader-messages.ts';
+import {parentPort, receiveMessageOnPort, workerData} from 'node:worker_threads';
+import type {ReaderCommand, ReaderMessage, ReadingThreadData} from './reader-messages.ts';
+import {watchUntilStopped} from './reading-loop.ts';
 
-const {shared: sharedBuffer, ...options} = workerData as ReaderData;
-const shared = new Int32Array(sharedBuffer);
-let sent = 0;
+const {wakerFd, taken: takenMemory} = workerData as ReadingThreadData;
+const taken = new Int32Array(takenMemory);
+const port = parentPort;
+if (port === null) throw new Error('this is the entry of a worker thread');
 
-function post(message: ReaderMessage): void {
-  parentPort?.postMessage(message, message.type === 'events' ? [message.packed.table.buffer] : []);
-}
-
-try {
-  readUntilStopped(options, {
-    onReady: (watchedDirs) => post({type: 'ready', watchedDirs}),
-    send: (packed) => {
-      sent++;
-      post({type: 'events', packed});
-    },
-    untaken: () => sent - Atomics.load(shared, SHARED_TAKEN),
-    isStopped: () => Atomics.load(shared, SHARED_STOPPED) !== 0,
-    nowMs: () => performance.now(),
-  });
-} catch (error) {
-  post({type: 'failed', error: plainError(error)});
-}
+watchUntilStopped(wakerFd, {
+  receive: () => receiveMessageOnPort(port)?.message as ReaderCommand | undefined,
+  post: (message: ReaderMessage) =>
+    port.postMessage(message, message.type === 'events' ? [message.packed.table.buffer] : []),
+  taken: () => Atomics.load(taken, 0),
+  nowMs: () => performance.now(),
+});

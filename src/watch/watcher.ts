@@ -46,6 +46,13 @@ export interface Watcher {
    *   that this back end does not take
    */
   start(): Promise<{watchedDirs: number}>;
+  /**
+   * Resolves when every event of what was changed before the call has been given to `onEvents`; to be called once `start`
+   * has resolved. inotify keeps that for changes made by system calls on this host. chokidar only gives out at once what
+   * it has noticed itself by then, and under polling it notices late.
+   * @throws TowlineError CANCELLED when the watcher is closed
+   */
+  drain(): Promise<void>;
   /** Resolves when nothing runs and nothing is open any more; `onEvents` is not called after the call. */
   close(): Promise<void>;
 }

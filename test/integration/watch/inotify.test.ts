@@ -1,23 +1,29 @@
 /** The inotify back end: the shared suite, and what only it can do. */
-import {spawn, spawnSync, type ChildProcess} from 'node:child_process';
+import {spawn, spawnSync} from 'node:child_process';
 import {chmodSync, mkdirSync, renameSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
-import {createInterface} from 'node:readline';
-import {describe, expect, onTestFinished, test} from 'vitest';
+import {afterAll, describe, expect, test} from 'vitest';
 import {closeFd, openDirPath} from '../../../src/linux/open-fd.ts';
 import {renameAt} from '../../../src/linux/files.ts';
+import {InotifyThread} from '../../../src/watch/inotify-thread.ts';
 import {InotifyWatcher} from '../../../src/watch/inotify-watcher.ts';
 import type {WatcherOptions} from '../../../src/watch/watcher.ts';
 import {makeLoopFilesystem} from '../../loop-fs.ts';
 import {needsCommands, needsLoopMounts} from '../../needs.ts';
 import {makeTmpDir} from '../../tmp.ts';
+import {expectLine, watchInChild} from './in-child.ts';
 import {describeWatcherContract, expectCovered, expectEqual, expectSoon, watchFolder} from './watcher-contract.ts';
 
 const unshareTest = needsCommands('unshare')(test);
 const mountTest = needsLoopMounts(test);
 const make = (options: WatcherOptions): InotifyWatcher => new InotifyWatcher(options);
 
-describeWatcherContract('inotify', make, {seesModes: true, follows: 'everything'});
+const abilities = {seesModes: true, follows: 'everything', drains: true} as const;
+const thread = new InotifyThread();
+afterAll(() => thread.close());
+
+describeWatcherContract('inotify', make, abilities);
+describeWatcherContract('inotify (thread shared)', (options) => new InotifyWatcher(options, {thread}), abilities);
 
 describe('inotify alone', () => {
   test('keeps the bytes of a name that is not UTF-8, also of a directory', async () => {
@@ -157,35 +163,4 @@ describe('inotify at its limits', () => {
 function watchesOfThisProcess(): number {
   const script = 'cat /proc/$PPID/fdinfo/* 2>/dev/null | grep -c ^inotify';
   return Number(spawnSync('sh', ['-c', script], {encoding: 'utf8'}).stdout);
-}
-
-interface WatchChild {
-  process: ChildProcess;
-  lines: Record<string, unknown>[];
-}
-
-/** Waits for a line that has these properties. */
-async function expectLine({lines}: WatchChild, properties: object): Promise<Record<string, unknown>> {
-  await expectSoon(() => expect(lines).toContainEqual(expect.objectContaining(properties)));
-  return lines.find((line) => Object.entries(properties).every(([key, value]) => line[key] === value)) as Record<
-    string,
-    unknown
-  >;
-}
-
-/** @param limits of a user namespace of its own, so that nobody else runs into them */
-function watchInChild(root: string, limits: Record<string, number> = {}): WatchChild {
-  const script = [
-    ...Object.entries(limits).map(([name, limit]) => `echo ${limit} > /proc/sys/user/${name} || exit 3`),
-    'exec "$0" "$@"',
-  ].join('\n');
-  const command = [process.execPath, join(import.meta.dirname, 'watch-child.ts'), root];
-  const isLimited = Object.keys(limits).length > 0;
-  const child = isLimited
-    ? spawn('unshare', ['-Ur', 'sh', '-c', script, ...command], {stdio: ['pipe', 'pipe', 'inherit']})
-    : spawn(command[0] as string, command.slice(1), {stdio: ['pipe', 'pipe', 'inherit']});
-  onTestFinished(() => void child.kill('SIGKILL'));
-  const lines: Record<string, unknown>[] = [];
-  createInterface({input: child.stdout}).on('line', (line) => lines.push(JSON.parse(line) as Record<string, unknown>));
-  return {process: child, lines};
 }

@@ -92,6 +92,8 @@ export interface WatcherAbilities {
   seesModes: boolean;
   /** What may come and go in a storm of changes without being lost. */
   follows: 'everything' | 'files';
+  /** Whether `drain` gives out all that was changed before it, or only what the watcher had noticed by itself. */
+  drains: boolean;
 }
 
 export function describeWatcherContract(title: string, make: MakeWatcher, options: WatcherAbilities): void {
@@ -217,6 +219,23 @@ export function describeWatcherContract(title: string, make: MakeWatcher, option
         await expectEqual(watched);
         await watched.watcher.close();
       }
+    });
+
+    test(`drain ${options.drains ? 'gives out what 1,000 changes before it caused' : 'resolves; the changes may come later'}`, async () => {
+      const watched = await watchFolder(make, (root) => mkdirSync(join(root, 'old/sub'), {recursive: true}));
+      for (let index = 0; index < 1_000; index++) writeFileSync(join(watched.root, `old/${index}`), '');
+      renameSync(join(watched.root, 'old'), join(watched.root, 'new'));
+      mkdirSync(join(watched.root, 'new/sub/deep'));
+      writeFileSync(join(watched.root, 'new/sub/deep/last'), '');
+      await watched.watcher.drain();
+      if (options.drains) {
+        expect(isCovered(watched.events, 'new/sub/deep/last')).toBe(true);
+        expect(watched.model.differences()).toEqual([]);
+        await Promise.all([watched.watcher.drain(), watched.watcher.drain()]);
+      }
+      await expectEqual(watched);
+      await watched.watcher.close();
+      await expect(watched.watcher.drain()).rejects.toMatchObject({code: 'CANCELLED'});
     });
 
     test('leaves no thread and no descriptor behind after close', async () => {

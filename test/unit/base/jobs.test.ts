@@ -1,5 +1,5 @@
 import {expect, onTestFinished, test} from 'vitest';
-import {JobPool} from '../../../src/base/jobs.ts';
+import {JobPool} from '../../../src/base/worker-pool.ts';
 import type {TestJobs} from './jobs.worker.ts';
 
 function makePool(): JobPool<TestJobs> {

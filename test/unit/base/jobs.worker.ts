@@ -1,7 +1,7 @@
 /** Jobs that do what jobs.test.ts asks for. */
 import {threadId} from 'node:worker_threads';
 import {TowlineError} from '../../../src/base/errors.ts';
-import {serveJobs} from '../../../src/base/jobs.ts';
+import {serveJobs, type JobHandlers} from '../../../src/base/jobs.ts';
 
 export type TestJobs = {
   double: {in: Uint8Array; out: Uint8Array; part: never};
@@ -14,11 +14,26 @@ export type TestJobs = {
   count: {in: {to: number; emitted: Int32Array}; out: {cancelledAt: number | undefined}; part: number};
   /** Runs until it is cancelled. */
   wait: {in: Int32Array; out: undefined; part: never};
+  /** Does not look at the cancellation: runs until the flag is 2. */
+  hang: {in: Int32Array; out: undefined; part: never};
+  /** Keeps a value for later jobs of the scope, or lets go of it. */
+  keep: {in: string | undefined; out: undefined; part: never};
+  /** What is kept here for the scope, the name that the scope was opened with, and the thread. */
+  look: {in: undefined; out: {kept: string | undefined; name: string; thread: number}; part: never};
 };
+
+/** What a scope of the tests is opened with. */
+export interface TestScope {
+  name: string;
+  /** Counts the scopes' handlers that were closed. */
+  closed?: Int32Array;
+  /** Making its handlers fails. */
+  isBroken?: boolean;
+}
 
 const rest = new Int32Array(new SharedArrayBuffer(4));
 
-serveJobs<TestJobs>({
+const plainHandlers: JobHandlers<Omit<TestJobs, 'keep' | 'look'>> = {
   double: (bytes, context) => {
     const out = Uint8Array.from(bytes, (byte) => byte * 2);
     context.transfer(out.buffer);
@@ -53,4 +68,31 @@ serveJobs<TestJobs>({
     while (!context.isCancelled()) Atomics.wait(rest, 0, 0, 1);
     return undefined;
   },
+  hang: (flag) => {
+    Atomics.store(flag, 0, 1);
+    Atomics.notify(flag, 0);
+    while (Atomics.load(flag, 0) !== 2) Atomics.wait(flag, 0, 1, 5);
+    return undefined;
+  },
+};
+
+serveJobs<TestJobs>((data) => {
+  const {name, closed, isBroken} = data as TestScope;
+  if (isBroken === true) throw new Error(`${name} has no handlers`);
+  let kept: string | undefined;
+  return {
+    handlers: {
+      ...plainHandlers,
+      keep: (value) => {
+        kept = value;
+        return undefined;
+      },
+      look: () => ({kept, name, thread: threadId}),
+    },
+    isHolding: () => kept !== undefined,
+    close: () => {
+      if (closed !== undefined) Atomics.add(closed, 0, 1);
+      if (kept === 'bad') throw new Error('cannot be closed');
+    },
+  };
 });

@@ -50,7 +50,7 @@ export class Transfers {
       {link: 1, isDurable: false},
       {
         session,
-        jobs: runHere(stagedHandlers((job) => job(root, places))),
+        jobs: runHere(stagedHandlers((job) => job(root, places)).handlers),
         tree: {
           dirIdOf: (path) => (path === '' ? 1 : undefined),
           get: (_, name) => this.#known.get(name),
@@ -103,7 +103,7 @@ export class Transfers {
       {link: 1, transfer, path, expected, base},
       {
         session: this.#session,
-        jobs: runHere(transferHandlers((job) => job(root))),
+        jobs: runHere(transferHandlers((job) => job(root)).handlers),
         signatures: {
           get: (content) => this.#signatures.get(content.toString('hex')),
           put: (content, signature) => void this.#signatures.set(content.toString('hex'), signature),
