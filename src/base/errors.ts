@@ -7,8 +7,8 @@
 
 /** Payloads hold primitives only, so that this folder knows no layer above it. */
 export interface TowlineErrorDetails {
-  /** Command line or configuration is wrong: the user changes what was typed. */
-  USAGE: {hint: string};
+  /** Command line or configuration is wrong: the user changes what was typed. `isList`: a fault on each line. */
+  USAGE: {hint: string; isList?: true};
   /** The root of an unknown volume is missing or is not a directory. */
   ROOT_MISSING: {path: string};
   /** A guard stopped the link instead of destroying data. `kind` names the guard, `count` what it counted. */

@@ -2,11 +2,13 @@
  * The options that every command has, and what they say about what is shown.
  */
 import type {Command} from 'commander';
+import {type LogPort, openLog, SILENT_LOG} from '../telemetry/log.ts';
 import type {CliParts} from './parts.ts';
 import type {Verbosity} from './view.ts';
 
 /** As commander gives them. */
 export interface CommonFlags {
+  config?: string;
   state?: string;
   json?: boolean;
   verbose: number;
@@ -16,7 +18,11 @@ export interface CommonFlags {
 /** Adds them to the program or to a command: they may stand before and after the command's name. */
 export function addCommonOptions(command: Command): Command {
   return command
-    .option('--state <DIR>', 'folder to keep state in (default: $XDG_STATE_HOME/towline)')
+    .option('--config <FILE>', 'configuration of the agent (default: /etc/towline/towline.yaml)')
+    .option(
+      '--state <DIR>',
+      "folder to keep state in (default: what the agent's configuration says; $XDG_STATE_HOME/towline for two folders)",
+    )
     .option('--json', 'one JSON object a line on stdout, times in UTC')
     .option(
       '-v, --verbose',
@@ -35,6 +41,12 @@ export function commonFlags(program: CommonFlags, command: CommonFlags): CommonF
 export function verbosityOf(flags: CommonFlags): Verbosity {
   if (flags.quiet === true) return -1;
   return Math.min(flags.verbose, 3) as Verbosity;
+}
+
+/** The log of a run in the foreground: on stderr, for whoever asks for it. */
+export async function runLogOf(flags: CommonFlags): Promise<LogPort> {
+  const verbosity = verbosityOf(flags);
+  return verbosity < 2 ? SILENT_LOG : openLog({level: verbosity === 2 ? 'info' : 'debug', fd: 2});
 }
 
 /** Colours for terminals only. Source: no-color.org */

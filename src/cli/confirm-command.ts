@@ -6,24 +6,24 @@
 import {type HaltKind, TowlineError} from '../base/errors.ts';
 import {stateFolderOf} from '../config/sync-options.ts';
 import {formatCount, parseCount} from '../config/units.ts';
-import type {Halt} from '../daemon/sync-api.ts';
 import {parseFolder} from './address.ts';
-import {type CommonFlags, verbosityOf} from './common-options.ts';
-import {JsonView} from './json-view.ts';
+import type {CommonFlags} from './common-options.ts';
 import type {CliParts} from './parts.ts';
 import type {Screen} from './screen.ts';
 import {confirmLine} from './summary.ts';
+import {Teller} from './teller.ts';
 import {oneLine} from './text.ts';
 
 export interface ConfirmCommandFlags extends CommonFlags {
   yes?: string;
 }
 
-const ALLOWS: Record<HaltKind, (shownCount: string) => string> = {
-  'delete-share': (count) => `delete ${count} entries from DST (into the trash)`,
-  'delete-count': (count) => `delete ${count} entries from DST (into the trash)`,
-  'root-emptied': (count) =>
-    `take the empty folder for the truth and delete ${count} entries from DST (into the trash)`,
+/** What a link may do once it is confirmed; `from` is the copy that loses. */
+export const ALLOWS: Record<HaltKind, (shownCount: string, from: string) => string> = {
+  'delete-share': (count, from) => `delete ${count} entries from ${from} (into the trash)`,
+  'delete-count': (count, from) => `delete ${count} entries from ${from} (into the trash)`,
+  'root-emptied': (count, from) =>
+    `take the empty folder for the truth and delete ${count} entries from ${from} (into the trash)`,
   'root-replaced': () => 'take the folder that is there now for the root',
   'root-mark-missing': () => 'take the folder that is there now for the root, and mark it',
   'root-missing': () => 'look for the root again',
@@ -47,38 +47,46 @@ export async function confirmCommand(
     stateFolder: stateFolderOf(flags.state),
     count: flags.yes === undefined ? undefined : parseCount(flags.yes),
   };
-  const tell = teller(flags, parts);
+  const teller = new Teller(flags, parts);
   const daemon = await parts.loadDaemon();
   const halt = await daemon.readHalt(request);
   if (halt === undefined) {
     if (request.count !== undefined) throw refused('nothing is halted, so there is nothing to confirm');
-    tell('Nothing is halted: the next towline sync goes on by itself', {halted: false, confirmed: false});
+    teller.line('Nothing is halted: the next towline sync goes on by itself');
+    teller.say('halt', {halted: false, confirmed: false});
     return 0;
   }
-  tell(`Halted: ${oneLine(halt.message)}`, {halted: true, kind: halt.kind, count: halt.count, message: halt.message});
-  tell(`Confirmed, it may ${ALLOWS[halt.kind](formatCount(halt.count))}`, undefined);
-  await checkAnswer(halt, request, flags, parts);
+  teller.line(`Halted: ${oneLine(halt.message)}`);
+  teller.say('halt', {halted: true, kind: halt.kind, count: halt.count, message: halt.message});
+  teller.line(`Confirmed, it may ${ALLOWS[halt.kind](formatCount(halt.count), 'DST')}`);
+  await checkAnswer({count: halt.count, typed: request.count, command: confirmLine(request)}, flags, parts);
   await daemon.confirmHalt({...request, count: halt.count});
-  tell('Confirmed: the next towline sync goes on', {halted: true, confirmed: true, count: halt.count});
+  teller.line('Confirmed: the next towline sync goes on');
+  teller.say('halt', {halted: true, confirmed: true, count: halt.count});
   return 0;
 }
 
-async function checkAnswer(
-  halt: Halt,
-  request: {source: string; target: string; stateFolder: string | undefined; count: number | undefined},
-  flags: ConfirmCommandFlags,
+/**
+ * Lets nothing pass but the count that waits.
+ * @param question `typed` is that of `--yes`; `command` can be typed where nobody can be asked
+ * @throws TowlineError REFUSED
+ */
+export async function checkAnswer(
+  question: {count: number; typed: number | undefined; command: string},
+  flags: CommonFlags,
   parts: CliParts & {screen: Screen},
 ): Promise<void> {
-  if (request.count !== undefined) {
-    if (request.count === halt.count) return;
-    throw refused(`--yes ${request.count} is not what waits: it is ${halt.count} now, nothing was confirmed`);
+  const {count, typed, command} = question;
+  if (typed !== undefined) {
+    if (typed === count) return;
+    throw refused(`--yes ${typed} is not what waits: it is ${count} now, nothing was confirmed`);
   }
   if (parts.ask === undefined || flags.json === true) {
-    throw refused(`nobody to ask here; to let it go on, type: ${confirmLine(request)} --yes ${halt.count}`);
+    throw refused(`nobody to ask here; to let it go on, type: ${command} --yes ${count}`);
   }
   parts.screen.flush();
-  const answer = await parts.ask(`Type ${halt.count} to let it go on: `);
-  if (answer.trim() === '' || readCount(answer) !== halt.count) throw refused('not confirmed, nothing was changed');
+  const answer = await parts.ask(`Type ${count} to let it go on: `);
+  if (answer.trim() === '' || readCount(answer) !== count) throw refused('not confirmed, nothing was changed');
 }
 
 function readCount(answer: string): number | undefined {
@@ -89,17 +97,7 @@ function readCount(answer: string): number | undefined {
   }
 }
 
-function teller(flags: ConfirmCommandFlags, parts: CliParts & {screen: Screen}) {
-  const json = flags.json === true ? new JsonView(parts) : undefined;
-  return (line: string, fields: Record<string, unknown> | undefined): void => {
-    if (json !== undefined) {
-      if (fields !== undefined) json.say('halt', fields);
-    } else if (verbosityOf(flags) >= 0) {
-      parts.screen.line(line);
-    }
-  };
-}
-
-function refused(reason: string): TowlineError<'REFUSED'> {
+/** Refused by the operator, or for want of one. */
+export function refused(reason: string): TowlineError<'REFUSED'> {
   return new TowlineError('REFUSED', reason, {reason});
 }

@@ -12,7 +12,7 @@ import type {LinkStatus} from '../model/status.ts';
 import type {Screen} from './screen.ts';
 import type {View} from './view.ts';
 
-type JsonObject = Record<string, unknown>;
+export type JsonObject = Record<string, unknown>;
 
 export class JsonView implements View {
   readonly #screen: Screen;
@@ -79,7 +79,7 @@ function eventFields(event: SyncEvent): JsonObject {
 }
 
 /** The path as it is shown, and its bytes as base64 where that is not the path itself. */
-function pathFields(key: 'path' | 'to', path: RelPath): JsonObject {
+export function pathFields(key: string, path: RelPath): JsonObject {
   const shown = showPath(path);
   return fromText(shown) === path ? {[key]: shown} : {[key]: shown, [`${key}Bytes`]: bytesOf(path).toString('base64')};
 }
@@ -91,7 +91,8 @@ function statusFields(status: LinkStatus): JsonObject {
   return {state: kind, asOf: utcTime(asOfMs), ...others};
 }
 
-function problemFields(problem: Problem): JsonObject {
+/** A problem with its times in UTC. */
+export function problemFields(problem: Problem): JsonObject {
   return {
     ...pathFields('path', problem.path),
     code: problem.code,
@@ -120,6 +121,7 @@ function resultFields(outcome: SyncOutcome, exitCode: number): JsonObject {
   };
 }
 
-function utcTime(ms: number): string {
+/** `2026-11-20T13:02:11.250Z` */
+export function utcTime(ms: number): string {
   return new Date(ms).toISOString();
 }

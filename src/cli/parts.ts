@@ -3,12 +3,15 @@
  */
 import type {Clock} from '../base/clock.ts';
 import type {SyncDaemon} from '../daemon/sync-api.ts';
+import type {AgentDaemon, AgentRecords} from './agent-parts.ts';
 
 export interface OutStream {
   write(text: string): unknown;
   readonly isTerminal: boolean;
   /** Width of the terminal in cells. */
   readonly columns: number;
+  /** Its height; undefined where there is none. */
+  readonly rows?: number | undefined;
 }
 
 export interface ProcessSignals {
@@ -30,4 +33,6 @@ export interface CliParts {
   ask: ((question: string) => Promise<string>) | undefined;
   /** Loaded late: `--help` and usage errors need none of it. */
   loadDaemon(): Promise<SyncDaemon>;
+  loadAgent(): Promise<AgentDaemon>;
+  loadRecords(): Promise<AgentRecords>;
 }

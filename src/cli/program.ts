@@ -7,12 +7,14 @@ import {Command, Option} from 'commander';
 import type {IgnoreFlag} from '../config/sync-options.ts';
 import {addCommonOptions, type CommonFlags, commonFlags} from './common-options.ts';
 import type {ConfirmCommandFlags} from './confirm-command.ts';
+import {type AgentActions, defineAgentCommands} from './program-agent.ts';
 import type {SyncCommandFlags} from './sync-command.ts';
 
 /** What commands do: places and flags in, exit code out. */
-export interface CommandActions {
+export interface CommandActions extends AgentActions {
   sync(places: {source: string; target: string}, flags: SyncCommandFlags): Promise<number>;
-  confirm(places: {source: string; target: string}, flags: ConfirmCommandFlags): Promise<number>;
+  /** Two folders, or a volume of the running agent. */
+  confirm(places: {source: string; target: string | undefined}, flags: ConfirmCommandFlags): Promise<number>;
 }
 
 const EXAMPLES = {
@@ -20,6 +22,8 @@ const EXAMPLES = {
 Examples:
   towline sync /srv/data /mnt/copy           keep /mnt/copy equal to /srv/data, until Ctrl-C
   towline sync /srv/data /mnt/copy --once    make it equal once
+  towline agent                              the daemon of this host, for volumes that are configured
+  towline status                             how its volumes, links and peers stand
   towline help sync                          all options of sync
 
 Exit codes: 0 in sync or done, 1 some paths have problems, 2 usage, 3 halted by a guard, 5 peer lost, 6 in use by another
@@ -30,11 +34,13 @@ Examples:
   towline sync /srv/data /mnt/copy --once --stats        once, with counters
   towline sync -n /srv/data /mnt/copy                    what would be done
   towline sync /srv/data /mnt/copy --ignore '*.tmp' --ignore '!keep.tmp' --ignore-from .gitignore
-  towline sync /srv/data /mnt/copy --delete-limit 500,30%`,
+  towline sync /srv/data /mnt/copy --delete-limit 500,30%
+  towline sync docker:pgdata db-2:pgdata --once          to a paired agent's volume, through the agent of this host`,
   confirm: `
 Examples:
   towline confirm /srv/data /mnt/copy              says what waits, and asks
-  towline confirm /srv/data /mnt/copy --yes 1234   the same without a terminal; the count is the one printed before`,
+  towline confirm /srv/data /mnt/copy --yes 1234   the same without a terminal; the count is the one printed before
+  towline confirm pgdata                           a volume of the agent`,
 };
 
 /** @param parts `columns` is the width of the terminal, `setExitCode` takes what an action returned */
@@ -65,9 +71,10 @@ export function makeProgram(
   });
 
   const confirm = confirmDefinition(program.command('confirm'));
-  confirm.action(async (source: string, target: string) => {
+  confirm.action(async (source: string, target: string | undefined) => {
     parts.setExitCode(await actions.confirm({source, target}, flagsOf(confirm.opts<ConfirmCommandFlags>())));
   });
+  defineAgentCommands(program, actions, {flagsOf, setExitCode: (code) => parts.setExitCode(code)});
   return program;
 }
 
@@ -84,7 +91,7 @@ function syncDefinition(command: Command): Command {
     .summary('make DST equal to SRC, and keep it so')
     .description('Makes the folder DST equal to the folder SRC, and keeps it so until Ctrl-C.')
     .argument('<SRC>', 'source: a folder, as PATH or path:PATH')
-    .argument('<DST>', 'target: a folder; made when its parent exists')
+    .argument('<DST>', 'target: a folder, made when its parent exists; or PEER:VOLUME of a paired agent')
     .option('--once', 'end when DST is equal; exit code 0 says it is')
     .option('-n, --dry-run', 'say what would be done, change nothing')
     .option(
@@ -119,10 +126,11 @@ function syncDefinition(command: Command): Command {
 
 function confirmDefinition(command: Command): Command {
   command
-    .summary('let a halted pair go on')
-    .description('Says what a guard has halted between SRC and DST, asks, and lets it go on.')
-    .argument('<SRC>', 'as given to sync')
-    .argument('<DST>', 'as given to sync')
+    .summary('let a halted volume or pair go on')
+    .usage('VOLUME [options]\n       towline confirm SRC DST [options]')
+    .description('Says what a guard has halted, asks, and lets it go on.')
+    .argument('<SRC>', 'a volume of the running agent; or, with DST, as given to sync')
+    .argument('[DST]', 'as given to sync')
     .option('--yes <COUNT>', 'do not ask; COUNT is the one that was printed')
     .helpOption('-h, --help', 'print help')
     .addHelpText('after', EXAMPLES.confirm);

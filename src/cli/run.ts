@@ -4,7 +4,9 @@
  * Invariant: whatever happens, a failure is one `Error: …` line on stderr, and with `--json` also the last lines of stdout.
  */
 import type {CommanderError} from 'commander';
+import {agentActions} from './agent-actions.ts';
 import {confirmCommand} from './confirm-command.ts';
+import {confirmVolume} from './confirm-volume.ts';
 import {asTowlineError, errorLine, exitCodeOfError, stackOf} from './failure.ts';
 import {JsonView} from './json-view.ts';
 import type {CliParts} from './parts.ts';
@@ -21,10 +23,13 @@ import {version} from './version.ts';
 export async function runCli(argv: readonly string[], parts: CliParts): Promise<number> {
   const screen = new Screen(parts);
   let exitCode = 0;
+  const all = {...parts, screen};
   const program = makeProgram(
     {
-      sync: (places, flags) => syncCommand(places, flags, {...parts, screen}),
-      confirm: (places, flags) => confirmCommand(places, flags, {...parts, screen}),
+      ...agentActions(all),
+      sync: (places, flags) => syncCommand(places, flags, all),
+      confirm: ({source, target}, flags) =>
+        target === undefined ? confirmVolume(source, flags, all) : confirmCommand({source, target}, flags, all),
     },
     {
       version: version(),
@@ -39,9 +44,9 @@ export async function runCli(argv: readonly string[], parts: CliParts): Promise<
     await program.parseAsync(argv, {from: 'user'});
   } catch (thrown) {
     if (isCommanderError(thrown)) {
-      exitCode = thrown.exitCode === 0 ? 0 : fail(usageError(thrown, program, argv), argv, {...parts, screen});
+      exitCode = thrown.exitCode === 0 ? 0 : fail(usageError(thrown, program, argv), argv, all);
     } else {
-      exitCode = fail(thrown, argv, {...parts, screen});
+      exitCode = fail(thrown, argv, all);
     }
   }
   screen.flush();

@@ -42,6 +42,8 @@ function partsOfProcess(): CliParts {
     readerGone: readerGone.signal,
     ask: process.stdin.isTTY ? askOnTerminal : undefined,
     loadDaemon: () => import('../daemon/sync.ts'),
+    loadAgent: () => import('../daemon/agent.ts'),
+    loadRecords: () => import('../daemon/agent-records.ts'),
   };
 }
 
@@ -51,6 +53,9 @@ function outStream(stream: NodeJS.WriteStream, isOpen: () => boolean): OutStream
     isTerminal: stream.isTTY,
     get columns() {
       return stream.columns || COLUMNS;
+    },
+    get rows() {
+      return stream.rows || undefined;
     },
   };
 }

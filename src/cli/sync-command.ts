@@ -1,22 +1,22 @@
 /**
- * `towline sync SRC DST`: flags to options, a view for what it tells, signals to an abort, the outcome to an exit code.
+ * `towline sync SRC DST`, two folders of this host: flags to options, a view for what it tells, signals to an abort, the outcome to an exit code.
  *
  * Invariant: nothing of the run is loaded before the command line and the folders were found to be right.
  */
 import {EXIT_CODE, isTowlineError, type TowlineError} from '../base/errors.ts';
 import {defaultStateFolder, makeSyncOptions, type IgnoreFlag, type SyncFlags} from '../config/sync-options.ts';
 import type {SyncOptions, SyncOutcome} from '../daemon/sync-api.ts';
-import {type LogPort, openLog, SILENT_LOG} from '../telemetry/log.ts';
 import {parseFolder} from './address.ts';
 import {checkFolders} from './check-folders.ts';
-import {type CommonFlags, hasColour, verbosityOf} from './common-options.ts';
+import {type CommonFlags, hasColour, runLogOf, verbosityOf} from './common-options.ts';
 import {EXIT_INTERRUPTED, Interruption} from './interruption.ts';
 import {JsonView} from './json-view.ts';
 import type {CliParts} from './parts.ts';
 import {PeopleView} from './people-view.ts';
 import {errorLine} from './failure.ts';
 import type {Screen} from './screen.ts';
-import type {Verbosity, View} from './view.ts';
+import {peerPlaceOf, syncPeerCommand} from './sync-peer-command.ts';
+import type {View} from './view.ts';
 
 /** As commander gives them. */
 export interface SyncCommandFlags extends CommonFlags {
@@ -45,6 +45,12 @@ export async function syncCommand(
   flags: SyncCommandFlags,
   parts: CliParts & {screen: Screen},
 ): Promise<number> {
+  const target = peerPlaceOf(places.target);
+  if (target !== undefined) {
+    const isEngines = /^(docker|podman)(-container)?:/.test(places.source);
+    const address = isEngines ? places.source : parseFolder(places.source, 'SRC');
+    return syncPeerCommand({address, target}, flags, parts);
+  }
   const {ignore, ignoreFrom, ...others} = flags;
   const syncFlags: SyncFlags = {...others, ignoreRules: ignore ?? ignoreFrom};
   const source = parseFolder(places.source, 'SRC');
@@ -54,8 +60,7 @@ export async function syncCommand(
     target: options.target,
     state: options.stateFolder ?? defaultStateFolder(parts.env),
   });
-  const verbosity = verbosityOf(flags);
-  const log = await logFor(verbosity);
+  const log = await runLogOf(flags);
   const daemon = await parts.loadDaemon();
   const view = viewFor(options, flags, parts);
   const interruption = new Interruption({
@@ -94,10 +99,6 @@ export function exitCodeOf(outcome: SyncOutcome, isOnce: boolean, isInterrupted:
 
 function isExpectedEnd(error: TowlineError, signal: AbortSignal): boolean {
   return error.code === 'CANCELLED' && signal.aborted;
-}
-
-async function logFor(verbosity: Verbosity): Promise<LogPort> {
-  return verbosity < 2 ? SILENT_LOG : openLog({level: verbosity === 2 ? 'info' : 'debug', fd: 2});
 }
 
 function viewFor(options: SyncOptions, flags: SyncCommandFlags, parts: CliParts & {screen: Screen}): View {

@@ -49,3 +49,54 @@ export function localTime(ms: number): string {
   const zone = `${offset < 0 ? '-' : '+'}${two(Math.floor(Math.abs(offset) / 60))}:${two(Math.abs(offset) % 60)}`;
   return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())} ${zone}`;
 }
+
+/** `14:02:11 +01:00` of the same day, `2026-11-19 14:02:11 +01:00` of another one. */
+export function localMoment(ms: number, nowMs: number): string {
+  return localDay(ms) === localDay(nowMs) ? localTime(ms) : localDateTime(ms);
+}
+
+/** `2026-11-19 14:02:11 +01:00` */
+export function localDateTime(ms: number): string {
+  return `${localDay(ms)} ${localTime(ms)}`;
+}
+
+function localDay(ms: number): string {
+  const date = new Date(ms);
+  const two = (value: number): string => String(value).padStart(2, '0');
+  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+}
+
+/** The text in lines of at most `width` cells, broken at spaces where there are any. */
+export function wrapText(text: string, width: number): string[] {
+  const lines: string[] = [];
+  let line = '';
+  for (let word of text.split(' ')) {
+    if (line !== '' && widthOf(line) + 1 + widthOf(word) > width) {
+      lines.push(line);
+      line = '';
+    }
+    while (widthOf(word) > width) {
+      const piece = takeWidth(word, width);
+      lines.push(piece);
+      word = word.slice(piece.length);
+    }
+    line = line === '' ? word : `${line} ${word}`;
+  }
+  if (line !== '') lines.push(line);
+  return lines;
+}
+
+/** As much of the front as fits, one character at least. */
+function takeWidth(text: string, width: number): string {
+  let taken = '';
+  for (const char of text) {
+    if (taken !== '' && widthOf(taken) + widthOf(char) > width) break;
+    taken += char;
+  }
+  return taken;
+}
+
+/** The text filled up with spaces to a width. */
+export function padCells(text: string, width: number): string {
+  return text + ' '.repeat(Math.max(0, width - widthOf(text)));
+}

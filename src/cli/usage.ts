@@ -3,7 +3,7 @@
  */
 import type {Command, CommanderError} from 'commander';
 import {TowlineError} from '../base/errors.ts';
-import {twoWayError} from './address.ts';
+import {twoWayError} from '../config/address.ts';
 
 const TWO_WAY_OPTION = /'--(both|two-way|conflicts?)(=.*)?'/;
 

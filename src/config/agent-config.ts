@@ -25,6 +25,8 @@ export interface AgentConfig {
   volumes: VolumeConfig[];
   limits: AgentLimits;
   engines: EngineConfig[];
+  /** What the operator should know and nothing fails for: links to a removed peer, which were left out. */
+  notices: string[];
 }
 
 export interface AgentLimits {

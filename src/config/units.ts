@@ -113,3 +113,21 @@ export function formatDuration(ms: number): string {
   const hours = Math.floor(minutes / 60);
   return `${formatCount(Math.floor(hours / 24))} d ${two(hours % 24)} h`;
 }
+
+/** A duration as it is written in a configuration, exactly: `90s`, `15m`, `7d`. @param ms whole */
+export function spellDuration(ms: number): string {
+  const units = Object.entries(MS_OF).toReversed();
+  const [unit, factor] = units.find(([, each]) => ms % each === 0) ?? ['ms', 1];
+  return ms === 0 ? '0' : `${ms / factor}${unit}`;
+}
+
+/** A size as it is written in a configuration, exactly: `10GiB`, `1000B`. @param bytes whole */
+export function spellSize(bytes: number): string {
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1_024 && value % 1_024 === 0 && unit < 4) {
+    value /= 1_024;
+    unit++;
+  }
+  return bytes === 0 ? '0' : `${value}${BINARY_UNITS[unit]}`;
+}

@@ -25,3 +25,8 @@ export function viewDigest(view: View): Digest {
   const canonical = [1, view.ignore, view.timePrecisionNs, view.xattrs, view.special, view.owners, view.ids];
   return sha256(Buffer.from(JSON.stringify(canonical)));
 }
+
+/** Digest of ignore rules alone, as hex: a receiver may pin the sender's. */
+export function ignorePinOf(ignore: readonly string[]): string {
+  return sha256(Buffer.from(JSON.stringify([1, ignore]))).toString('hex');
+}

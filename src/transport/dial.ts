@@ -6,6 +6,7 @@
 import {connect, type TLSSocket} from 'node:tls';
 import {WebSocket} from 'ws';
 import {isTowlineError, TowlineError} from '../base/errors.ts';
+import {showHostPort} from '../config/host-port.ts';
 import {Channel} from './channel.ts';
 import {noUpgrade, refusedByPeer, tooSlow, unreachable, wrongPeer} from './faults.ts';
 import type {AgentId, Identity} from './identity.ts';
@@ -31,7 +32,7 @@ export async function dial(target: DialTarget, options: TransportOptions): Promi
   const {promise: stopped, reject: stop} = Promise.withResolvers<never>();
   const onAbort = (): void => stop(cancelled(target.signal?.reason));
   const timer = setTimeout(
-    () => stop(tooSlow(target.peerId, addressOf(target), limits.handshakeMs)),
+    () => stop(tooSlow(target.peerId, showHostPort(target), limits.handshakeMs)),
     limits.handshakeMs,
   );
   target.signal?.addEventListener('abort', onAbort, {once: true});
@@ -51,16 +52,16 @@ export async function dial(target: DialTarget, options: TransportOptions): Promi
   }
 }
 
-/** Resolves when the handshake is done and the key is the pinned one. */
-function secured(socket: TLSSocket, target: DialTarget): Promise<void> {
+/** Resolves when the handshake is done and the key is the pinned one. @throws TowlineError as `dial` */
+export function secured(socket: TLSSocket, target: DialTarget): Promise<void> {
   return new Promise((resolve, reject) => {
-    const onError = (error: Error): void => reject(unreachable(target.peerId, addressOf(target), error));
+    const onError = (error: Error): void => reject(unreachable(target.peerId, showHostPort(target), error));
     socket.once('error', onError);
     socket.once('secureConnect', () => {
       socket.removeListener('error', onError);
       const found = peerIdOf(socket);
       if (found === target.peerId) resolve();
-      else reject(wrongPeer(target.peerId, found, addressOf(target)));
+      else reject(wrongPeer(target.peerId, found, showHostPort(target)));
     });
   });
 }
@@ -74,12 +75,14 @@ function upgraded(socket: TLSSocket, target: DialTarget, limits: TransportLimits
       // Masks protect old proxies from clear text; inside TLS there is none, and ws skips a mask of zeros.
       generateMask: (mask) => mask.fill(0),
     });
-    const onError = (error: Error): void => reject(unreachable(target.peerId, addressOf(target), error));
+    const onError = (error: Error): void => reject(unreachable(target.peerId, showHostPort(target), error));
     ws.on('error', onError);
     ws.once('unexpected-response', (_request, response) => {
       const status = response.statusCode ?? 0;
       ws.terminate();
-      reject(status === 403 ? refusedByPeer(target.peerId, target.identity.id) : noUpgrade(addressOf(target), status));
+      reject(
+        status === 403 ? refusedByPeer(target.peerId, target.identity.id) : noUpgrade(showHostPort(target), status),
+      );
     });
     ws.once('open', () => {
       const channel = new Channel({peerId: target.peerId, limits}, {ws, socket});
@@ -89,11 +92,8 @@ function upgraded(socket: TLSSocket, target: DialTarget, limits: TransportLimits
   });
 }
 
-function addressOf(target: DialTarget): string {
-  return target.host.includes(':') ? `[${target.host}]:${target.port}` : `${target.host}:${target.port}`;
-}
-
-function cancelled(reason: unknown): TowlineError {
+/** The error of a wait that an abort ended. */
+export function cancelled(reason: unknown): TowlineError {
   if (isTowlineError(reason)) return reason;
   return new TowlineError('CANCELLED', 'connecting was cancelled', {signal: 'abort'}, {cause: reason});
 }

@@ -3,7 +3,8 @@
  *
  * Invariant: what a stranger or a peer sent reaches a sentence only with its control characters escaped.
  */
-import {TowlineError} from '../base/errors.ts';
+import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
+import {showHostPort} from '../config/host-port.ts';
 import {fromBytes, showPath} from '../model/path.ts';
 import {protocolFault} from '../wire/fault.ts';
 import type {AgentId} from './identity.ts';
@@ -98,7 +99,7 @@ export function unknownPeer(id: AgentId, address: string): TowlineError<'NOT_AUT
 export function cannotListen(host: string, port: number, error: Error): TowlineError {
   const code = (error as NodeJS.ErrnoException).code ?? '';
   const hint = LISTEN_HINT[code];
-  const at = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+  const at = showHostPort({host, port});
   if (hint !== undefined) return new TowlineError('USAGE', `cannot listen on ${at}: ${hint}`, {hint}, {cause: error});
   return new TowlineError(
     'SYSTEM',
@@ -112,10 +113,25 @@ const LISTEN_HINT: Readonly<Record<string, string>> = {
   EADDRINUSE: 'the port is in use by another program; choose another one or end that program',
   EADDRNOTAVAIL: 'this host does not have that address',
   ENOTFOUND: 'that name has no address',
+  EAFNOSUPPORT: 'this host has no IPv6; write 0.0.0.0 for all its addresses',
   EACCES: 'ports below 1024 need more rights',
 };
 
 export function acceptFailed(error: Error): TowlineError<'SYSTEM'> {
   const details = {syscall: 'accept', errno: (error as NodeJS.ErrnoException).code ?? '', path: ''};
   return new TowlineError('SYSTEM', `a connection could not be accepted: ${error.message}`, details, {cause: error});
+}
+
+/** @param left tries before the invitation is void */
+export function wrongCode(id: AgentId, address: string, left: number): TowlineError<'NOT_AUTHORISED'> {
+  const after = left === 0 ? 'the invitation is void now' : `tries left: ${left}`;
+  const sentence = `${address}, with the ID ${id}, tried to join with a wrong code: ${after}`;
+  return new TowlineError('NOT_AUTHORISED', sentence, {peer: id});
+}
+
+/** The code was right, and our own disk or configuration did not take the peer. */
+export function notWrittenDown(id: AgentId, cause: unknown): TowlineError {
+  const sentence = `agent ${shortId(id)} joined and could not be written down as a peer: ${messageOf(cause)}`;
+  if (isTowlineError(cause)) return new TowlineError(cause.code, sentence, cause.details, {cause});
+  return new TowlineError('SYSTEM', sentence, {syscall: 'write', errno: '', path: ''}, {cause});
 }

@@ -1,7 +1,8 @@
 /**
  * Accepts peers: each socket passes the gate of strangers, TLS, the pin, the upgrade, and only then is a channel.
  *
- * A stranger gets one fixed refusal and is never parsed: the HTTP parser sees bytes of known peers only.
+ * A stranger gets one fixed refusal and is never parsed: the HTTP parser sees bytes of known peers only. While an
+ * invitation is open, a stranger may send one message of fixed size instead (hear-joiner.ts).
  * Invariant: a socket is in one of the two gates (so it has a deadline and counts) until it is a channel or gone.
  */
 import {
@@ -13,13 +14,16 @@ import {
 import type {AddressInfo, Socket} from 'node:net';
 import {createServer as createTlsServer, type Server as TlsServer, type TLSSocket} from 'node:tls';
 import {WebSocketServer} from 'ws';
-import type {TowlineError} from '../base/errors.ts';
+import {isTowlineError, type TowlineError} from '../base/errors.ts';
 import {protocolFault} from '../wire/fault.ts';
 import {Channel} from './channel.ts';
-import {acceptFailed, cannotListen, unknownPeer} from './faults.ts';
+import type {PairedPeer} from '../config/peer-files.ts';
+import {acceptFailed, cannotListen, notWrittenDown, unknownPeer, wrongCode} from './faults.ts';
 import {Gate} from './gate.ts';
+import {hearJoiner} from './hear-joiner.ts';
 import type {AgentId, Identity} from './identity.ts';
 import {limitsOf, webSocketLimits, type TransportLimits, type TransportOptions} from './limits.ts';
+import type {Invitation} from './pairing.ts';
 import {peerIdOf, secureOptions, WEBSOCKET_PATH} from './tls.ts';
 
 export interface ListenTarget {
@@ -31,6 +35,10 @@ export interface ListenTarget {
   isKnownPeer(id: AgentId): boolean;
   /** Takes an open channel that reads nothing until its `onFrame` is set. */
   onChannel(channel: Channel): void;
+  /** The open invitation, if any; asked for each new socket. */
+  invitation?(): Invitation | undefined;
+  /** Writes a peer down that has shown the invitation's code. It is told so when this returns; throwing says no. */
+  onPaired?(peer: PairedPeer): void;
   /** For the log: a stranger was refused (NOT_AUTHORISED), a socket could not be accepted (SYSTEM). */
   onTrouble?(trouble: TowlineError): void;
 }
@@ -122,20 +130,67 @@ class Acceptor implements Listener {
     });
   }
 
-  /** stranger -> known peer without a WebSocket, or refused */
+  /** stranger -> judged by its key, or heard first while an invitation is open */
   #identify(socket: TLSSocket): void {
     socket.on('error', () => {}); // its 'close' follows and says all there is to do
     const ends = endsOf(socket);
     const stranger = this.#strangerByEnds.get(ends);
     const id = peerIdOf(socket);
     if (stranger === undefined) return void socket.destroy(); // gone already
+    const invitation = id === '' ? undefined : this.#target.invitation?.();
+    if (invitation?.isOpenTo(id) !== true) return this.#admit(socket, stranger, id);
+    hearJoiner(socket, {
+      onOther: () => this.#admit(socket, stranger, id),
+      onMessage: (message) => this.#pair(message, {socket, stranger, id, invitation}),
+    });
+  }
+
+  /** stranger -> known peer without a WebSocket, or refused */
+  #admit(socket: TLSSocket, stranger: Socket, id: AgentId): void {
     if (!this.#isKnown(id)) return this.#refuse(socket, 403, unknownPeer(id, addressOf(socket)));
-    this.#strangerByEnds.delete(ends);
+    this.#strangerByEnds.delete(endsOf(socket));
     this.#strangers.letOut(stranger);
     this.#known.letIn(socket);
     socket.once('close', () => this.#known.letOut(socket));
     this.#idBySocket.set(socket, id);
     this.#http.emit('connection', socket);
+    socket.resume(); // it rests when it was heard before
+  }
+
+  /** stranger -> told that it is a peer now, or that it is not; gone either way */
+  #pair(message: Buffer, from: {socket: TLSSocket; stranger: Socket; id: AgentId; invitation: Invitation}): void {
+    const {socket, stranger, id, invitation} = from;
+    socket.resume(); // to see the other side close
+    // Of several sockets that were let in to speak an earlier one may have closed the invitation.
+    if (!invitation.isOpenTo(id)) return this.#refuse(socket, 403, unknownPeer(id, addressOf(socket)));
+    try {
+      const verdict = invitation.judge(message, id);
+      if (!verdict.isRight) {
+        this.#target.onTrouble?.(wrongCode(id, addressOf(socket), verdict.triesLeft));
+        return void socket.end(verdict.answer);
+      }
+      // Out of the gate, so that `close` lets the answer leave; not for longer than that takes.
+      this.#strangers.letOut(stranger);
+      const timer = setTimeout(() => stranger.destroy(), this.#limits.closeMs);
+      stranger.once('close', () => clearTimeout(timer));
+      const {name, port} = verdict.joiner;
+      const host = (socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/, '');
+      const isWritten = this.#write({id, name, address: port === 0 ? undefined : {host, port}});
+      socket.end(isWritten ? verdict.joined() : verdict.failed());
+    } catch (error) {
+      if (!isTowlineError(error)) throw error;
+      this.#refuse(socket, 403, error); // a right MAC over a wrong message: not one of ours
+    }
+  }
+
+  #write(peer: PairedPeer): boolean {
+    try {
+      this.#target.onPaired?.(peer);
+      return this.#target.onPaired !== undefined;
+    } catch (error) {
+      this.#target.onTrouble?.(notWrittenDown(peer.id, error));
+      return false;
+    }
   }
 
   /** known peer without a WebSocket -> channel */

@@ -4,6 +4,7 @@
  */
 import {EventEmitter} from 'node:events';
 import type {Clock} from '../../../src/base/clock.ts';
+import type {AgentDaemon, AgentRecords} from '../../../src/cli/agent-parts.ts';
 import type {CliParts} from '../../../src/cli/parts.ts';
 import {runCli} from '../../../src/cli/run.ts';
 import type {Halt, SyncDaemon, SyncEvent, SyncOptions, SyncOutcome, SyncParts} from '../../../src/daemon/sync-api.ts';
@@ -49,7 +50,14 @@ export interface Script {
   run?: (options: SyncOptions, parts: SyncParts, signals: EventEmitter) => Promise<SyncOutcome>;
   outcome?: SyncOutcome;
   halt?: Halt;
+  agent?: Partial<AgentDaemon>;
+  records?: Partial<AgentRecords>;
   isTerminal?: boolean;
+  /** Of the terminal; 100. */
+  columns?: number;
+  rows?: number;
+  /** Called with each block of stdout, as it is written. */
+  onStdout?: (text: string, signals: EventEmitter) => void;
   env?: Record<string, string>;
   answer?: string;
   loadFails?: Error;
@@ -85,8 +93,20 @@ export async function runScripted(argv: string[], script: Script = {}): Promise<
   };
   const answer = script.answer;
   const parts: CliParts = {
-    stdout: {write: (text) => (ran.stdout += text), isTerminal: script.isTerminal === true, columns: 100},
-    stderr: {write: (text) => (ran.stderr += text), isTerminal: script.isTerminal === true, columns: 100},
+    stdout: {
+      write: (text) => {
+        ran.stdout += text;
+        script.onStdout?.(text, signals);
+      },
+      isTerminal: script.isTerminal === true,
+      columns: script.columns ?? 100,
+      rows: script.rows,
+    },
+    stderr: {
+      write: (text) => (ran.stderr += text),
+      isTerminal: script.isTerminal === true,
+      columns: script.columns ?? 100,
+    },
     env: {HOME: '/nonexistent', ...script.env},
     clock,
     signals,
@@ -94,9 +114,22 @@ export async function runScripted(argv: string[], script: Script = {}): Promise<
     readerGone: new AbortController().signal,
     ask: answer === undefined ? undefined : () => Promise.resolve(answer),
     loadDaemon: () => (script.loadFails === undefined ? Promise.resolve(daemon) : Promise.reject(script.loadFails)),
+    loadAgent: () => Promise.resolve({runAgent: unscripted, onceStandalone: unscripted, ...script.agent}),
+    loadRecords: () =>
+      Promise.resolve({
+        readActionLog: unscripted,
+        listTrash: unscripted,
+        restoreTrash: unscripted,
+        emptyTrash: unscripted,
+        ...script.records,
+      }),
   };
   ran.exitCode = await runCli(argv, parts);
   return ran;
+}
+
+function unscripted(): never {
+  throw new Error('the test does not say what this does');
 }
 
 /** The lines of a text, without the last line break. */

@@ -8,7 +8,18 @@ import {linesOf, runScripted} from './scripted.ts';
 const WRONG: [typed: string, sentence: RegExp][] = [
   ['', /^no command given/],
   ['syn a b', /^unknown command 'syn'; did you mean sync\?/],
-  ['agent', /^unknown command 'agent'/],
+  ['agnt', /^unknown command 'agnt'; did you mean agent\?/],
+  ['agent pgdata', /^VOLUME goes with --once only/],
+  ['agent --timeout 5m', /^--timeout goes with --once only/],
+  ['agent --once --timeout soon', /^"soon" is not a duration/],
+  ['pending', /^missing required argument 'VOLUME'/],
+  ['flush --timeout 5', /^"5" is not a duration/],
+  ['confirm pgdata --yes many', /is not a count/],
+  ['log pgdata ../etc', /^"..\/etc" has a component that is ".."/],
+  ['log --since yesterday', /^"yesterday" is not a time/],
+  ['trash', /^no command given/],
+  ['trash lst a', /^unknown command 'lst'; did you mean list\?/],
+  ['sync /a db-2:pgdata --quick', /^--quick does not go with a peer's volume/],
   ['help syn', /^unknown command 'syn'/],
   ['sync --onec a b', /^unknown option '--onec'; did you mean --once\? \(towline sync --help\)$/],
   ['sync a', /^missing required argument 'DST'/],
@@ -19,7 +30,6 @@ const WRONG: [typed: string, sentence: RegExp][] = [
   ['sync a b --delete-limit x', /^--delete-limit: got "x"/],
   ['sync docker:pg b', /^SRC not yet: docker: addresses/],
   ['sync a podman-container:x:/y', /^DST not yet: podman-container:/],
-  ['sync a db-2:pgdata', /^DST not yet: "db-2:pgdata" names a peer/],
   ['sync path: b', /^SRC is empty/],
   ['sync both:a b', /^two-way links and conflicts come in a later version/],
   ['sync a b --conflicts=keep', /^two-way links and conflicts come in a later version/],
@@ -46,14 +56,28 @@ test('with --json the error and the result are also the last lines of stdout', a
 });
 
 describe('help and version', () => {
-  test.each([['--help'], ['help'], ['help sync'], ['sync --help'], ['confirm -h']])(
-    '"towline %s" shows examples on stdout and exits with 0',
-    async (typed) => {
-      const ran = await runScripted(typed.split(' '));
-      expect(ran).toMatchObject({exitCode: 0, stderr: '', runs: []});
-      expect(ran.stdout).toContain('Examples:\n  towline ');
-    },
-  );
+  test.each(
+    ['--help'],
+    ['help'],
+    ['help sync'],
+    ['sync --help'],
+    ['confirm -h'],
+    ['agent --help'],
+    ['help status'],
+    ['pending --help'],
+    ['flush -h'],
+    ['pause -h'],
+    ['resume -h'],
+    ['rescan -h'],
+    ['forget -h'],
+    ['log -h'],
+    ['trash -h'],
+    ['trash restore -h'],
+  )('"towline %s" shows examples on stdout and exits with 0', async (typed) => {
+    const ran = await runScripted(typed.split(' '));
+    expect(ran).toMatchObject({exitCode: 0, stderr: '', runs: []});
+    expect(ran.stdout).toContain('Examples:\n  towline ');
+  });
 
   test('--version prints the number of package.json', async () => {
     expect((await runScripted(['--version'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);

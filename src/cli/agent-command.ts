@@ -1,0 +1,87 @@
+/**
+ * `towline agent`: the daemon in the foreground, or one catch-up; through the daemon where one runs on this state.
+ */
+import {CONFIG_FILE} from '../config/state-folder.ts';
+import {stateFolderOf} from '../config/sync-options.ts';
+import {parseDuration} from '../config/units.ts';
+import type {RunOutcome} from '../control/agent-api.ts';
+import {TowlineError} from '../base/errors.ts';
+import {type LogLevel, openLog} from '../telemetry/log.ts';
+import {findAgent, volumeNamed} from './agent-connection.ts';
+import type {AgentEvent, AgentOptions} from './agent-parts.ts';
+import {type CommonFlags, runLogOf, verbosityOf} from './common-options.ts';
+import {eventsView} from './events-view.ts';
+import {orAborted, untilInterrupted} from './interruption.ts';
+import {JsonView} from './json-view.ts';
+import type {CliParts} from './parts.ts';
+import {tellOutcome} from './run-outcome.ts';
+import type {Screen} from './screen.ts';
+import {Teller} from './teller.ts';
+import type {Verbosity} from './view.ts';
+
+export interface AgentFlags extends CommonFlags {
+  once?: boolean;
+  timeout?: string;
+}
+
+export const ONCE_TIMEOUT = '5m'; // a peer that is being restarted is back by then
+
+const DAEMON_LEVEL: Record<Verbosity, LogLevel> = {'-1': 'error', 0: 'info', 1: 'debug', 2: 'debug', 3: 'debug'};
+
+/** @returns the exit code; of the daemon 0 when a signal ended it and nothing was lost */
+export async function agentCommand(
+  volumes: string[],
+  flags: AgentFlags,
+  parts: CliParts & {screen: Screen},
+): Promise<number> {
+  if (flags.once === true) return catchUp(volumes, flags, parts);
+  const stray = volumes.length > 0 ? 'VOLUME' : flags.timeout === undefined ? undefined : '--timeout';
+  if (stray !== undefined) {
+    const hint = 'towline agent --once VOLUME';
+    throw new TowlineError('USAGE', `${stray} goes with --once only: the daemon runs all volumes; try ${hint}`, {hint});
+  }
+  const log = await openLog({level: DAEMON_LEVEL[verbosityOf(flags)], fd: 2});
+  const daemon = await parts.loadAgent();
+  const json = flags.json === true ? new JsonView(parts) : undefined;
+  const onEvent = (event: AgentEvent): void => json?.onEvent(event);
+  const run = async (signal: AbortSignal): Promise<number> => {
+    const {exitCode} = await daemon.runAgent(agentOptions(flags), {onEvent, signal, log});
+    return exitCode;
+  };
+  // SIGHUP makes the daemon read its configuration again.
+  return untilInterrupted(parts, run, {endCode: 0, names: ['SIGINT', 'SIGTERM']});
+}
+
+function catchUp(typed: string[], flags: AgentFlags, parts: CliParts & {screen: Screen}): Promise<number> {
+  const timeoutMs = parseDuration(flags.timeout ?? ONCE_TIMEOUT);
+  return untilInterrupted(parts, async (signal) => {
+    const teller = new Teller(flags, parts);
+    const client = await findAgent(flags);
+    let outcome: RunOutcome;
+    if (client === undefined) {
+      outcome = await alone(typed, timeoutMs, {flags, parts, signal});
+    } else {
+      const report = await client.report();
+      const volumes = typed.map((volume) => volumeNamed(report, volume));
+      outcome = await orAborted(client.once({volumes, timeoutMs}), signal);
+    }
+    parts.screen.clear();
+    return tellOutcome(outcome, teller);
+  });
+}
+
+async function alone(
+  volumes: string[],
+  timeoutMs: number,
+  {flags, parts, signal}: {flags: AgentFlags; parts: CliParts & {screen: Screen}; signal: AbortSignal},
+): Promise<RunOutcome> {
+  const daemon = await parts.loadAgent();
+  const log = await runLogOf(flags);
+  const view = eventsView(true, flags, parts);
+  const onEvent = (event: AgentEvent): void => view.onEvent(event);
+  return daemon.onceStandalone({...agentOptions(flags), volumes, timeoutMs}, {onEvent, signal, log});
+}
+
+function agentOptions(flags: AgentFlags): AgentOptions {
+  return {configFile: flags.config ?? CONFIG_FILE, stateFolder: stateFolderOf(flags.state)};
+}

@@ -1,0 +1,33 @@
+/**
+ * `towline flush`: returns when what was written before the call is durable on the peers.
+ */
+import {parseDuration} from '../config/units.ts';
+import {connectAgent, volumeNamed} from './agent-connection.ts';
+import type {CommonFlags} from './common-options.ts';
+import {orAborted, untilInterrupted} from './interruption.ts';
+import type {CliParts} from './parts.ts';
+import {tellOutcome} from './run-outcome.ts';
+import type {Screen} from './screen.ts';
+import {Teller} from './teller.ts';
+
+export interface FlushFlags extends CommonFlags {
+  timeout?: string;
+  rescan?: boolean;
+}
+
+export const FLUSH_TIMEOUT = '1m';
+
+/** @returns the exit code; 5 when the time was over before */
+export function flushCommand(
+  typed: string | undefined,
+  flags: FlushFlags,
+  parts: CliParts & {screen: Screen},
+): Promise<number> {
+  const timeoutMs = parseDuration(flags.timeout ?? FLUSH_TIMEOUT);
+  return untilInterrupted(parts, async (signal) => {
+    const client = await connectAgent(flags);
+    const volume = typed === undefined ? undefined : volumeNamed(await client.report(), typed);
+    const query = {volume, timeoutMs, isRescan: flags.rescan === true};
+    return tellOutcome(await orAborted(client.flush(query), signal), new Teller(flags, parts));
+  });
+}

@@ -1,0 +1,28 @@
+/**
+ * How a flush or a catch-up ended, one line a link, for people and for programs.
+ */
+import type {LinkOutcome, RunOutcome} from '../control/agent-api.ts';
+import {linkOutcomeFields} from './agent-json.ts';
+import {problemLines} from './summary.ts';
+import type {Teller} from './teller.ts';
+import {oneLine} from './text.ts';
+
+const DIGEST_CHARS = 12;
+
+/** Tells it. @returns the exit code */
+export function tellOutcome(outcome: RunOutcome, teller: Teller): number {
+  for (const link of outcome.links) {
+    teller.say('link', linkOutcomeFields(link));
+    teller.line(outcomeLine(link), link.exitCode === 0 ? 'green' : link.exitCode === 1 ? 'yellow' : 'red');
+    for (const line of problemLines(link.problems, link.problemCount)) teller.line(`  ${line}`);
+  }
+  if (outcome.links.length === 0) teller.line('There is no link to wait for');
+  return teller.result(outcome.exitCode);
+}
+
+/** `pgdata → db-2: in sync, digest 3f2a91bc7d01…` */
+export function outcomeLine(link: LinkOutcome): string {
+  const name = `${oneLine(link.volume)} ${link.direction === 'send' ? '→' : '←'} ${oneLine(link.peer)}`;
+  if (link.exitCode !== 0) return `${name}: not in sync: ${oneLine(link.reason ?? 'some paths have problems')}`;
+  return `${name}: in sync${link.digest === undefined ? '' : `, digest ${link.digest.slice(0, DIGEST_CHARS)}…`}`;
+}
