@@ -18,6 +18,7 @@ import {tellOutcome} from './run-outcome.ts';
 import type {Screen} from './screen.ts';
 import {Teller} from './teller.ts';
 import type {Verbosity} from './view.ts';
+import {version} from './version.ts';
 
 export interface AgentFlags extends CommonFlags {
   once?: boolean;
@@ -45,7 +46,7 @@ export async function agentCommand(
   const json = flags.json === true ? new JsonView(parts) : undefined;
   const onEvent = (event: AgentEvent): void => json?.onEvent(event);
   const run = async (signal: AbortSignal): Promise<number> => {
-    const {exitCode} = await daemon.runAgent(agentOptions(flags), {onEvent, signal, log});
+    const {exitCode} = await daemon.runAgent(agentOptions(flags), {onEvent, signal, log, version: version()});
     return exitCode;
   };
   // SIGHUP makes the daemon read its configuration again.
@@ -79,7 +80,10 @@ async function alone(
   const log = await runLogOf(flags);
   const view = eventsView(true, flags, parts);
   const onEvent = (event: AgentEvent): void => view.onEvent(event);
-  return daemon.onceStandalone({...agentOptions(flags), volumes, timeoutMs}, {onEvent, signal, log});
+  return daemon.onceStandalone(
+    {...agentOptions(flags), volumes, timeoutMs},
+    {onEvent, signal, log, version: version()},
+  );
 }
 
 function agentOptions(flags: AgentFlags): AgentOptions {

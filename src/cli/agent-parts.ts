@@ -18,6 +18,7 @@ export interface AgentOptions {
 
 export interface AgentRunParts {
   onEvent(event: AgentEvent): void;
+  version: string;
   /** Aborted: finish what is half done, then end. */
   signal: AbortSignal;
   log: LogPort;

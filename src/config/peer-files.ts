@@ -84,6 +84,20 @@ export function removePeer(config: AgentConfig, name: string, nowMs: number): st
   return volumes;
 }
 
+/**
+ * A peer has another key from now on.
+ * @throws TowlineError REFUSED for one that stands in the main file, which is the operator's
+ */
+export function repinPeer(config: Pick<AgentConfig, 'file' | 'peers'>, name: string, id: string): PeerConfig {
+  const peer = config.peers.find((known) => known.name === name);
+  if (peer === undefined || peer.file === config.file)
+    throw new TowlineError('REFUSED', `${name} stands in ${config.file}; write id: "${id}" there and reload`, {
+      reason: 'main file',
+    });
+  writeOwnedText(peer.file, peerText({...peer, id}), {mode: 0o600, isNew: false});
+  return {...peer, id};
+}
+
 /** @throws TowlineError USAGE */
 export function checkPeerName(name: string): string {
   if (NAME.test(name)) return name;

@@ -8,6 +8,7 @@ import {backoffDelayMs} from '../base/backoff.ts';
 import type {Clock} from '../base/clock.ts';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {HostPort, PeerConfig} from '../config/agent-config.ts';
+import {showHostPort} from '../config/host-port.ts';
 import type {HaltReport, PeerReport} from '../control/agent-api.ts';
 import {SessionLinks, type SessionLinksParts} from '../session/session-links.ts';
 import {Session} from '../session/session.ts';
@@ -125,6 +126,11 @@ export class Peer {
     this.#halt = undefined;
     if (!isSameId) this.#open?.session.close('the peer has another identity now');
     this.#kick.resolve();
+  }
+
+  /** The peer has announced its next key: connections to come need that one. */
+  repin(config: PeerConfig): void {
+    this.#config = config;
   }
 
   /** The network may be there again: tries at once. */
@@ -265,9 +271,4 @@ export class Peer {
     this.#kick.resolve();
     this.#open?.session.close(reason);
   }
-}
-
-/** `host:port`, IPv6 addresses in brackets. */
-export function showHostPort({host, port}: HostPort): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }

@@ -61,6 +61,10 @@ export const unshare = call('unshare', 'int', [flags]);
 export const fchdir = call('fchdir', 'int', [fd]);
 export const chroot = call('chroot', 'int', [text]);
 export const umask = call('umask', 'uint', [mode]);
+export const socket = call('socket', 'int', ['int', 'int', 'int']);
+export const setsockopt = call('setsockopt', 'int', [fd, 'int', 'int', pointer, 'uint']);
+export const sendto = call('sendto', 'long', [fd, pointer, size, flags, pointer, 'uint']);
+export const adjtimex = call('adjtimex', 'int', [pointer]);
 /** syscall(2): the number, then up to four arguments. */
 export const syscall = call('syscall', 'long', ['long', 'int64_t', 'int64_t', 'int64_t', 'int64_t']);
 

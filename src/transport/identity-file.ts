@@ -37,8 +37,13 @@ export function readIdentity(folder: string): Identity | undefined {
 /** Makes a new key in place of the old one: from then on this is another agent. */
 export async function replaceIdentity(folder: string): Promise<Identity> {
   const made = await createIdentity();
-  writeOwnedText(join(folder, FILE), textOf(made), {mode: 0o600, isNew: false});
+  storeIdentity(folder, made);
   return made;
+}
+
+/** Puts an identity in place of the old one, durably. */
+export function storeIdentity(folder: string, identity: Identity): void {
+  writeOwnedText(join(folder, FILE), textOf(identity), {mode: 0o600, isNew: false});
 }
 
 function textOf(identity: Identity): string {

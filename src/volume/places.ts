@@ -1,22 +1,23 @@
 /**
  * Finds where staging and trash can be: on the volume's filesystem, out of the containers' sight.
  *
- * In this order: the state folder, when a link from the root to it works; `.towline/` in the root. Never the parent of
- * the root. Invariant: a place in the root is a directory of our own user with mode 0700, or it is refused.
+ * In this order: `.towline/` beside the data folder of an engine's volume; the state folder; each when a link from the
+ * root to it works; `.towline/` in the root. Never the parent of another root. Invariant: a place beside or in the root
+ * is a directory of our own user with mode 0700; one in the root that is not is refused, one beside it is passed over.
  */
 import {randomBytes} from 'node:crypto';
 import {mkdirSync, rmdirSync} from 'node:fs';
-import {join} from 'node:path';
+import {basename, join} from 'node:path';
 import {TowlineError} from '../base/errors.ts';
 import {listNames, mkdirAt, openDirAt, rmdirAt} from '../linux/directories.ts';
 import {linkFdAt, openTmp, unlinkAt} from '../linux/files.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
 import {chmodFd, setTimeFd} from '../linux/metadata.ts';
 import {closeFd, openDirPath} from '../linux/open-fd.ts';
-import {statFd} from '../linux/stat.ts';
+import {statAt, statFd} from '../linux/stat.ts';
 import {fromText, showPath} from '../model/path.ts';
 
-/** Name in a root that is Towline's own: in no view, refused when it is another's. */
+/** Name in a root, or beside it, that is Towline's own: in no view, refused when it is another's. */
 export const RESERVED_NAME = '.towline';
 
 /** Host paths, as text. */
@@ -28,23 +29,60 @@ export interface Places {
 
 /**
  * @param rootFd the open root, @param rootPath its host path, @param stateFolder of this volume, exists
+ * @param beside the folder that an engine keeps the volume's data folder in; undefined for any other root
  * @throws TowlineError REFUSED, SYSTEM
  */
-export function findPlaces(rootFd: number, rootPath: string, stateFolder: string): Places {
-  const beside = {staging: join(stateFolder, 'staging'), trash: join(stateFolder, 'trash'), isInRoot: false};
-  mkdirSync(beside.staging, {recursive: true, mode: 0o700});
-  mkdirSync(beside.trash, {recursive: true, mode: 0o700});
-  if (isSameFilesystem(rootFd, beside.staging)) return beside;
-  rmdirSync(beside.staging);
-  rmdirSync(beside.trash);
+export function findPlaces(rootFd: number, rootPath: string, stateFolder: string, beside?: string): Places {
+  if (beside !== undefined && makeBeside(rootFd, rootPath, beside)) return placesIn(join(beside, RESERVED_NAME), false);
+  const inState = placesIn(stateFolder, false);
+  mkdirSync(inState.staging, {recursive: true, mode: 0o700});
+  mkdirSync(inState.trash, {recursive: true, mode: 0o700});
+  if (isSameFilesystem(rootFd, inState.staging)) return inState;
+  rmdirSync(inState.staging);
+  rmdirSync(inState.trash);
   makeInRoot(rootFd, rootPath);
-  const inRoot = join(rootPath, RESERVED_NAME);
-  return {staging: join(inRoot, 'staging'), trash: join(inRoot, 'trash'), isInRoot: true};
+  return placesIn(join(rootPath, RESERVED_NAME), true);
+}
+
+function placesIn(folder: string, isInRoot: boolean): Places {
+  return {staging: join(folder, 'staging'), trash: join(folder, 'trash'), isInRoot};
+}
+
+/**
+ * Makes the place beside a root.
+ * @returns false where it cannot be: the folder does not hold this root, another may write to it, or no link works
+ */
+function makeBeside(rootFd: number, rootPath: string, beside: string): boolean {
+  let fd: number | undefined;
+  try {
+    fd = openDirPath(fromText(beside));
+    if (!isParentOf(fd, fromText(basename(rootPath)), rootFd) || !isOurs(fd, 0o022)) return false;
+    return makePlacesIn(fd, (made) => isOurs(made, 0o077) && isLinkable(rootFd, made));
+  } catch (error) {
+    if (!isLinuxError(error)) throw error;
+    return false;
+  } finally {
+    if (fd !== undefined) closeFd(fd);
+  }
+}
+
+/** On one mount: what is mounted on the data folder of a volume is not of the filesystem that the folder is on. */
+function isParentOf(parentFd: number, name: string, fd: number): boolean {
+  const held = statFd(fd);
+  return statFd(parentFd).mountId === held.mountId && statAt(parentFd, name).ino === held.ino;
 }
 
 /** Whether a nameless file of the root can get a name there: what a rename would need too. */
 function isSameFilesystem(rootFd: number, folder: string): boolean {
   const folderFd = openDirPath(fromText(folder));
+  try {
+    return isLinkable(rootFd, folderFd);
+  } finally {
+    closeFd(folderFd);
+  }
+}
+
+function isLinkable(rootFd: number, folderFd: number): boolean {
   const name = `trial-${randomBytes(8).toString('hex')}`;
   try {
     const fd = openTmp(rootFd, 0o600);
@@ -58,8 +96,6 @@ function isSameFilesystem(rootFd: number, folder: string): boolean {
   } catch (error) {
     if (isLinuxError(error, 'EXDEV', 'EOPNOTSUPP', 'ENOTSUP', 'EISDIR')) return false;
     throw cannotWrite(error);
-  } finally {
-    closeFd(folderFd);
   }
 }
 
@@ -72,21 +108,27 @@ function cannotWrite(error: unknown): Error {
 function makeInRoot(rootFd: number, rootPath: string): void {
   const {mtime} = statFd(rootFd);
   try {
-    makeDir(rootFd, RESERVED_NAME);
-    const fd = openDirAt(rootFd, RESERVED_NAME);
-    try {
-      checkPrivate(fd, rootPath);
-      makeDir(fd, 'staging');
-      makeDir(fd, 'trash');
-      chmodFd(fd, 0o700);
-    } finally {
-      closeFd(fd);
-    }
+    if (!makePlacesIn(rootFd, (made) => isOurs(made, 0o077))) throw foreign(rootPath);
   } catch (error) {
     if (isLinuxError(error, 'ENOTDIR', 'ELOOP')) throw foreign(rootPath);
     throw isLinuxError(error) ? cannotWrite(error) : error;
   } finally {
     setRootTime(rootFd, mtime);
+  }
+}
+
+/** @returns false when the reserved folder does not pass `isFit`; nothing is made in it then */
+function makePlacesIn(dirFd: number, isFit: (fd: number) => boolean): boolean {
+  makeDir(dirFd, RESERVED_NAME);
+  const fd = openDirAt(dirFd, RESERVED_NAME);
+  try {
+    if (!isFit(fd)) return false;
+    makeDir(fd, 'staging');
+    makeDir(fd, 'trash');
+    chmodFd(fd, 0o700);
+    return true;
+  } finally {
+    closeFd(fd);
   }
 }
 
@@ -145,8 +187,29 @@ export function openPlacesInRoot(rootFd: number, rootPath: string): {stagingFd: 
 }
 
 function checkPrivate(fd: number, rootPath: string): void {
+  if (!isOurs(fd, 0o077)) throw foreign(rootPath);
+}
+
+/** @param forbidden rights that nobody may have there */
+function isOurs(fd: number, forbidden: number): boolean {
   const stat = statFd(fd);
-  if (stat.uid !== process.geteuid?.() || (stat.mode & 0o077) !== 0) throw foreign(rootPath);
+  return stat.uid === process.geteuid?.() && (stat.mode & forbidden) === 0;
+}
+
+/** Whether Towline's folder is in this root, and is a private one of this user. */
+export function hasOwnPlaces(rootFd: number, rootPath: string): boolean {
+  try {
+    const fd = openDirAt(rootFd, RESERVED_NAME);
+    try {
+      checkPrivate(fd, rootPath);
+      return true;
+    } finally {
+      closeFd(fd);
+    }
+  } catch (error) {
+    if (isLinuxError(error) || (error instanceof TowlineError && error.code === 'REFUSED')) return false;
+    throw error;
+  }
 }
 
 /** Removes a place in the root when nothing is left in it, so that an unused target shows nothing of Towline. */

@@ -10,7 +10,7 @@ import {filesystemOf} from '../linux/filesystem.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
 import {closeFd, openDirPath} from '../linux/open-fd.ts';
 import {statFd} from '../linux/stat.ts';
-import {getXattr, setXattr} from '../linux/xattrs.ts';
+import {getXattr, removeXattr, setXattr} from '../linux/xattrs.ts';
 import {showPath} from '../model/path.ts';
 import type {RootIdentity} from '../model/root.ts';
 
@@ -54,6 +54,11 @@ export function ensureMark(fd: number): string {
     throw error;
   }
   return readMark(fd);
+}
+
+/** Takes the mark away; a root without one is left as it is. */
+export function removeMark(fd: number): void {
+  if (readMark(fd) !== '') removeXattr(fd, MARK_NAME);
 }
 
 /** Why a found root is not the expected one, or undefined when it is. */

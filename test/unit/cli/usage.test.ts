@@ -56,7 +56,7 @@ test('with --json the error and the result are also the last lines of stdout', a
 });
 
 describe('help and version', () => {
-  test.each(
+  test.each([
     ['--help'],
     ['help'],
     ['help sync'],
@@ -73,7 +73,7 @@ describe('help and version', () => {
     ['log -h'],
     ['trash -h'],
     ['trash restore -h'],
-  )('"towline %s" shows examples on stdout and exits with 0', async (typed) => {
+  ])('"towline %s" shows examples on stdout and exits with 0', async (typed) => {
     const ran = await runScripted(typed.split(' '));
     expect(ran).toMatchObject({exitCode: 0, stderr: '', runs: []});
     expect(ran.stdout).toContain('Examples:\n  towline ');

@@ -1,0 +1,395 @@
+/**
+ * One configured volume: finds its root, opens its two sides, and serves its links for as long as the root is there.
+ *
+ * Invariant: nothing is open while the root is not the known one; it is looked for again, and goes on by itself when it
+ * is back.
+ */
+import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
+import type {LinkSettings, VolumeConfig} from '../config/agent-config.ts';
+import type {HaltReport, VolumeReport} from '../control/agent-api.ts';
+import {closeFd} from '../linux/open-fd.ts';
+import {showAddress} from '../model/address.ts';
+import {bytesOf, fromText} from '../model/path.ts';
+import {sha256} from '../model/digest.ts';
+import type {AgentFile, LinkNotes} from '../state/agent-store.ts';
+import {openRoot} from '../volume/root-identity.ts';
+import type {AgentParts, FoundRoot, LinkEvent} from './agent-parts.ts';
+import {haltReport} from './link-figures.ts';
+import {ReceiveLink} from './receive-link.ts';
+import {SendLink} from './send-link.ts';
+import {SourceVolume} from './source-volume.ts';
+import {TargetVolume} from './target-volume.ts';
+
+const ROOT_POLL_MS = 2_000;
+const MOUNT_POLL_MS = 2_000;
+const NOTICES_MAX = 20;
+
+interface OpenVolume {
+  sources: Map<string, SourceVolume>;
+  target: TargetVolume | undefined;
+}
+
+export class AgentVolume {
+  readonly config: VolumeConfig;
+  readonly sends: readonly SendLink[];
+  readonly receive: ReceiveLink | undefined;
+  readonly #parts: AgentParts;
+  readonly #chokidarEntries: number;
+  readonly #notes: LinkNotes;
+  readonly #controller = new AbortController();
+  #found: FoundRoot | undefined;
+  #open: OpenVolume | undefined;
+  #reason: string | undefined = 'looking for its root';
+  #again = Promise.withResolvers<void>();
+  #reopen: AbortController | undefined;
+  #notices: string[] = [];
+  #ended: Promise<void> = Promise.resolve();
+
+  constructor(
+    options: {config: VolumeConfig; chokidarEntries: number; onEvent: (event: LinkEvent) => void},
+    parts: AgentParts,
+  ) {
+    const {config, chokidarEntries, onEvent} = options;
+    this.config = config;
+    this.#parts = parts;
+    this.#chokidarEntries = chokidarEntries;
+    this.#notes = parts.file.notes(volumeScope(config.name));
+    this.sends = config.send.map(
+      (send) =>
+        new SendLink(
+          {
+            volume: config.name,
+            config: send,
+            notes: parts.file.notes(sendScope(config.name, send.to, send.as)),
+            onEvent,
+          },
+          parts,
+        ),
+    );
+    const {receive} = config;
+    this.receive =
+      receive === undefined
+        ? undefined
+        : new ReceiveLink({config, from: receive.from, notes: parts.file.notes(receiveScope(config.name))}, parts);
+  }
+
+  get isPaused(): boolean {
+    return this.#notes.isPaused();
+  }
+
+  get notes(): LinkNotes {
+    return this.#notes;
+  }
+
+  /** The source of a link, while it is open. */
+  sourceOf(send: SendLink): SourceVolume | undefined {
+    return this.#open?.sources.get(viewKey(send.config));
+  }
+
+  get target(): TargetVolume | undefined {
+    return this.#open?.target;
+  }
+
+  report(): VolumeReport {
+    const halt = this.#notes.haltOf();
+    const someSource = this.#open?.sources.values().next().value;
+    return {
+      name: this.config.name,
+      address: showAddress(this.config.at),
+      path: this.#found?.path,
+      entryCount: someSource?.state.entryCount() ?? this.#open?.target?.opened.volume.entryCount(),
+      isPaused: this.isPaused,
+      links: [
+        ...this.sends.map((send) => send.report()),
+        ...(this.receive === undefined ? [] : [this.receive.report()]),
+      ],
+      reason: this.#open === undefined ? this.#reason : undefined,
+      halt: halt === undefined ? undefined : haltReport(halt),
+      staging: this.#open?.target?.places.staging,
+      trash: this.#open?.target?.places.trash,
+      notices: this.#notices,
+    };
+  }
+
+  start(): void {
+    this.#ended = this.#run(this.#controller.signal);
+  }
+
+  async stop(reason: string): Promise<void> {
+    this.#controller.abort(new TowlineError('CANCELLED', reason, {signal: 'stop'}));
+    await this.#ended;
+  }
+
+  /** Something that was waited for may be there: a root, a confirmation, the end of a pause. */
+  wake(): void {
+    this.#again.resolve();
+    for (const send of this.sends) send.wake();
+    this.receive?.ready();
+  }
+
+  async pause(): Promise<void> {
+    this.#notes.setPaused(true);
+    this.#reopen?.abort(new TowlineError('CANCELLED', 'paused', {signal: 'pause'}));
+    while (this.#open !== undefined) await this.#parts.clock.sleep(10);
+  }
+
+  resume(): void {
+    this.#notes.setPaused(false);
+    this.wake();
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      this.#again = Promise.withResolvers();
+      if (this.isPaused) this.#stand('paused', `paused; go on with towline resume ${this.config.name}`);
+      else
+        try {
+          const found = await this.#find();
+          await this.#runAt(found, signal);
+          continue;
+        } catch (error) {
+          if (signal.aborted) return;
+          this.#failed(error);
+        }
+      const waker = new AbortController();
+      const timer = this.#parts.clock.sleep(ROOT_POLL_MS, AbortSignal.any([signal, waker.signal]));
+      await Promise.race([timer.catch(() => undefined), this.#again.promise]);
+      waker.abort();
+    }
+  }
+
+  /** An engine that cannot be asked does not take a known root away. */
+  async #find(): Promise<FoundRoot> {
+    const {at} = this.config;
+    try {
+      return await this.#parts.engines.findRoot(at);
+    } catch (error) {
+      const known = this.#notes.rootIdentity();
+      const isEngineAway = isTowlineError(error) && error.code === 'SYSTEM';
+      if (isEngineAway && known !== undefined)
+        return {path: bytesOf(known.path).toString(), beside: this.#found?.beside};
+      if (isTowlineError(error) && error.code === 'ROOT_MISSING' && known !== undefined) throw this.#haltMissing(error);
+      throw error;
+    }
+  }
+
+  /** A known volume that is gone is a halt; an unknown one is waited for. */
+  #haltMissing(error: TowlineError): TowlineError {
+    const message = `${error.message}; it is a known volume, so nothing is changed on the other side until it is back`;
+    const halt = {kind: 'root-missing' as const, count: 0, limit: 0, message, sinceMs: this.#parts.clock.nowMs()};
+    if (this.#notes.haltOf() === undefined) this.#notes.halt(halt);
+    return new TowlineError('HALTED', message, {...halt, volume: this.config.name});
+  }
+
+  async #runAt(found: FoundRoot, signal: AbortSignal): Promise<void> {
+    const reopen = (this.#reopen = new AbortController());
+    const ended = new AbortController();
+    const both = AbortSignal.any([signal, reopen.signal, ended.signal]);
+    this.#found = found;
+    const open = this.#openSides(found);
+    this.#open = open;
+    this.#reason = undefined;
+    this.#parts.log.info('volume is open', {volume: this.config.name, path: found.path});
+    const stopEngines = this.#parts.engines.onChange(() => void this.#checkFound(found, reopen));
+    const works = [this.#watchMounts(both)];
+    try {
+      for (const source of open.sources.values()) works.push(source.run(both));
+      for (const send of this.sends) works.push(send.run(open.sources.get(viewKey(send.config))!, both));
+      if (open.target !== undefined) {
+        this.receive?.attach(open.target);
+        works.push(open.target.run(both));
+      }
+      this.#parts.onChange();
+      await Promise.all(works);
+    } finally {
+      ended.abort(new TowlineError('CANCELLED', 'the volume is closed', {signal: 'stop'}));
+      stopEngines();
+      const {state, reason} = this.#standing(signal);
+      this.receive?.detach(state, reason);
+      await stopSides(open, reason);
+      await Promise.allSettled(works);
+      closeSides(open);
+      this.#open = undefined;
+      this.#parts.onChange();
+    }
+  }
+
+  #standing(signal: AbortSignal): {state: 'paused' | 'waiting'; reason: string} {
+    if (signal.aborted) return {state: 'waiting', reason: 'the agent stops'};
+    return this.isPaused
+      ? {state: 'paused', reason: 'paused'}
+      : {state: 'waiting', reason: 'the volume is opened again'};
+  }
+
+  #openSides(found: FoundRoot): OpenVolume {
+    const {name} = this.config;
+    const onNotice = (message: string): void => this.#notice(message);
+    const sources = new Map<string, SourceVolume>();
+    let target: TargetVolume | undefined;
+    try {
+      for (const {config} of this.sends) {
+        const key = viewKey(config);
+        if (sources.has(key)) continue;
+        const folder = key === viewKey(this.config) ? 'source' : `source-${key}`;
+        const options = {name, settings: config, folder, notes: this.#notes, found, onNotice};
+        sources.set(key, new SourceVolume({...options, chokidarEntries: this.#chokidarEntries}, this.#parts));
+      }
+      if (this.receive !== undefined)
+        target = new TargetVolume(
+          {
+            config: this.config,
+            notes: this.#notes,
+            found,
+            chokidarEntries: this.#chokidarEntries,
+            onNotice,
+            onDrift: (paths) => this.receive?.noteDrift(paths),
+          },
+          this.#parts,
+        );
+      return {sources, target};
+    } catch (error) {
+      void stopSides({sources, target}, messageOf(error)).then(() => closeSides({sources, target}));
+      throw error;
+    }
+  }
+
+  /** The engine says that something changed: the address may lead elsewhere now. */
+  async #checkFound(found: FoundRoot, reopen: AbortController): Promise<void> {
+    if (this.config.at.kind === 'path') return;
+    try {
+      const now = await this.#parts.engines.findRoot(this.config.at);
+      if (now.path === found.path) return this.#checkRoot(reopen);
+      reopen.abort(new TowlineError('CANCELLED', 'the volume lies elsewhere now', {signal: 'moved'}));
+    } catch (error) {
+      if (isTowlineError(error) && error.code === 'ROOT_MISSING')
+        reopen.abort(new TowlineError('CANCELLED', error.message, {signal: 'gone'}));
+    }
+  }
+
+  /** A mount over the root, or its end, tells no watch anything: the list of mounts does. */
+  async #watchMounts(signal: AbortSignal): Promise<void> {
+    let before = this.#parts.mounts();
+    while (!signal.aborted) {
+      await this.#parts.clock.sleep(MOUNT_POLL_MS, signal).catch(() => undefined);
+      const now = this.#parts.mounts();
+      if (now === before || signal.aborted) continue;
+      before = now;
+      this.#checkRoot(undefined);
+    }
+  }
+
+  /** @throws HALTED when the root is not what it was, where there is nobody to be told otherwise */
+  #checkRoot(reopen: AbortController | undefined): void {
+    const known = this.#notes.rootIdentity();
+    if (known === undefined) return;
+    try {
+      closeFd(openRoot(known.path, known).fd);
+    } catch (error) {
+      if (reopen === undefined) throw error;
+      reopen.abort(error);
+    }
+  }
+
+  #failed(error: unknown): void {
+    const {log} = this.#parts;
+    const message = messageOf(error);
+    const isHalted = isTowlineError(error) && error.code === 'HALTED';
+    if (isHalted && this.#notes.haltOf() === undefined) {
+      const {kind, count, limit} = (error as TowlineError<'HALTED'>).details;
+      this.#notes.halt({kind, count, limit, message, sinceMs: this.#parts.clock.nowMs()});
+    }
+    if (this.#reason !== message) {
+      const code = isTowlineError(error) ? error.code : 'BUG';
+      log[isHalted || code === 'BUG' ? 'error' : 'warn'](message, {volume: this.config.name, code});
+      if (code === 'BUG') log.error(String((error as Error).stack), {volume: this.config.name});
+    }
+    this.#stand(isHalted ? 'halted' : 'waiting', message);
+  }
+
+  #stand(state: 'halted' | 'waiting' | 'paused', reason: string): void {
+    this.#reason = reason;
+    for (const send of this.sends) send.stand(state, reason);
+    this.receive?.detach(state, reason);
+    this.#parts.onChange();
+  }
+
+  #notice(message: string): void {
+    this.#parts.log.warn(message, {volume: this.config.name});
+    this.#notices = [...this.#notices.filter((known) => known !== message), message].slice(-NOTICES_MAX);
+    this.#parts.onChange();
+  }
+
+  /** Takes Towline's mark and folders from the root; the volume is not open. */
+  cleanUp(): void {
+    const root = this.#notes.rootIdentity();
+    if (root !== undefined) this.#parts.forgetRoot(root);
+  }
+
+  /** Halts that the operator can end here: the volume's own and its links'. */
+  halts(): {peer: string | undefined; halt: HaltReport; notes: LinkNotes}[] {
+    const links = [...this.sends.map((send) => ({peer: send.config.to, notes: send.notes}))];
+    if (this.receive !== undefined) links.push({peer: this.receive.from, notes: this.receive.notes});
+    return [{peer: undefined, notes: this.#notes}, ...links].flatMap(({peer, notes}) => {
+      const halt = notes.haltOf();
+      return halt === undefined ? [] : [{peer, halt: haltReport(halt), notes}];
+    });
+  }
+
+  /** The operator's word: what is halted may go on. */
+  confirm(): void {
+    for (const {peer, halt, notes} of this.halts()) {
+      if (peer === undefined) this.#acceptRoot();
+      else notes.confirm(halt.count);
+      notes.clearHalt();
+    }
+    this.wake();
+  }
+
+  /** What lies at the root's place now is the root. */
+  #acceptRoot(): void {
+    const known = this.#notes.rootIdentity();
+    if (known === undefined) return;
+    try {
+      closeFd(openRoot(this.#found === undefined ? known.path : fromText(this.#found.path), known).fd);
+    } catch (error) {
+      if (!isTowlineError(error)) throw error;
+      const isThere = error.code !== 'HALTED' || (error as TowlineError<'HALTED'>).details.kind !== 'root-missing';
+      if (isThere) this.#notes.forgetRoot();
+    }
+  }
+}
+
+async function stopSides({sources, target}: OpenVolume, reason: string): Promise<void> {
+  await Promise.all([...[...sources.values()].map((source) => source.stop()), target?.stop(reason)]);
+}
+
+function closeSides({sources, target}: OpenVolume): void {
+  for (const source of sources.values()) source.close();
+  target?.close();
+}
+
+/** Links with the same view share a state. */
+function viewKey({ignore}: LinkSettings): string {
+  return sha256(Buffer.from(JSON.stringify(ignore)))
+    .toString('hex')
+    .slice(0, 12);
+}
+
+export function volumeScope(volume: string): string {
+  return `volume/${volume}`;
+}
+
+export function sendScope(volume: string, peer: string, as: string): string {
+  return `send/${volume}/${peer}/${as}`;
+}
+
+export function receiveScope(volume: string): string {
+  return `receive/${volume}`;
+}
+
+/** Drops everything that is remembered of a volume. */
+export function forgetVolume(file: AgentFile, volume: string): void {
+  const own = [volumeScope(volume), receiveScope(volume)];
+  for (const scope of file.scopes())
+    if (own.includes(scope) || scope.startsWith(`send/${volume}/`)) file.notes(scope).forget();
+}

@@ -1,0 +1,41 @@
+/**
+ * Figures and reports that both directions of a link make alike.
+ */
+import type {Clock} from '../base/clock.ts';
+import type {HaltKind, TowlineError} from '../base/errors.ts';
+import type {HaltReport} from '../control/agent-api.ts';
+import type {Halt} from '../state/agent-store.ts';
+
+/** Halts that are about the root of a volume, not about one of its links. */
+const ROOT_HALTS: readonly HaltKind[] = ['root-missing', 'root-replaced', 'root-mark-missing', 'root-unreadable'];
+
+export function isRootHalt(error: TowlineError): boolean {
+  return error.code === 'HALTED' && ROOT_HALTS.includes((error as TowlineError<'HALTED'>).details.kind);
+}
+
+export function haltReport({kind, count, limit, message, sinceMs}: Halt): HaltReport {
+  return {kind, count, limit, message, sinceMs};
+}
+
+const WINDOW_MS = 5_000;
+
+/** Bytes a second over the last seconds, from a counter that only grows. */
+export class Meter {
+  readonly #clock: Clock;
+  #samples: {atMs: number; bytes: number}[] = [];
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** @param bytes the counter now */
+  rate(bytes: number): number {
+    const atMs = this.#clock.monotonicMs();
+    const last = this.#samples.at(-1);
+    if (last === undefined || atMs - last.atMs >= 250) this.#samples.push({atMs, bytes});
+    while (this.#samples.length > 2 && (this.#samples[1]?.atMs ?? 0) < atMs - WINDOW_MS) this.#samples.shift();
+    const first = this.#samples[0];
+    if (first === undefined || atMs - first.atMs < 100) return 0;
+    return Math.max(0, Math.round(((bytes - first.bytes) * 1_000) / (atMs - first.atMs)));
+  }
+}

@@ -1,0 +1,279 @@
+/**
+ * One volume that this agent receives: says which links may write to it, and how the one that does stands.
+ *
+ * The volume's files are the target volume's business. Invariants: only the configured peer is let in; a halt of this
+ * side ends with this side's operator, whatever the source confirms.
+ */
+import {EXIT_CODE, isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
+import type {VolumeConfig} from '../config/agent-config.ts';
+import type {LinkOutcome, LinkReport, LinkState} from '../control/agent-api.ts';
+import {sha256} from '../model/digest.ts';
+import {showPath, type RelPath} from '../model/path.ts';
+import type {LinkPort} from '../session/link-port.ts';
+import {refusalMessage} from '../session/refusal.ts';
+import type {LinkNotes} from '../state/agent-store.ts';
+import type {MessageOf} from '../wire/messages.ts';
+import type {AgentParts} from './agent-parts.ts';
+import {haltReport, isRootHalt} from './link-figures.ts';
+import type {TargetVolume} from './target-volume.ts';
+
+const DRIFT_EVERY_MS = 60_000; // at most so often is one path repaired
+const DRIFT_PATHS_MAX = 1_000;
+
+interface Waiter {
+  /** The peer's session was open when it was asked. */
+  resolve: (outcome: LinkOutcome) => void;
+  /** Cuts up to this one of this port are too old. */
+  port: LinkPort | undefined;
+  afterCut: number;
+}
+
+/** The digest of a sender's ignore rules, as a receiver may pin it. */
+export function ignoreDigest(ignore: readonly string[]): string {
+  return sha256(Buffer.from(JSON.stringify(ignore))).toString('hex');
+}
+
+export class ReceiveLink {
+  readonly config: VolumeConfig;
+  readonly from: string;
+  readonly #parts: AgentParts;
+  readonly #notes: LinkNotes;
+  readonly #waiters = new Set<Waiter>();
+  /** When a path was last repaired. */
+  readonly #drifted = new Map<RelPath, number>();
+  #volume: TargetVolume | undefined;
+  #port: LinkPort | undefined;
+  #lastCut = {cut: 0, isEqual: false, digest: ''};
+  #state: LinkState = 'waiting';
+  #reason: string | undefined = 'the volume is not open yet';
+  #problemCount = 0;
+  #peerVolume: string;
+  #proof: {atMs: number; digest: string} | undefined;
+  #driftTimer: NodeJS.Timeout | undefined;
+
+  constructor(options: {config: VolumeConfig; from: string; notes: LinkNotes}, parts: AgentParts) {
+    this.config = options.config;
+    this.from = options.from;
+    this.#peerVolume = options.config.name;
+    this.#notes = options.notes;
+    this.#parts = parts;
+    const base = this.#notes.linkBase().lastInSync;
+    if (base !== undefined) this.#proof = {atMs: base.atMs, digest: base.digest.toString('hex')};
+  }
+
+  get notes(): LinkNotes {
+    return this.#notes;
+  }
+
+  report(): LinkReport {
+    const halt = this.#notes.haltOf();
+    return {
+      volume: this.config.name,
+      peer: this.from,
+      direction: 'receive',
+      peerVolume: this.#peerVolume,
+      state: this.#state,
+      reason: this.#reason ?? (this.#port === undefined ? this.#parts.peer(this.from)?.reason : undefined),
+      inSyncAtMs: this.#proof?.atMs,
+      digest: this.#proof?.digest,
+      pendingCount: 0,
+      problemCount: this.#problemCount,
+      lagMs: 0,
+      rateBytes: 0,
+      sentBytes: 0,
+      halt: halt === undefined ? undefined : haltReport(halt),
+    };
+  }
+
+  /** The volume is open: links can be served. */
+  attach(volume: TargetVolume): void {
+    this.#volume = volume;
+    const halt = this.#notes.haltOf();
+    if (halt !== undefined) this.#setState('halted', halt.message);
+    else this.#setState('waiting', `waiting for ${this.from} to open the link`);
+    this.ready();
+  }
+
+  /** @param reason why the volume is not open */
+  detach(state: LinkState, reason: string): void {
+    this.#volume = undefined;
+    this.#port = undefined;
+    clearTimeout(this.#driftTimer);
+    this.#driftTimer = undefined;
+    this.#setState(state, reason);
+    if (state === 'halted') this.#settle(EXIT_CODE.HALTED, reason);
+  }
+
+  /** Tells the peer that a link can be opened (again). */
+  ready(): void {
+    if (this.#volume === undefined) return;
+    this.#parts.peer(this.from)?.send({kind: 'volume-ready', volume: this.config.name});
+  }
+
+  /** The peer opens a link. */
+  accept(peer: string, request: MessageOf<'open-link'>, port: LinkPort): void {
+    try {
+      const volume = this.#checked(peer, request);
+      this.#port = port;
+      this.#lastCut = {cut: 0, isEqual: false, digest: ''};
+      this.#setState('scanning', undefined);
+      volume.serve(port, {
+        confirmedDeletes: this.#notes.takeConfirmation(),
+        onRefused: (error) => this.#refused(error, port),
+        onCut: ({cut, isEqual, digest}) => this.#cut(cut, isEqual, digest),
+        onSourceState: (state) => this.#sourceState(state),
+      });
+      void port.closed.then((reason) => this.#closed(port, reason));
+    } catch (error) {
+      if (!isTowlineError(error)) throw error;
+      this.refuse(port, error, peer);
+    }
+  }
+
+  refuse(port: LinkPort, error: TowlineError, peer: string): void {
+    this.#parts.log.warn(error.message, {volume: this.config.name, peer, code: error.code});
+    port.onMessage = () => undefined;
+    port.send(refusalMessage(port.link, error));
+    port.close(error);
+  }
+
+  /** @throws NOT_AUTHORISED, REFUSED, HALTED */
+  #checked(peer: string, request: MessageOf<'open-link'>): TargetVolume {
+    const {name, receive} = this.config;
+    if (peer !== this.from)
+      throw new TowlineError('NOT_AUTHORISED', `volume ${name} is not received from ${peer}`, {peer});
+    const halt = this.#notes.haltOf();
+    if (halt !== undefined) {
+      const {kind, count, limit, message} = halt;
+      throw new TowlineError('HALTED', `${message}; confirm it on this host`, {kind, volume: name, count, limit});
+    }
+    if (this.#volume === undefined)
+      throw new TowlineError('REFUSED', `volume ${name} is not open: ${this.#reason ?? 'it is being opened'}`, {
+        reason: 'not open',
+      });
+    const pin = receive?.ignorePin;
+    const found = ignoreDigest(request.view.ignore);
+    if (pin !== undefined && pin !== found)
+      throw new TowlineError(
+        'REFUSED',
+        `the ignore rules of ${name} are not the pinned ones: expected ${pin}, the sender has ${found}; set pin-ignore to the new digest if the new rules are right`,
+        {reason: 'pinned ignore rules'},
+      );
+    return this.#volume;
+  }
+
+  /** This side ends the link: a guard, a lost root, full disk. */
+  #refused(error: unknown, port: LinkPort): void {
+    const {log, clock} = this.#parts;
+    const message = messageOf(error);
+    log.warn(message, {volume: this.config.name, peer: this.from});
+    if (port !== this.#port || !isTowlineError(error)) return;
+    if (error.code === 'HALTED' && !isRootHalt(error)) {
+      const {kind, count, limit} = (error as TowlineError<'HALTED'>).details;
+      this.#notes.halt({kind, count, limit, message, sinceMs: clock.nowMs()});
+    }
+    this.#setState(error.code === 'HALTED' ? 'halted' : 'waiting', message);
+    this.#settle(EXIT_CODE[error.code], message);
+  }
+
+  #cut(cut: number, isEqual: boolean, digest: Buffer): void {
+    this.#lastCut = {cut, isEqual, digest: digest.toString('hex')};
+    if (!isEqual) return;
+    if (this.#notes.haltOf() !== undefined) this.#notes.clearHalt();
+    const atMs = this.#parts.clock.nowMs();
+    this.#notes.setLinkBase({lastInSync: {atMs, digest}});
+    this.#proof = {atMs, digest: this.#lastCut.digest};
+  }
+
+  #sourceState({state, cut, problemCount, reason}: MessageOf<'link-state'>): void {
+    this.#problemCount = problemCount;
+    const isProved = this.#lastCut.isEqual && this.#lastCut.cut === cut;
+    const told = reason === '' ? undefined : `${this.from}: ${reason}`;
+    switch (state) {
+      case 'catching-up':
+        return this.#setState('comparing', undefined);
+      case 'in-sync':
+        if (!isProved) return this.#setState('comparing', undefined);
+        this.#setState('in-sync', undefined);
+        return this.#settle(0, undefined, cut);
+      case 'settled': {
+        const why = told ?? `${this.from} has ${problemCount} path(s) with problems`;
+        this.#setState('problems', why);
+        return this.#settle(1, why, cut);
+      }
+      case 'halted':
+        this.#setState('halted', told ?? `${this.from} has halted the link`);
+        return this.#settle(EXIT_CODE.HALTED, told);
+    }
+  }
+
+  #closed(port: LinkPort, reason: TowlineError): void {
+    if (port !== this.#port) return;
+    this.#port = undefined;
+    if (this.#state === 'halted') return;
+    this.#setState('waiting', reason.message);
+  }
+
+  /** Others changed the target: the source repairs it, each path at most once a minute. */
+  noteDrift(paths: readonly RelPath[]): void {
+    const nowMs = this.#parts.clock.monotonicMs();
+    let dueMs = paths.length === 0 ? nowMs : Infinity;
+    for (const path of paths) {
+      this.#parts.log.warn('changed on the target by something else', {volume: this.config.name, path: showPath(path)});
+      const lastMs = this.#drifted.get(path);
+      dueMs = Math.min(dueMs, lastMs === undefined ? nowMs : Math.max(nowMs, lastMs + DRIFT_EVERY_MS));
+      this.#drifted.set(path, Math.max(nowMs, dueMs));
+    }
+    if (this.#drifted.size > DRIFT_PATHS_MAX) this.#drifted.clear();
+    if (this.#driftTimer !== undefined || dueMs === Infinity) return;
+    this.#driftTimer = setTimeout(() => {
+      this.#driftTimer = undefined;
+      this.#volume?.askToCompare();
+    }, dueMs - nowMs);
+  }
+
+  /** The next proof, or why there is none. */
+  nextProof(): Promise<LinkOutcome> {
+    const halt = this.#notes.haltOf();
+    if (halt !== undefined) return Promise.resolve(this.#outcome(EXIT_CODE.HALTED, halt.message));
+    const {promise, resolve} = Promise.withResolvers<LinkOutcome>();
+    this.#waiters.add({resolve, port: this.#port, afterCut: this.#lastCut.cut});
+    void this.#volume?.rescan().then(() => this.#volume?.askToCompare());
+    return promise;
+  }
+
+  lateOutcome(): LinkOutcome {
+    const why = this.report().reason ?? 'the source has not proved yet that both are equal';
+    if (this.#state === 'halted') return this.#outcome(EXIT_CODE.HALTED, why);
+    return this.#outcome(EXIT_CODE.PEER_LOST, `timeout: ${why}`);
+  }
+
+  /** @param cut what is said of it; who waits for a later one goes on waiting */
+  #settle(exitCode: number, reason: string | undefined, cut?: number): void {
+    const outcome = this.#outcome(exitCode, reason);
+    for (const waiter of [...this.#waiters]) {
+      if (cut !== undefined && waiter.port === this.#port && cut <= waiter.afterCut) continue;
+      this.#waiters.delete(waiter);
+      waiter.resolve(outcome);
+    }
+  }
+
+  #outcome(exitCode: number, reason: string | undefined): LinkOutcome {
+    return {
+      volume: this.config.name,
+      peer: this.from,
+      direction: 'receive',
+      exitCode,
+      reason,
+      digest: exitCode === 0 ? this.#proof?.digest : undefined,
+      problemCount: this.#problemCount,
+      problems: [],
+    };
+  }
+
+  #setState(state: LinkState, reason: string | undefined): void {
+    this.#state = state;
+    this.#reason = reason;
+    this.#parts.onChange();
+  }
+}

@@ -1,0 +1,407 @@
+/**
+ * One volume on its way to one peer, for as long as the agent runs: opens the link whenever there is a session, catches
+ * up, follows, proves; halts, and goes on when the operator says so.
+ *
+ * Not the volume and not the peer: both may come and go. Invariant: in sync is reported only after a cut with equal
+ * digests on the session that is still open, and ends with the next change.
+ */
+import {backoffDelayMs} from '../base/backoff.ts';
+import {EXIT_CODE, isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
+import {Pace} from '../base/pace.ts';
+import type {SendConfig} from '../config/agent-config.ts';
+import type {LinkOutcome, LinkReport, LinkState} from '../control/agent-api.ts';
+import {zeroStats} from '../model/status.ts';
+import {LiveLink} from '../session/live-link.ts';
+import type {LinkPort} from '../session/link-port.ts';
+import type {SessionLinks} from '../session/session-links.ts';
+import {SourceLink} from '../session/source-link.ts';
+import type {LinkNotes} from '../state/agent-store.ts';
+import type {AgentParts, LinkEvent} from './agent-parts.ts';
+import {haltReport, isRootHalt, Meter} from './link-figures.ts';
+import {signatureStore} from './signature-store.ts';
+import type {SourceVolume} from './source-volume.ts';
+import type {SyncEvent} from './sync-api.ts';
+import {SyncEvents} from './sync-events.ts';
+
+/** Ends of an attempt that only waiting, or the peer's word, changes. */
+const REFUSED_MS = 30_000;
+const RETRY = {delayMsMin: 500, delayMsMax: 30_000};
+
+interface Running {
+  port: LinkPort;
+  link: SourceLink;
+  live: LiveLink;
+  source: SourceVolume;
+}
+
+/** Who waits for the next proof, or for the news that there will be none. */
+interface ProofWaiter {
+  /** A cut of this link up to this number is too old. */
+  link: SourceLink | undefined;
+  afterCut: number;
+  resolve: (outcome: LinkOutcome) => void;
+}
+
+export class SendLink {
+  readonly volume: string;
+  readonly config: SendConfig;
+  readonly #parts: AgentParts;
+  readonly #notes: LinkNotes;
+  readonly #stats = zeroStats();
+  readonly #meter: Meter;
+  readonly #onEvent: (event: LinkEvent) => void;
+  #state: LinkState = 'waiting';
+  #reason: string | undefined = 'the volume is not open yet';
+  #running: Running | undefined;
+  #proof: {atMs: number; digest: string} | undefined;
+  #sentBefore = 0;
+  #again = Promise.withResolvers<void>();
+  #waiters = new Set<ProofWaiter>();
+  /** Errors that are the peer's word, and not our own trouble. */
+  readonly #refusals = new WeakSet<TowlineError>();
+
+  constructor(
+    options: {volume: string; config: SendConfig; notes: LinkNotes; onEvent: (event: LinkEvent) => void},
+    parts: AgentParts,
+  ) {
+    this.volume = options.volume;
+    this.config = options.config;
+    this.#notes = options.notes;
+    this.#onEvent = options.onEvent;
+    this.#parts = parts;
+    this.#meter = new Meter(parts.clock);
+    const base = this.#notes.linkBase().lastInSync;
+    if (base !== undefined) this.#proof = {atMs: base.atMs, digest: base.digest.toString('hex')};
+  }
+
+  get notes(): LinkNotes {
+    return this.#notes;
+  }
+
+  report(): LinkReport {
+    const halt = this.#notes.haltOf();
+    const sentBytes = this.#sentBefore + (this.#running?.port.bytesSent ?? 0);
+    const oldestMs = this.#running?.live.oldestMs;
+    return {
+      volume: this.volume,
+      peer: this.config.to,
+      direction: 'send',
+      peerVolume: this.config.as,
+      state: this.#state,
+      reason: this.#reason,
+      inSyncAtMs: this.#proof?.atMs,
+      digest: this.#proof?.digest,
+      pendingCount: this.pendingCount,
+      problemCount: this.#notes.problemCount(),
+      lagMs: oldestMs === undefined ? 0 : Math.max(0, this.#parts.clock.monotonicMs() - oldestMs),
+      rateBytes: this.#meter.rate(sentBytes),
+      sentBytes,
+      halt: halt === undefined ? undefined : haltReport(halt),
+    };
+  }
+
+  get pendingCount(): number {
+    if (this.#running === undefined) return 0;
+    const {link, live, source} = this.#running;
+    return link.sender.pendingCount + live.heldCount + source.live.noticedCount;
+  }
+
+  /** The peer can take the volume (again), or the operator has confirmed: whatever is waited for is tried now. */
+  wake(): void {
+    this.#again.resolve();
+  }
+
+  /** Why nothing can be sent while the volume itself is not open. */
+  stand(state: LinkState, reason: string): void {
+    this.#setState(state, reason);
+    if (state === 'halted') this.#settle(EXIT_CODE.HALTED, reason);
+  }
+
+  /** The next proof or refusal from now on. @param isCompared walk both trees first, whatever was noticed */
+  nextProof(isCompared: boolean): Promise<LinkOutcome> {
+    const halt = this.#notes.haltOf();
+    if (halt !== undefined && this.#state === 'halted') return Promise.resolve(this.#outcome(3, halt.message));
+    const {promise, resolve} = Promise.withResolvers<LinkOutcome>();
+    const link = this.#running?.link;
+    this.#waiters.add({link, afterCut: link?.lastCut ?? 0, resolve});
+    if (isCompared) this.#running?.live.compare();
+    else this.#running?.live.prove();
+    return promise;
+  }
+
+  /** What the outcome is when nobody can wait any longer. */
+  lateOutcome(): LinkOutcome {
+    const isOpen = this.#running !== undefined;
+    const why = this.#reason ?? (isOpen ? 'not everything has arrived yet' : 'not connected');
+    if (this.#state === 'halted') return this.#outcome(3, why);
+    return this.#outcome(EXIT_CODE.PEER_LOST, `timeout: ${why}`);
+  }
+
+  /**
+   * Serves the link while the volume is open.
+   * @throws HALTED when the volume's root is the trouble; everything else is retried in here
+   */
+  async run(source: SourceVolume, signal: AbortSignal): Promise<void> {
+    for (let attempt = 0; !signal.aborted;) {
+      this.#again = Promise.withResolvers();
+      try {
+        await this.#untilAllowed(signal);
+        const links = await this.#connected(signal);
+        await this.#runOnce(links, source, signal);
+        attempt = 0;
+        if (this.config.when.kind === 'every') await this.#pause(this.config.when.everyMs, signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        const known = isTowlineError(error) ? error : bug(error);
+        if (isRootHalt(known) && !this.#refusals.has(known)) throw known;
+        await this.#pause(this.#judge(known, attempt++), signal);
+      }
+    }
+  }
+
+  /** Waits while a guard has halted the link. */
+  async #untilAllowed(signal: AbortSignal): Promise<void> {
+    for (let halt = this.#notes.haltOf(); halt !== undefined && !signal.aborted; halt = this.#notes.haltOf()) {
+      this.#setState('halted', halt.message);
+      this.#settle(EXIT_CODE.HALTED, halt.message);
+      await this.#pause(REFUSED_MS, signal);
+    }
+  }
+
+  async #connected(signal: AbortSignal): Promise<SessionLinks> {
+    const peer = this.#parts.peer(this.config.to);
+    if (peer === undefined)
+      throw new TowlineError('NOT_AUTHORISED', `there is no peer ${this.config.to}`, {peer: this.config.to});
+    if (peer.halt !== undefined) {
+      this.#setState('halted', peer.halt.message);
+      this.#settle(EXIT_CODE.HALTED, peer.halt.message);
+    } else if (peer.links === undefined) this.#setState('connecting', peer.reason);
+    return peer.connected(signal);
+  }
+
+  /** @returns how long to wait before the next try */
+  #judge(error: TowlineError, attempt: number): number {
+    const {log, clock} = this.#parts;
+    log.warn(error.message, {volume: this.volume, peer: this.config.to, code: error.code});
+    const isRefused = this.#refusals.has(error);
+    if (error.code === 'HALTED') {
+      const {kind, count, limit} = (error as TowlineError<'HALTED'>).details;
+      const message = isRefused ? `${this.config.to}: ${error.message}` : error.message;
+      if (!isRefused) this.#notes.halt({kind, count, limit, message, sinceMs: clock.nowMs()});
+      this.#setState('halted', message);
+      this.#settle(EXIT_CODE.HALTED, message);
+      return REFUSED_MS;
+    }
+    const isFinal = isRefused || error.code === 'NOT_AUTHORISED' || error.code === 'REFUSED';
+    this.#setState(isFinal ? 'waiting' : 'connecting', error.message);
+    if (isFinal) this.#settle(EXIT_CODE[error.code], error.message);
+    if (isFinal) return REFUSED_MS;
+    if (error.code === 'PEER_LOST' || error.code === 'CANCELLED') return 0; // the peer has its own patience
+    return backoffDelayMs(Math.min(attempt, 10), RETRY, Math.random());
+  }
+
+  async #pause(delayMs: number, signal: AbortSignal): Promise<void> {
+    const waker = new AbortController();
+    const both = AbortSignal.any([signal, waker.signal]);
+    const timer = this.#parts.clock.sleep(delayMs, both).catch(() => undefined);
+    await Promise.race([timer, this.#again.promise]);
+    waker.abort();
+    this.#again = Promise.withResolvers();
+  }
+
+  async #runOnce(links: SessionLinks, source: SourceVolume, signal: AbortSignal): Promise<void> {
+    const port = links.newSource(this.#pacer());
+    const events = this.#newEvents(source);
+    const running = this.#newLink(port, source, events);
+    const over = new AbortController();
+    const both = AbortSignal.any([signal, over.signal]);
+    this.#running = running;
+    const leave = source.listen(events);
+    let catchingUp: Promise<void> | undefined;
+    try {
+      this.#setState('scanning', undefined);
+      await Promise.all([running.link.open(), source.scanned]);
+      source.state.setView(running.link.view);
+      this.#setState('comparing', undefined);
+      this.#tellPeer('catching-up', '');
+      catchingUp = running.link.catchUp().then(() => undefined);
+      catchingUp.catch(() => undefined);
+      const done = this.config.when.kind === 'every' ? this.#proved(over) : undefined;
+      await Promise.race([running.live.follow(running.link, catchingUp, both), done ?? new Promise<never>(() => {})]);
+    } catch (error) {
+      if (running.link.refusal !== undefined && error === running.link.refusal)
+        this.#refusals.add(running.link.refusal);
+      else if (isTowlineError(error) && error.code === 'HALTED') this.#tellPeer('halted', error.message);
+      throw error;
+    } finally {
+      over.abort();
+      leave();
+      this.#sentBefore += port.bytesSent;
+      this.#running = undefined;
+      links.closeSource(port, signal.aborted ? 'the source stops this link' : 'the source opens it again');
+      await catchingUp?.catch(() => undefined);
+    }
+  }
+
+  /** Of a link that does not follow: ends with its first proof, or when nothing more can be sent. */
+  async #proved(over: AbortController): Promise<void> {
+    await new Promise<void>((resolve) => this.#waiters.add({link: undefined, afterCut: 0, resolve: () => resolve()}));
+    over.abort();
+  }
+
+  #pacer(): ((bytes: number, isUrgent: boolean) => Promise<void>) | undefined {
+    const own = this.config.rateBytes > 0 ? new Pace(this.config.rateBytes, this.#parts.clock) : undefined;
+    if (own === undefined && this.#parts.pace() === undefined) return undefined;
+    return async (bytes, isUrgent) => {
+      await own?.take(bytes, isUrgent);
+      await this.#parts.pace()?.take(bytes, isUrgent);
+    };
+  }
+
+  #newEvents(source: SourceVolume): SyncEvents {
+    return new SyncEvents(
+      {isLive: true, isDryRun: false},
+      {
+        agent: this.#notes,
+        clock: this.#parts.clock,
+        onEvent: (event) => this.#take(event),
+        isThere: (path) => source.state.entryAt(path) !== undefined,
+      },
+    );
+  }
+
+  #take(event: SyncEvent): void {
+    this.#tell(event);
+    if (event.kind === 'problem') {
+      const {path, message} = event.problem;
+      this.#parts.log.warn(message, {volume: this.volume, peer: this.config.to, path});
+    }
+    this.#parts.onChange();
+  }
+
+  #tell(event: SyncEvent): void {
+    this.#onEvent({...event, volume: this.volume, peer: this.config.to});
+  }
+
+  #newLink(port: LinkPort, source: SourceVolume, events: SyncEvents): Running {
+    const {clock} = this.#parts;
+    const {deleteLimits, durability} = this.config;
+    const confirmedDeletes = this.#notes.takeConfirmation();
+    const live = new LiveLink(
+      {deleteLimits, confirmedDeletes: 0, volume: this.volume},
+      {
+        volume: source.live,
+        state: source.state,
+        clock,
+        events: {onStatus: (status) => this.#live(status, events)},
+      },
+    );
+    const link = new SourceLink(
+      {
+        link: port.link,
+        volume: this.config.as,
+        view: source.view,
+        isDryRun: false,
+        isDurable: durability !== 'none',
+        isQuick: false,
+        deleteLimits,
+        confirmedDeletes,
+      },
+      {
+        session: port,
+        jobs: source.jobs,
+        state: source.state,
+        clock,
+        stats: this.#stats,
+        seed: source.opened.volume.hashSeed,
+        signatures: signatureStore(source.opened.volume),
+        events: {
+          onApplied: (applied) => events.applied(applied),
+          onFailed: (path, code, message, side) => {
+            const isChanging = code === 'changing' || code === 'vanished';
+            if (!isChanging) events.failed(path, code, message, side);
+            live.noteFailure(path, isChanging);
+          },
+          onNotes: (path, notes) => events.notes(path, notes),
+          onCompared: () => undefined,
+        },
+      },
+    );
+    link.onTargetChanged = () => live.compare();
+    return {port, link, live, source};
+  }
+
+  #live(status: {kind: 'sending'} | {kind: 'in-sync'; digest: Buffer} | {kind: 'unequal'}, events: SyncEvents): void {
+    if (status.kind === 'sending') return this.#setState('sending', undefined);
+    if (status.kind === 'unequal') {
+      const problemCount = this.#notes.problemCount();
+      const reason = problemCount > 0 ? undefined : 'both sides differ; it is tried again';
+      this.#setState('problems', reason);
+      this.#tellPeer('settled', reason ?? '');
+      return this.#settle(1, reason ?? 'some paths have problems', true);
+    }
+    events.proved();
+    this.#noteProof(status.digest);
+    const isWhole = this.#notes.problemCount() === 0;
+    this.#setState(isWhole ? 'in-sync' : 'problems', undefined);
+    this.#tellPeer(isWhole ? 'in-sync' : 'settled', '');
+    this.#settle(isWhole ? 0 : 1, isWhole ? undefined : 'some paths have problems', true);
+  }
+
+  #noteProof(digest: Buffer): void {
+    const {clock} = this.#parts;
+    const volume = this.#running?.source.opened.volume;
+    volume?.flush();
+    if (this.#notes.haltOf() !== undefined) this.#notes.clearHalt(); // what it was about is no more
+    const atMs = clock.nowMs();
+    this.#notes.setLinkBase({lastInSync: {atMs, digest}, ackedSeq: volume?.seq() ?? 0});
+    this.#proof = {atMs, digest: digest.toString('hex')};
+    this.#tell({kind: 'status', status: {kind: 'in-sync', asOfMs: atMs, digest: this.#proof.digest}});
+  }
+
+  #tellPeer(state: 'catching-up' | 'in-sync' | 'settled' | 'halted', reason: string): void {
+    if (this.#running === undefined) return;
+    const {port, link} = this.#running;
+    const problemCount = this.#notes.problemCount();
+    port.send({kind: 'link-state', link: port.link, state, cut: link.lastCut, problemCount, reason});
+  }
+
+  /** @param isProof said of the last cut; who waits for a later one goes on waiting */
+  #settle(exitCode: number, reason: string | undefined, isProof = false): void {
+    const outcome = this.#outcome(exitCode, reason);
+    const link = this.#running?.link;
+    for (const waiter of [...this.#waiters]) {
+      if (isProof && waiter.link === link && (link?.lastCut ?? 0) <= waiter.afterCut) continue;
+      this.#waiters.delete(waiter);
+      waiter.resolve(outcome);
+    }
+  }
+
+  #outcome(exitCode: number, reason: string | undefined): LinkOutcome {
+    return {
+      volume: this.volume,
+      peer: this.config.to,
+      direction: 'send',
+      exitCode,
+      reason,
+      digest: exitCode === 0 ? this.#proof?.digest : undefined,
+      problemCount: this.#notes.problemCount(),
+      problems: this.#notes.problems(100),
+    };
+  }
+
+  #setState(state: LinkState, reason: string | undefined): void {
+    if (this.#state !== state) {
+      this.#parts.log.debug('link', {volume: this.volume, peer: this.config.to, from: this.#state, to: state});
+      this.#tell({kind: 'notice', level: 'info', message: reason === undefined ? state : `${state}: ${reason}`});
+    }
+    this.#state = state;
+    this.#reason = reason;
+    this.#parts.onChange();
+  }
+}
+
+function bug(error: unknown): TowlineError {
+  const what = messageOf(error);
+  return new TowlineError('BUG', `internal error: ${what}; please report it`, {what}, {cause: error});
+}

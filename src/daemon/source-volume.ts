@@ -1,0 +1,158 @@
+/**
+ * The source's side of one volume in one view: its state, its scanner, what is noticed live. Serves any number of links.
+ *
+ * Opens and closes; sends nothing. Invariant: links start from a state that a whole scan has brought up to date.
+ */
+import {join} from 'node:path';
+import {ROOT} from '../model/path.ts';
+import {PLAIN_VIEW, type View} from '../model/view.ts';
+import type {LinkSettings} from '../config/agent-config.ts';
+import type {ScanResult} from '../scan/pass.ts';
+import {Scanner} from '../scan/scanner.ts';
+import type {PathProblem} from '../scan/scan-problems.ts';
+import {LiveVolume} from '../session/live-volume.ts';
+import type {SourceState} from '../session/source-link.ts';
+import {RESERVED_NAME} from '../volume/places.ts';
+import type {AgentParts, FoundRoot, ScopedJobs} from './agent-parts.ts';
+import {entryStore, sourceState} from './source-state.ts';
+import {openState, type OpenState} from './state-folder.ts';
+import {SOURCE_AGENT} from './sync-agents.ts';
+import {startWatch, type RunningWatch} from './watch-source.ts';
+import type {RelPath} from '../model/path.ts';
+import type {LinkNotes} from '../state/agent-store.ts';
+
+/** Who follows is told of what keeps paths from being read. */
+export interface ScanListener {
+  scanned(problems: readonly PathProblem[], isWhole: boolean): void;
+  gone(path: RelPath): void;
+}
+
+export interface SourceVolumeOptions {
+  name: string;
+  settings: LinkSettings;
+  /** Name of the state's folder: one for each view. */
+  folder: string;
+  notes: LinkNotes;
+  found: FoundRoot;
+  chokidarEntries: number;
+  onNotice(message: string): void;
+}
+
+const POLL_MS = 10_000;
+
+/** The view that a source offers; only root can keep owners. */
+export function viewFor(settings: LinkSettings): View {
+  return {...PLAIN_VIEW, ignore: [...settings.ignore], owners: process.geteuid?.() === 0};
+}
+
+export class SourceVolume {
+  readonly view: View;
+  readonly opened: OpenState;
+  readonly state: SourceState;
+  readonly jobs: ScopedJobs;
+  readonly live: LiveVolume;
+  /** Resolves when the state is up to date for the first time. */
+  readonly scanned: Promise<void>;
+  readonly #options: SourceVolumeOptions;
+  readonly #parts: AgentParts;
+  readonly #scanner: Scanner;
+  readonly #listeners = new Set<ScanListener>();
+  readonly #firstScan = Promise.withResolvers<void>();
+  #lastProblems: readonly PathProblem[] = [];
+  #watch: RunningWatch | undefined;
+
+  /** @throws TowlineError as `openState` */
+  constructor(options: SourceVolumeOptions, parts: AgentParts) {
+    this.#options = options;
+    this.#parts = parts;
+    this.view = viewFor(options.settings);
+    this.opened = openState({
+      folder: join(parts.stateFolder, 'volumes', options.name, options.folder),
+      side: 'source',
+      view: this.view,
+      rootPath: options.found.path,
+      isDryRun: false,
+      isDurable: options.settings.durability !== 'none',
+      agent: options.notes,
+      onNotice: (message) => options.onNotice(message),
+    });
+    const {root, volume} = this.opened;
+    this.state = sourceState(volume);
+    this.jobs = parts.jobsFor({root, places: undefined});
+    const rules = {ignore: this.view.ignore, reserved: [RESERVED_NAME], seed: volume.hashSeed};
+    this.#scanner = new Scanner({agent: SOURCE_AGENT, rules}, {store: entryStore(volume), jobs: this.jobs});
+    const {settleMs, maxWaitMs, rescanMs} = options.settings;
+    this.live = new LiveVolume(
+      {settleMs, maxWaitMs, rescanMs, pollMs: POLL_MS},
+      {
+        scanner: this.#scanner,
+        state: this.state,
+        clock: parts.clock,
+        events: {
+          onProblems: (problems, isWhole) => this.#tellScanned(problems, isWhole),
+          onGone: (path) => this.#listeners.forEach((listener) => listener.gone(path)),
+          onNotice: (message) => options.onNotice(message),
+        },
+      },
+    );
+    this.scanned = this.#firstScan.promise;
+    this.scanned.catch(() => undefined);
+  }
+
+  /** @returns ends it */
+  listen(listener: ScanListener): () => void {
+    this.#listeners.add(listener);
+    listener.scanned(this.#lastProblems, true);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /**
+   * Watches, scans, then looks at what is noticed, until the signal is aborted.
+   * @throws HALTED when the root is not what it was, and whatever else keeps the volume from being read
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    const {root, volume} = this.opened;
+    try {
+      this.#watch = await startWatch(
+        {root, backEnd: this.#options.settings.watch},
+        {
+          live: this.live,
+          thread: this.#parts.watchThread,
+          onNotice: (_level, message) => this.#options.onNotice(message),
+        },
+      );
+      const result: ScanResult = await this.#scanner.scan();
+      if (result.missed.length > 0) this.live.noteTree(ROOT);
+      this.#tellScanned(result.problems, true);
+      volume.flush();
+      this.#firstScan.resolve();
+      this.#parts.onChange();
+      await this.live.run(signal);
+    } catch (error) {
+      this.#firstScan.reject(error);
+      throw error;
+    }
+  }
+
+  /** Everything that was written before this call is looked at; @returns when that has been handed to all links. */
+  async drain(): Promise<void> {
+    await this.#watch?.drain();
+    this.live.hurry();
+  }
+
+  #tellScanned(problems: readonly PathProblem[], isWhole: boolean): void {
+    if (isWhole) this.#lastProblems = problems;
+    for (const listener of this.#listeners) listener.scanned(problems, isWhole);
+  }
+
+  /** Ends what works on the volume. */
+  async stop(): Promise<void> {
+    await this.#watch?.close();
+    await this.jobs.close();
+  }
+
+  /** Once nobody uses its state any more. */
+  close(): void {
+    this.opened.close();
+  }
+}

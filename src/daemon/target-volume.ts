@@ -1,0 +1,341 @@
+/**
+ * The target's side of one volume: its state, lock, staging and trash, and the one link that writes to it.
+ *
+ * Invariants: one link writes at a time, a newer one of the same peer replaces the older; what else changes the target is
+ * looked at only while no batch is being applied, so that nothing old overwrites what a batch has noted.
+ */
+import {join} from 'node:path';
+import {Applier, type StagedFile} from '../apply/applier.ts';
+import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
+import {Turns} from '../base/turns.ts';
+import type {VolumeConfig} from '../config/agent-config.ts';
+import {closeFd} from '../linux/open-fd.ts';
+import type {Failed, Op} from '../model/op.ts';
+import {isWithin, showPath, type RelPath} from '../model/path.ts';
+import {viewDigest, type View} from '../model/view.ts';
+import {Scanner} from '../scan/scanner.ts';
+import {LiveVolume, type Follower, type Noticed} from '../session/live-volume.ts';
+import type {LinkPort} from '../session/link-port.ts';
+import {TargetLink, type BatchApplier, type TargetLinkParts} from '../session/target-link.ts';
+import type {LinkNotes} from '../state/agent-store.ts';
+import {holdLock, volumeLockPath, type HeldLock} from '../volume/lock.ts';
+import {findPlaces, leavePlaces, RESERVED_NAME, type Places} from '../volume/places.ts';
+import {openRoot} from '../volume/root-identity.ts';
+import type {MessageOf} from '../wire/messages.ts';
+import type {AgentParts, FoundRoot, ScopedJobs} from './agent-parts.ts';
+import {viewFor} from './source-volume.ts';
+import {entryStore, sourceState} from './source-state.ts';
+import {openState, type OpenState} from './state-folder.ts';
+import {SOURCE_AGENT, TARGET_AGENT} from './sync-agents.ts';
+import {startWatch, type RunningWatch} from './watch-source.ts';
+
+export interface TargetVolumeOptions {
+  config: VolumeConfig;
+  notes: LinkNotes;
+  found: FoundRoot;
+  chokidarEntries: number;
+  onNotice(message: string): void;
+  /** Something else than the link has changed these paths. */
+  onDrift(paths: readonly RelPath[]): void;
+}
+
+/** Who is told of what a link does. */
+export interface ServeHooks extends Pick<TargetLinkParts, 'onCut' | 'onSourceState'> {
+  onRefused(error: unknown): void;
+  confirmedDeletes: number;
+}
+
+const PRUNE_EVERY_MS = 3_600_000;
+const DRIFT = {settleMs: 1_000, maxWaitMs: 10_000, pollMs: 60_000}; // nobody waits for it
+const DRIFT_PATHS_MAX = 1_000;
+
+export class TargetVolume {
+  readonly opened: OpenState;
+  readonly places: Places;
+  readonly #options: TargetVolumeOptions;
+  readonly #parts: AgentParts;
+  readonly #jobs: ScopedJobs;
+  readonly #lock: HeldLock;
+  readonly #turns = new Turns();
+  readonly #proved = Promise.withResolvers<void>();
+  readonly #live: LiveVolume;
+  #ready: {view: View; isDurable: boolean; applier: Applier} | undefined;
+  #isWatching = false;
+  #watch: RunningWatch | undefined;
+  #link: TargetLink | undefined;
+  #port: LinkPort | undefined;
+  #serving: Promise<unknown> = Promise.resolve();
+  #signal: AbortSignal | undefined;
+  #view: View;
+
+  /** @throws TowlineError as `openState`, and LOCKED when another process writes to this volume */
+  constructor(options: TargetVolumeOptions, parts: AgentParts) {
+    this.#options = options;
+    this.#parts = parts;
+    const {config, found, notes} = options;
+    const folder = join(parts.stateFolder, 'volumes', config.name, 'target');
+    this.#view = viewFor(config);
+    this.opened = openState({
+      folder,
+      side: 'target',
+      view: this.#view,
+      rootPath: found.path,
+      isDryRun: false,
+      isDurable: config.durability !== 'none',
+      agent: notes,
+      onNotice: (message) => options.onNotice(message),
+    });
+    const {root, volume} = this.opened;
+    let lock: HeldLock | undefined;
+    try {
+      this.#lock = lock = holdLock(volumeLockPath(root), found.path);
+      this.places = this.#withRootFd((fd) => findPlaces(fd, found.path, folder, found.beside));
+    } catch (error) {
+      lock?.release();
+      this.opened.close();
+      throw error;
+    }
+    this.#jobs = parts.jobsFor({root, places: this.places});
+    const tree = sourceState(volume);
+    const exclusive = <T>(work: () => Promise<T>): Promise<T> => this.#turns.exclusive(work);
+    this.#live = new LiveVolume(
+      {...DRIFT, rescanMs: config.rescanMs},
+      {
+        scanner: {
+          scan: () => exclusive(() => this.#newScanner(this.#view).scan()),
+          lookAt: (dirs, also) => exclusive(() => this.#newScanner(this.#view).lookAt(dirs, also)),
+        },
+        state: tree,
+        clock: parts.clock,
+        events: {onProblems: () => undefined, onGone: () => undefined, onNotice: (text) => options.onNotice(text)},
+      },
+    );
+    this.#live.follow(this.#driftFollower());
+  }
+
+  get jobs(): ScopedJobs {
+    return this.#jobs;
+  }
+
+  #newScanner(view: View): Scanner {
+    const {volume} = this.opened;
+    const rules = {ignore: view.ignore, reserved: [RESERVED_NAME], seed: volume.hashSeed};
+    return new Scanner({agent: TARGET_AGENT, rules}, {store: entryStore(volume), jobs: this.#jobs});
+  }
+
+  /** Watches for what others change, and prunes the trash, until the signal is aborted. @throws HALTED */
+  async run(signal: AbortSignal): Promise<void> {
+    this.#signal = signal;
+    const prune = setInterval(
+      () => void this.#pruneTrash().catch((error: unknown) => this.#told(error)),
+      PRUNE_EVERY_MS,
+    );
+    try {
+      await this.#pruneTrash();
+      await this.#startWatch();
+      const {promise, resolve} = Promise.withResolvers<void>();
+      signal.addEventListener('abort', () => resolve(), {once: true});
+      if (signal.aborted) resolve();
+      await Promise.race([promise, this.#untilReady(signal).then(() => this.#live.run(signal))]);
+    } finally {
+      clearInterval(prune);
+    }
+  }
+
+  async #startWatch(): Promise<void> {
+    const {config, onNotice} = this.#options;
+    this.#watch = await startWatch(
+      {root: this.opened.root, backEnd: config.watch},
+      {live: this.#live, thread: this.#parts.watchThread, onNotice: (_level, message) => onNotice(message)},
+    );
+    this.#isWatching = true;
+  }
+
+  /** While a first copy runs, nearly everything that changes is the link's own. */
+  #untilReady(signal: AbortSignal): Promise<void> {
+    const {promise, resolve} = Promise.withResolvers<void>();
+    signal.addEventListener('abort', () => resolve(), {once: true});
+    return Promise.race([promise, this.#proved.promise]);
+  }
+
+  /** Serves a link that was granted, instead of the one before it. */
+  serve(port: LinkPort, hooks: ServeHooks): void {
+    const before = this.#link;
+    const beforePort = this.#port;
+    const {config} = this.#options;
+    const {volume} = this.opened;
+    beforePort?.close(new TowlineError('PEER_LOST', 'replaced by a newer link', {peer: '', idleMs: 0}));
+    this.#port = port;
+    const closed = this.#serving.then(() => before?.close());
+    this.#serving = closed.catch(() => undefined);
+    const link = new TargetLink(
+      {
+        volume: config.name,
+        timePrecisionNs: 1,
+        deleteLimits: config.deleteLimits,
+        confirmedDeletes: hooks.confirmedDeletes,
+      },
+      {
+        session: port,
+        jobs: this.#jobs,
+        tree: volume,
+        clock: this.#parts.clock,
+        open: async (request, view) => {
+          await this.#serving;
+          return this.#open(request, view);
+        },
+        onProblem: (error) => hooks.onRefused(error),
+        refused: (ops) => this.#refusedBy(ops),
+        onCut: (cut) => {
+          if (cut.isEqual) this.#proved.resolve();
+          hooks.onCut?.(cut);
+        },
+        ...(hooks.onSourceState === undefined ? {} : {onSourceState: hooks.onSourceState}),
+      },
+    );
+    this.#link = link;
+    void port.closed.then(() => link.close());
+  }
+
+  /** Makes the volume ready in the source's view. What is known and watched needs no second scan. */
+  async #open(request: MessageOf<'open-link'>, view: View): Promise<BatchApplier> {
+    if (request.isDryRun) throw new TowlineError('REFUSED', 'an agent does not take dry runs', {reason: 'dry run'});
+    const {isDurable} = request;
+    const known = this.#ready;
+    const isSame =
+      known !== undefined && known.isDurable === isDurable && viewDigest(known.view).equals(viewDigest(view));
+    if (known !== undefined && isSame && this.#isWatching && !this.#live.isPolling) {
+      this.#checkRoot();
+      return this.#inTurns(known.applier);
+    }
+    this.#ready = undefined;
+    const applier = await this.#turns.exclusive(() => this.#prepare(view, isDurable));
+    this.#ready = {view, isDurable, applier};
+    return this.#inTurns(applier);
+  }
+
+  async #prepare(view: View, isDurable: boolean): Promise<Applier> {
+    const {volume, journal} = this.opened;
+    volume.setView(view);
+    this.#view = view;
+    const options = {
+      isDurable,
+      setsOwners: view.owners,
+      reserved: [RESERVED_NAME],
+      ignore: view.ignore,
+      agent: SOURCE_AGENT,
+    };
+    const applier = new Applier(options, {
+      jobs: this.#jobs,
+      store: volume,
+      journal,
+      clock: this.#parts.clock,
+    });
+    const count = await applier.recover();
+    if (count > 0) this.#options.onNotice(`${count} batch(es) that a crash had interrupted were completed`);
+    await this.#newScanner(view).scan();
+    return applier;
+  }
+
+  #inTurns(applier: Applier): BatchApplier {
+    return {
+      apply: (frame, message, staged: Map<number, StagedFile>, refused) =>
+        this.#turns.shared(() => applier.apply(frame, message, staged, refused)),
+    };
+  }
+
+  /** @throws HALTED when another root is there now */
+  #checkRoot(): void {
+    this.#withRootFd(() => undefined);
+  }
+
+  /** F13: what a running container has mounted below a path that would go, or over a file that would be replaced. */
+  async #refusedBy(ops: readonly Op[]): Promise<Map<number, Failed>> {
+    const refused = new Map<number, Failed>();
+    const isHarmless = ops.every((op) => op.kind === 'set-meta' || (op.kind === 'make-dir' && !this.#isThere(op.path)));
+    if (isHarmless) return refused;
+    const mounts = await this.#parts.engines.protectedBelow(this.#options.found.path);
+    if (mounts.length === 0) return refused;
+    for (const [index, op] of ops.entries()) {
+      if (op.kind === 'set-meta') continue;
+      const destroyed = op.kind === 'rename' ? [op.to] : op.kind === 'exchange' ? [op.path, op.to] : [op.path];
+      const mount = mounts.find((path) => destroyed.some((gone) => isWithin(path, gone) && this.#isReplaced(op, gone)));
+      if (mount === undefined) continue;
+      const message = `${showPath(op.path)} stays as it is: a container has something mounted at ${showPath(mount)}; stop the container, or leave the path out with ignore`;
+      refused.set(index, {status: 'failed', code: 'mount', message});
+    }
+    return refused;
+  }
+
+  #isReplaced(op: Op, path: RelPath): boolean {
+    const known = this.opened.volume.resolve(path);
+    if (known === undefined) return false;
+    return op.kind !== 'make-dir' || known.entry.type !== 'dir';
+  }
+
+  #isThere(path: RelPath): boolean {
+    return this.opened.volume.resolve(path) !== undefined;
+  }
+
+  /** What others changed here: told, and compared again by the source. */
+  #driftFollower(): Follower {
+    return {
+      isCatchingUp: false,
+      take: ({result, scannedSince}: Noticed) => {
+        const paths = result.changes.map(({path}) => path).slice(0, DRIFT_PATHS_MAX);
+        if (paths.length > 0 || scannedSince !== undefined) this.#options.onDrift(paths);
+        return Promise.resolve();
+      },
+      rest: () => undefined,
+    };
+  }
+
+  /** Asks the source to compare both trees again. */
+  askToCompare(): void {
+    if (this.#port?.isOpen === true) this.#port.send({kind: 'target-changed', link: this.#port.link});
+  }
+
+  /** Looks at the whole tree; @returns when what differs from the state was told. */
+  rescan(): Promise<void> {
+    return this.#ready === undefined ? Promise.resolve() : this.#live.rescan();
+  }
+
+  async #pruneTrash(): Promise<void> {
+    const {keepMs} = this.#options.config.trash;
+    await this.#jobs.run('prune-trash', {nowMs: this.#parts.clock.nowMs(), keepMs}, {lane: 1});
+  }
+
+  #told(error: unknown): void {
+    if (this.#signal?.aborted !== true) this.#options.onNotice(messageOf(error));
+  }
+
+  #withRootFd<T>(job: (fd: number) => T): T {
+    const {root} = this.opened;
+    const {fd} = openRoot(root.path, root);
+    try {
+      return job(fd);
+    } finally {
+      closeFd(fd);
+    }
+  }
+
+  /** Ends what works on the volume: the batch at hand is finished. */
+  async stop(reason: string): Promise<void> {
+    this.#port?.close(new TowlineError('PEER_LOST', reason, {peer: '', idleMs: 0}));
+    await this.#serving;
+    await this.#link?.close();
+    await this.#watch?.close();
+    await this.#jobs.close();
+  }
+
+  /** Once nobody uses its state any more. */
+  close(): void {
+    this.opened.close();
+    try {
+      this.#withRootFd((fd) => leavePlaces(fd, this.places));
+    } catch (error) {
+      if (!isTowlineError(error)) throw error; // the root is gone: nothing to be tidied
+    }
+    this.#lock.release();
+  }
+}
