@@ -30,7 +30,8 @@ export async function statusCommand(
   const teller = new Teller(flags, parts);
   if (flags.watch === true) return watch(client, volume, {teller, parts, options});
   const shown = volume === undefined ? report : await client.report(volume);
-  const columns = parts.stdout.isTerminal ? parts.stdout.columns : Number.POSITIVE_INFINITY;
+  // A full last cell makes some terminals wrap.
+  const columns = parts.stdout.isTerminal ? parts.stdout.columns - 1 : Number.POSITIVE_INFINITY;
   for (const line of statusLines(shown, {...options, columns})) teller.spans(line);
   teller.say('report', reportFields(shown));
   return teller.result(exitCodeOfReport(shown));

@@ -8,7 +8,7 @@ import type {AgentReport, HaltReport, LinkReport, LinkState, PeerReport, VolumeR
 import {shellWord} from './summary.ts';
 import {type Line, type Span, spansOf, tableLines} from './table.ts';
 import type {Colour} from './teller.ts';
-import {cutFront, localMoment, oneLine, padCells, plural, widthOf, wrapText} from './text.ts';
+import {cutEnd, localMoment, oneLine, padCells, plural, widthOf, wrapText} from './text.ts';
 
 export interface StatusOptions {
   /** Cells of a line; Infinity where nothing must fit. */
@@ -56,7 +56,7 @@ function agentLines(report: AgentReport, options: StatusOptions): Line[] {
 }
 
 function peerLines(report: AgentReport, {columns}: StatusOptions): Line[] {
-  const names = report.peers.map(({name}) => cutFront(oneLine(name), NAME_CELLS_MAX));
+  const names = report.peers.map(({name}) => cutEnd(oneLine(name), NAME_CELLS_MAX));
   const width = Math.max('PEER'.length, ...names.map(widthOf)) + INDENT.length;
   const rows = report.peers.flatMap((peer, index) => {
     const {text, colour} = connectionOf(peer, report.nowMs);
@@ -75,10 +75,10 @@ function connectionOf(peer: PeerReport, nowMs: number): Span {
     const how = peer.dialledBy === 'us' ? `we dialled${address}` : 'it dialled us';
     return {text: `connected${since}, ${how}`, colour: 'green'};
   }
-  const since = peer.sinceMs === undefined ? '' : ` (last try ${localMoment(peer.sinceMs, nowMs)})`;
   const reason = peer.reason === undefined ? '' : `: ${oneLine(peer.reason)}`;
-  const where = peer.address === undefined ? ', it must dial us' : address;
-  return {text: `not connected${where}${reason}${since}`, colour: 'yellow'};
+  const tried = peer.sinceMs === undefined ? '' : `, last try ${localMoment(peer.sinceMs, nowMs)}`;
+  const where = peer.address === undefined ? 'it must dial us' : oneLine(peer.address);
+  return {text: `not connected${reason} (${where}${tried})`, colour: 'yellow'};
 }
 
 // The last ones are left out first where lines are short.
@@ -142,6 +142,8 @@ function linkNotes(link: LinkReport, volume: VolumeReport, options: StatusOption
     );
   }
   if (!options.isDetailed) return lines;
+  const behind = `${formatCount(link.pendingCount)} pending, ${formatDuration(link.lagMs)} behind`;
+  lines.push(...below(`${behind}, ${formatBytes(link.rateBytes)}/s`, 'dim', options));
   if (link.digest !== undefined) lines.push(...below(`digest ${link.digest}`, 'dim', options));
   lines.push(...below(`${formatBytes(link.sentBytes)} sent since the agent started`, 'dim', options));
   return lines;

@@ -67,7 +67,8 @@ export class RedrawingWatch {
 
   #lines(report: AgentReport): string[] {
     const {stdout, teller} = this.#parts;
-    return statusLines(report, {...this.#options, columns: stdout.columns}).map((line) => teller.painted(line));
+    // Clearing to the end of a full line would take its last cell.
+    return statusLines(report, {...this.#options, columns: stdout.columns - 1}).map((line) => teller.painted(line));
   }
 }
 

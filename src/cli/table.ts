@@ -5,7 +5,7 @@
  * columns. Invariant: widths are counted in cells of the terminal, without colours.
  */
 import type {Colour} from './teller.ts';
-import {cutFront, padCells, widthOf} from './text.ts';
+import {cutEnd, padCells, widthOf} from './text.ts';
 
 export interface Span {
   text: string;
@@ -18,7 +18,7 @@ export type Line = Span[];
 const GAP = '  ';
 const NAME_COLUMNS = 2;
 const KEPT_COLUMNS_MIN = 4;
-const NAME_CELLS = {first: 16, last: 6}; // names shrink to the first before columns go, to the last after that
+const NAME_CELLS = {first: 12, last: 6}; // names shrink to the first before columns go, to the last after that
 
 export function spansOf(cells: (string | Span)[]): Span[] {
   return cells.map((cell) => (typeof cell === 'string' ? {text: cell} : cell));
@@ -52,7 +52,7 @@ export function tableLines(head: readonly string[], rows: readonly Span[][], wid
   return all.map((row) =>
     columns.map((column, at) => {
       const {text = '', colour} = row[column.index] ?? {};
-      const cell = cutFront(text, column.width);
+      const cell = cutEnd(text, column.width);
       const isLast = at === columns.length - 1;
       return {text: isLast ? cell : padCells(cell, column.width) + GAP, colour};
     }),

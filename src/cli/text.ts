@@ -16,10 +16,12 @@ export function oneLine(text: string): string {
     });
 }
 
+const NARROW = '…→←⇄'; // of those that may be wide
+
 /** Cells that a text takes on a terminal; scripts that may be wide count as wide, so a line never wraps. */
 export function widthOf(text: string): number {
   let width = 0;
-  for (const char of text) width += char.codePointAt(0)! >= 0x1100 && char !== '…' && char !== '→' ? 2 : 1;
+  for (const char of text) width += char.codePointAt(0)! >= 0x1100 && !NARROW.includes(char) ? 2 : 1;
   return width;
 }
 
@@ -36,6 +38,11 @@ export function cutFront(text: string, width: number): string {
   return `…${chars.slice(from).join('')}`;
 }
 
+/** The text cut at its end to a width: of a name, the start tells more. */
+export function cutEnd(text: string, width: number): string {
+  return widthOf(text) <= width ? text : `${takeWidth(text, width - 1)}…`;
+}
+
 /** `1 path`, `2 paths`. */
 export function plural(count: number, shown: string, noun: string): string {
   return `${shown} ${noun}${count === 1 ? '' : 's'}`;
@@ -50,9 +57,9 @@ export function localTime(ms: number): string {
   return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())} ${zone}`;
 }
 
-/** `14:02:11 +01:00` of the same day, `2026-11-19 14:02:11 +01:00` of another one. */
+/** `14:02:11 +01:00` of the same day, `2026-11-19 14:02 +01:00` of another one. */
 export function localMoment(ms: number, nowMs: number): string {
-  return localDay(ms) === localDay(nowMs) ? localTime(ms) : localDateTime(ms);
+  return localDay(ms) === localDay(nowMs) ? localTime(ms) : localDateTime(ms).replace(/:\d\d /, ' ');
 }
 
 /** `2026-11-19 14:02:11 +01:00` */

@@ -16,7 +16,7 @@ const LOCAL = /^(?:(\d{4})-(\d{2})-(\d{2})(?:[T ]|$))?(?:(\d{2}):(\d{2})(?::(\d{
  */
 export function parseTime(text: string, nowMs: number): number {
   const typed = text.trim();
-  if (/^[\d.]+[a-z]+$/.test(typed)) return nowMs - parseDuration(typed);
+  if (/^[\d.]+(ms|s|m|h|d)$/.test(typed)) return nowMs - parseDuration(typed);
   const ms = RFC3339.test(typed) ? Date.parse(typed.toUpperCase().replace(' ', 'T')) : localTimeOf(typed, nowMs);
   if (!Number.isFinite(ms)) {
     const message = `${JSON.stringify(text.slice(0, 40))} is not a time: write ${ALLOWED}`;

@@ -19,8 +19,8 @@ import {shortSocketPath} from './socket-path.ts';
 import {withCode} from './wire-error.ts';
 
 const BODY_BYTES_MAX = 65_536;
-const HEAD_BYTES_MAX = 524_288; // a cursor of `pending` may hold the longest path, escaped
-const CONNECTIONS_MAX = 32; // with the head: 16 MiB at most
+const HEAD_BYTES_MAX = 1 << 20; // a cursor of `pending` may hold the longest path, escaped twice
+const CONNECTIONS_MAX = 32; // with their heads: 32 MiB at most
 const REQUEST_MS_MAX = 10_000;
 const CLOSE_MS_MAX = 1_000;
 const PRIVATE_UMASK = 0o177;

@@ -12,7 +12,7 @@ export type Shape = Record<string, Check<unknown>>;
 export type Fields<S extends Shape> = {[K in keyof S]: ReturnType<S[K]>};
 
 const TEXT_CHARS_MAX = 4_096; // PATH_MAX
-const CURSOR_CHARS_MAX = 131_072; // holds the longest path (model/path.ts)
+const CURSOR_CHARS_MAX = 400_000; // holds the longest path (model/path.ts), every byte of it escaped for JSON
 const LIST_COUNT_MAX = 1_000;
 
 class FieldFault extends Error {}

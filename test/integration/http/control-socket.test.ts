@@ -1,40 +1,11 @@
 /** The control socket: server and client over a real unix socket, with an agent that answers what a test says. */
-import {spawn} from 'node:child_process';
 import {once} from 'node:events';
-import {chmodSync, existsSync, lstatSync, mkdirSync, statSync, writeFileSync} from 'node:fs';
 import {request as httpRequest} from 'node:http';
-import {connect, createServer} from 'node:net';
-import {join} from 'node:path';
+import {connect} from 'node:net';
 import {describe, expect, onTestFinished, test, vi} from 'vitest';
 import {TowlineError} from '../../../src/base/errors.ts';
-import {type AgentClient, connectControl} from '../../../src/http/control-client.ts';
-import {serveControl} from '../../../src/http/control-server.ts';
-import {controlSocketOf} from '../../../src/http/socket-path.ts';
-import {SILENT_LOG} from '../../../src/telemetry/log.ts';
-import {haltOf, linkOf, NOW_MS, reportOf, runOutcomeOf, ScriptedAgent, volumeOf} from '../../scripted-agent.ts';
-import {makeTmpDir} from '../../tmp.ts';
-
-interface Served {
-  agent: ScriptedAgent;
-  folder: string;
-  socketPath: string;
-  close(): Promise<void>;
-}
-
-async function serve(options: {folder?: string; requestMsMax?: number; signOfLifeMs?: number} = {}): Promise<Served> {
-  const {folder = join(makeTmpDir(), 'state'), ...limits} = options;
-  const agent = new ScriptedAgent();
-  const socketPath = controlSocketOf(folder);
-  const server = await serveControl({socketPath, control: agent, log: SILENT_LOG, ...limits});
-  onTestFinished(() => server.close());
-  return {agent, folder, socketPath, close: () => server.close()};
-}
-
-async function clientOf(folder: string, options?: {silenceMsMax: number}): Promise<AgentClient> {
-  const client = await connectControl(folder, options);
-  expect(client).toBeDefined();
-  return client!;
-}
+import {haltOf, linkOf, NOW_MS, reportOf, runOutcomeOf, volumeOf} from '../../scripted-agent.ts';
+import {clientOf, failure, serve, type Served} from './served.ts';
 
 /** A raw request; `body` is sent as it is. */
 function ask(
@@ -54,8 +25,6 @@ function ask(
     request.end(body);
   });
 }
-
-const failure = (code: string): object => expect.objectContaining({name: 'TowlineError', code}) as object;
 
 describe('routes', () => {
   test('every method reaches the agent with its fields, and its answer comes back', async () => {
@@ -91,15 +60,19 @@ describe('routes', () => {
     ]);
   });
 
-  test('a page of pending paths and its cursor of 65,535 bytes that are not UTF-8 survive the way', async () => {
+  test.each([
+    ['that are not UTF-8', '\xff\xfe/'],
+    ['that are escaped in JSON and in a URL', '\x01\x02/'],
+  ])('a page of pending paths and its cursor with 65,535 bytes %s survive the way', async (_, piece) => {
     const {agent, folder} = await serve();
     const client = await clientOf(folder);
-    const path = '\xff\xfe/'.repeat(21_845);
+    const path = piece.repeat(21_845);
     const problem = {path, code: 'unreadable', message: 'EIO', side: 'source', firstSeenMs: 1, lastSeenMs: 2} as const;
-    agent.page = {...agent.page, problems: [{...problem, nextTryMs: 3, peer: 'db-2'}], problemCount: 1, next: path};
-    const page = await client.pending({volume: 'pgdata', after: path, countMax: 7});
+    const next = JSON.stringify([0, 'source', path]);
+    agent.page = {...agent.page, problems: [{...problem, nextTryMs: 3, peer: 'db-2'}], problemCount: 1, next};
+    const page = await client.pending({volume: 'pgdata', after: next, countMax: 7});
     expect(page.problems[0]!.path).toBe(path);
-    expect(agent.asked).toEqual([['pending', {volume: 'pgdata', after: path, countMax: 7}]]);
+    expect(agent.asked).toEqual([['pending', {volume: 'pgdata', after: next, countMax: 7}]]);
   });
 
   test('errors of the agent are the same errors here, without a stack', async () => {
@@ -178,7 +151,7 @@ describe('bad requests', () => {
     socket.on('data', (chunk: Buffer) => (text += chunk.toString()));
     socket.write('POST /v1/pause HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n{');
     const timer = setInterval(() => socket.write(' '), 20);
-    await once(socket, 'close');
+    await new Promise((resolve) => socket.once('close', resolve)); // after the answer writing fails
     clearInterval(timer);
     expect(text).toMatch(/^HTTP\/1.1 408 /);
     expect(served.agent.asked).toEqual([]);
@@ -192,11 +165,13 @@ describe('watching', () => {
     const end = new AbortController();
     const counts: (number | undefined)[] = [];
     const startMs = performance.now();
-    let index = 0;
-    const timer = setInterval(() => agent.change(reportOf({volumes: [volumeOf({entryCount: ++index})]})), 5);
+    let timer: NodeJS.Timeout | undefined;
     onTestFinished(() => clearInterval(timer));
+    let index = 0;
+    const change = (): void => agent.change(reportOf({volumes: [volumeOf({entryCount: ++index})]}));
     for await (const report of client.watch('pgdata', end.signal)) {
       counts.push(report.volumes[0]!.entryCount);
+      timer ??= setInterval(change, 5);
       if (counts.length === 6) break;
     }
     expect(performance.now() - startMs).toBeGreaterThan(490);
@@ -245,9 +220,7 @@ describe('watching', () => {
     await expect(read('pgdata')).rejects.toThrow(failure('USAGE'));
     const reading = read(undefined);
     await vi.waitFor(() => expect(agent.watcherCount).toBe(1));
-    const lost = expect(reading).rejects.toThrow(failure('PEER_LOST'));
-    await close();
-    await lost;
+    await Promise.all([expect(reading).rejects.toThrow(failure('PEER_LOST')), close()]);
   });
 });
 
@@ -322,92 +295,5 @@ describe('sync', () => {
     expect(text.length).toBeLessThan(8 << 20);
     expect(lines.at(-2)).toMatch(/"level":"warn","message":"1\d\d\d events were left out/);
     expect(JSON.parse(lines.at(-1)!)).toMatchObject({outcome: {exitCode: 0}});
-  });
-});
-
-describe('the socket', () => {
-  test('is 0600 in a folder of 0700, whatever they were before, and gone after close', async () => {
-    const folder = join(makeTmpDir(), 'state');
-    mkdirSync(folder, {mode: 0o755});
-    const {socketPath, close} = await serve({folder});
-    expect(statSync(folder).mode & 0o7777).toBe(0o700);
-    expect(lstatSync(socketPath).mode & 0o7777).toBe(0o600);
-    await close();
-    expect(existsSync(socketPath)).toBe(false);
-    expect(await connectControl(folder)).toBeUndefined();
-  });
-
-  test('a second agent on a folder is refused with code 6, the first goes on', async () => {
-    const {folder, agent} = await serve();
-    const second = serveControl({socketPath: controlSocketOf(folder), control: agent, log: SILENT_LOG});
-    await expect(second).rejects.toThrow(failure('LOCKED'));
-    expect(await (await clientOf(folder)).report()).toMatchObject({name: 'web-1'});
-  });
-
-  test('the socket of an agent that was killed is replaced', async () => {
-    const folder = makeTmpDir();
-    const socketPath = controlSocketOf(folder);
-    const script = `require('net').createServer().listen(${JSON.stringify(socketPath)}, () => console.log('up'))`;
-    const child = spawn(process.execPath, ['-e', script], {stdio: ['ignore', 'pipe', 'inherit']});
-    await once(child.stdout, 'data');
-    child.kill('SIGKILL');
-    await once(child, 'exit');
-    expect(existsSync(socketPath)).toBe(true);
-    expect(await connectControl(folder)).toBeUndefined();
-    await serve({folder});
-    expect(await (await clientOf(folder)).report()).toMatchObject({name: 'web-1'});
-  });
-
-  test('what is no socket stays, and so does a folder that others can write', async () => {
-    const folder = makeTmpDir();
-    const served = (): Promise<unknown> =>
-      serveControl({socketPath: controlSocketOf(folder), control: new ScriptedAgent(), log: SILENT_LOG});
-    writeFileSync(controlSocketOf(folder), 'mine');
-    await expect(served()).rejects.toThrow(failure('REFUSED'));
-    expect(existsSync(controlSocketOf(folder))).toBe(true);
-    chmodSync(folder, 0o777);
-    await expect(served()).rejects.toThrow(failure('REFUSED'));
-  });
-
-  test('works in a state folder of 1,000 bytes, for which a socket has no name', async () => {
-    const folder = join(makeTmpDir(), ...Array.from({length: 5}, () => 'd'.repeat(200)));
-    expect(await connectControl(folder)).toBeUndefined();
-    const {close} = await serve({folder});
-    const client = await clientOf(folder);
-    expect(await client.report()).toMatchObject({name: 'web-1'});
-    await close();
-    expect(existsSync(controlSocketOf(folder))).toBe(false);
-    await expect(client.report()).rejects.toThrow(failure('PEER_LOST'));
-  });
-
-  test('an agent that hangs is told from one that takes its time', async () => {
-    const folder = makeTmpDir();
-    const deaf = createServer();
-    deaf.listen(controlSocketOf(folder));
-    await once(deaf, 'listening');
-    onTestFinished(() => void deaf.close());
-    await expect(connectControl(folder, {silenceMsMax: 100})).rejects.toMatchObject({
-      code: 'PEER_LOST',
-      message: expect.stringContaining('does not answer') as string,
-    });
-  });
-
-  test('a run of 600 ms is no silence of 300 ms: the agent shows that it lives', async () => {
-    const {agent, folder} = await serve({signOfLifeMs: 50});
-    const client = await clientOf(folder, {silenceMsMax: 300});
-    agent.runs = new Promise((resolve) => setTimeout(resolve, 600));
-    expect(await client.flush({volume: undefined, timeoutMs: 10_000, isRescan: false})).toMatchObject({exitCode: 0});
-  });
-
-  test('an agent of another version is named as such', async () => {
-    const folder = makeTmpDir();
-    const other = createServer((socket) => {
-      const body = '{"api":2,"version":"9.1.0"}';
-      socket.once('data', () => socket.end(`HTTP/1.1 200 OK\r\ncontent-length: ${body.length}\r\n\r\n${body}`));
-    });
-    other.listen(controlSocketOf(folder));
-    await once(other, 'listening');
-    onTestFinished(() => void other.close());
-    await expect(connectControl(folder)).rejects.toThrow(/version 9\.1\.0.*restart the agent/);
   });
 });

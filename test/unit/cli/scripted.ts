@@ -58,6 +58,8 @@ export interface Script {
   rows?: number;
   /** Called with each block of stdout, as it is written. */
   onStdout?: (text: string, signals: EventEmitter) => void;
+  /** Called once somebody listens for signals. */
+  onSignals?: (signals: EventEmitter) => void;
   env?: Record<string, string>;
   answer?: string;
   loadFails?: Error;
@@ -124,6 +126,7 @@ export async function runScripted(argv: string[], script: Script = {}): Promise<
         ...script.records,
       }),
   };
+  if (script.onSignals !== undefined) signals.once('newListener', () => setImmediate(script.onSignals!, signals));
   ran.exitCode = await runCli(argv, parts);
   return ran;
 }
