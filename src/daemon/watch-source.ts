@@ -71,11 +71,7 @@ function newWatcher(
   return new InotifyWatcher(options, thread === undefined ? {} : {thread});
 }
 
-function take(
-  event: WatchEvent,
-  parts: {live: LiveVolume; onNotice: (level: 'info' | 'warn', message: string) => void},
-): void {
-  const {live, onNotice} = parts;
+function take(event: WatchEvent, {live, onNotice}: WatchParts): void {
   switch (event.kind) {
     case 'name':
       return live.note(event.dir, event.name === '' ? undefined : event.name);

@@ -61,16 +61,16 @@ test('a volume whose root cannot be watched is refused alone', async () => {
 
 test('while a tree of 8,000 directories is being watched, changes in another volume are told again and again', async () => {
   const {make} = sharedThread();
-  let isReady = false;
+  const ready = new AbortController();
   let batchesMeanwhile = 0;
-  const onEvents = (): void => void (batchesMeanwhile += isReady ? 0 : 1);
+  const onEvents = (): void => void (batchesMeanwhile += ready.signal.aborted ? 0 : 1);
   const small = await watchFolder(make, () => undefined, {onEvents});
   const big = join(makeTmpDir(), 'big');
   for (let index = 0; index < 8_000; index++) mkdirSync(join(big, `${index % 100}/${index}`), {recursive: true});
   const rootFd = openSync(big, 'r');
   const watcher = make({rootFd, rootPath: big, skipDirs: [], onEvents: () => undefined});
-  const started = watcher.start().finally(() => (isReady = true));
-  for (let count = 0; !isReady; count++) {
+  const started = watcher.start().finally(() => ready.abort());
+  for (let count = 0; !ready.signal.aborted; count++) {
     writeFileSync(join(small.root, `file ${count}`), '');
     await new Promise((resolve) => setTimeout(resolve, 2)); // a writer, not a wait
   }

@@ -77,6 +77,55 @@ test('100 refused transfers one after the other leave room for the next', async 
   expect(readdirSync(transfers.staging)).toHaveLength(1);
 });
 
+test('two links that send two files of one volume at once under the same transfer number keep them apart', async () => {
+  const one = await new Transfers().ready();
+  const two = await new Transfers(one.volumes).ready();
+  const [first, second] = [randomBytes(40 * LEAF_BYTES), randomBytes(40 * LEAF_BYTES)];
+  const outcomes = await Promise.all([
+    one.send({name: 'first', bytes: first, transfer: 1}, undefined),
+    two.send({name: 'second', bytes: second, transfer: 1}, undefined),
+  ]);
+  expect(outcomes).toMatchObject([{content: contentOf(first)}, {content: contentOf(second)}]);
+  expect(one.stagedBytes(1)?.equals(first)).toBe(true);
+  expect(two.stagedBytes(1)?.equals(second)).toBe(true);
+});
+
+test('an old link that drops its transfer 1 leaves transfer 1 of the next link alone', async () => {
+  const old = await new Transfers().ready();
+  const next = await new Transfers(old.volumes).ready();
+  old.files.start({kind: 'file-start', link: 1, transfer: 1, path: 'old', sizeBytes: 9 * LEAF_BYTES, base: undefined});
+  await expect.poll(() => readdirSync(old.staging)).toHaveLength(1);
+  next.onJob = (kind) => {
+    if (kind === 'write-leaves') void old.files.close();
+  };
+  const bytes = randomBytes(20 * LEAF_BYTES);
+  expect(await next.send({name, bytes, transfer: 1}, undefined)).toMatchObject({kind: 'staged'});
+  expect(next.stagedBytes(1)?.equals(bytes)).toBe(true);
+  expect(readdirSync(old.staging)).toHaveLength(1);
+  expect(old.volumes.targetHandlers.isHolding()).toBe(false);
+});
+
+test.each([
+  {side: 'source', job: 'read-leaves', outcome: {kind: 'unread', status: READ_STATUS.changed}},
+  {side: 'target', job: 'write-leaves', outcome: {kind: 'refused', result: {code: 'corrupt'}}},
+  {side: 'target', job: 'finish-staged', outcome: {kind: 'refused', result: {code: 'corrupt'}}},
+] as const)(
+  'what the $side loses before its job $job is sent again, and nothing stays',
+  async ({side, job, outcome}) => {
+    const transfers = await new Transfers().ready();
+    const {sourceHandlers, targetHandlers} = transfers.volumes;
+    transfers.onJob = (kind) => {
+      if (kind === job) (side === 'source' ? sourceHandlers : targetHandlers).close(); // as a thread that ends
+    };
+    const bytes = randomBytes(40 * LEAF_BYTES);
+    expect(await transfers.send({name, bytes, transfer: 1}, undefined)).toMatchObject(outcome);
+    await expect.poll(() => readdirSync(transfers.staging)).toEqual([]);
+    expect([sourceHandlers.isHolding(), targetHandlers.isHolding()]).toEqual([false, false]);
+    transfers.onJob = () => undefined;
+    expect(await transfers.send({name, bytes, transfer: 2}, undefined)).toMatchObject({kind: 'staged'});
+  },
+);
+
 function rotten(bytes: Buffer, leaves: Iterable<number>): Buffer {
   const rotten = Buffer.from(bytes);
   for (const leaf of leaves) rotten[leaf * LEAF_BYTES + 100_000]! ^= 1;

@@ -4,7 +4,8 @@
 import {mkdirSync, readFileSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {onTestFinished} from 'vitest';
-import {stagedHandlers} from '../../../src/apply/staged-transfers.ts';
+import {stagedHandlers, type StagedJobs} from '../../../src/apply/staged-transfers.ts';
+import type {ScopeHandlers} from '../../../src/base/jobs.ts';
 import {systemClock} from '../../../src/base/clock.ts';
 import {loadXxhash} from '../../../src/delta/hash.ts';
 import {blockBytesFor, signatureOf, type Signature} from '../../../src/delta/signature.ts';
@@ -16,7 +17,7 @@ import {LargeFile, type LargeFileOptions} from '../../../src/session/large-file.
 import {ReceiveFiles} from '../../../src/session/receive-files.ts';
 import {Session} from '../../../src/session/session.ts';
 import type {TargetTree} from '../../../src/session/target-tree.ts';
-import {transferHandlers} from '../../../src/volume/read-transfer.ts';
+import {transferHandlers, type TransferJobs} from '../../../src/volume/read-transfer.ts';
 import type {Message} from '../../../src/wire/messages.ts';
 import {makeTmpDir} from '../../tmp.ts';
 import {channelPair} from './channel-pair.ts';
@@ -25,10 +26,30 @@ import {runHere} from './run-here.ts';
 await loadXxhash();
 const SEED = Buffer.alloc(8, 7);
 
-export class Transfers {
+/** A source and a target volume, each with the handlers of one scope; several links may use them at once. */
+export class Volumes {
   readonly source = makeTmpDir();
   readonly target = makeTmpDir();
   readonly staging = makeTmpDir();
+  readonly sourceFd = openFolder(this.source);
+  readonly targetFd = openFolder(this.target);
+  readonly sourceHandlers: ScopeHandlers<TransferJobs>;
+  readonly targetHandlers: ScopeHandlers<StagedJobs>;
+
+  constructor() {
+    const places = {stagingFd: openFolder(this.staging), trashFd: -1};
+    this.sourceHandlers = transferHandlers((job) => job({fd: this.sourceFd, mountId: 0}));
+    this.targetHandlers = stagedHandlers((job) => job({fd: this.targetFd, mountId: 0}, places));
+  }
+}
+
+export class Transfers {
+  readonly volumes: Volumes;
+  readonly source: string;
+  readonly target: string;
+  readonly staging: string;
+  /** Called with the kind of each job before it runs. */
+  onJob: (kind: string) => void = () => undefined;
   readonly heard: Message[] = [];
   readonly files: ReceiveFiles;
   literalBytes = 0;
@@ -37,20 +58,20 @@ export class Transfers {
   readonly #signatures = new Map<string, Signature>();
   readonly #known = new Map<string, Entry>();
   readonly #session: Session;
-  readonly #sourceFd = openFolder(this.source);
   #running: LargeFile | undefined;
 
-  constructor() {
+  /** @param volumes those of another link */
+  constructor(volumes: Volumes = new Volumes()) {
+    this.volumes = volumes;
+    ({source: this.source, target: this.target, staging: this.staging} = volumes);
     const [left, right] = channelPair();
     this.#session = new Session({name: 'source'}, {channel: left});
     const session = new Session({name: 'target'}, {channel: right});
-    const root = {fd: openFolder(this.target), mountId: 0};
-    const places = {stagingFd: openFolder(this.staging), trashFd: -1};
     this.files = new ReceiveFiles(
       {link: 1, isDurable: false},
       {
         session,
-        jobs: runHere(stagedHandlers((job) => job(root, places)).handlers),
+        jobs: runHere(volumes.targetHandlers.handlers, (kind) => this.onJob(kind)),
         tree: {
           dirIdOf: (path) => (path === '' ? 1 : undefined),
           get: (_, name) => this.#known.get(name),
@@ -97,13 +118,12 @@ export class Transfers {
   ): ReturnType<LargeFile['run']> {
     const {name: path, bytes, transfer} = file;
     writeFileSync(join(this.source, path), bytes);
-    const expected = statAt(this.#sourceFd, path);
-    const root = {fd: this.#sourceFd, mountId: 0};
+    const expected = statAt(this.volumes.sourceFd, path);
     this.#running = new LargeFile(
       {link: 1, transfer, path, expected, base},
       {
         session: this.#session,
-        jobs: runHere(transferHandlers((job) => job(root)).handlers),
+        jobs: runHere(this.volumes.sourceHandlers.handlers, (kind) => this.onJob(kind)),
         signatures: {
           get: (content) => this.#signatures.get(content.toString('hex')),
           put: (content, signature) => void this.#signatures.set(content.toString('hex'), signature),
