@@ -4,46 +4,37 @@
  * Invariant: one finding is one line (and one for its fix), so that what was found before something hangs is seen.
  */
 import {resolve} from 'node:path';
+import {DEFAULT_CONFIG_FILE, type LoadConfigOptions} from '../config/load-config.ts';
 import type {ExamineParts} from '../control/doctor/examine.ts';
-import type {Finding, FindingLevel} from '../control/doctor/finding.ts';
+import {exitCodeOf, type Finding, type FindingLevel} from '../control/doctor/finding.ts';
 import {type CommonFlags, hasColour, verbosityOf} from './common-options.ts';
 import {JsonView} from './json-view.ts';
 import type {CliParts} from './parts.ts';
 import type {Screen} from './screen.ts';
 import {oneLine, plural} from './text.ts';
 
-export interface DoctorCommandFlags extends CommonFlags {
-  config?: string;
-}
-
-/** Everything that the diagnosis needs and the command line does not have. */
+/** What the diagnosis needs and the command line does not have; the surface of `daemon/doctor.ts`. */
 export interface DoctorSources extends Pick<ExamineParts, 'loadIdentity' | 'findRoot' | 'askEngine'> {
-  loadConfig(options: {
-    file: string;
-    stateFolder: string | undefined;
-    env: Record<string, string | undefined>;
-  }): ReturnType<ExamineParts['loadConfig']>;
+  loadConfig(options: LoadConfigOptions): ReturnType<ExamineParts['loadConfig']>;
 }
 
-const DEFAULT_FILE = '/etc/towline/towline.yaml';
 const COLOUR: Record<FindingLevel, number> = {ok: 32, note: 36, warn: 33, bad: 31};
 const LEVELS = Object.keys(COLOUR) as FindingLevel[];
 
 /** @returns the exit code: 1 when anything is bad */
-export async function doctorCommand(
-  flags: DoctorCommandFlags,
-  sources: DoctorSources,
-  parts: CliParts & {screen: Screen},
-): Promise<number> {
+export async function doctorCommand(flags: CommonFlags, parts: CliParts & {screen: Screen}): Promise<number> {
+  const sources = await parts.loadDoctor();
   const {examine} = await import('../control/doctor/examine.ts');
-  const {exitCodeOf} = await import('../control/doctor/finding.ts');
   const json = flags.json === true ? new JsonView(parts) : undefined;
   const show = json === undefined ? peopleView(flags, parts) : (found: Finding) => json.say('finding', {...found});
+  const {loadIdentity, findRoot, askEngine} = sources;
   const findings = await examine({
-    ...sources,
+    loadIdentity,
+    findRoot,
+    askEngine,
     loadConfig: () =>
       sources.loadConfig({
-        file: resolve(flags.config ?? DEFAULT_FILE),
+        file: resolve(flags.config ?? DEFAULT_CONFIG_FILE),
         stateFolder: flags.state === undefined ? undefined : resolve(flags.state),
         env: parts.env,
       }),
@@ -57,7 +48,7 @@ export async function doctorCommand(
   return exitCode;
 }
 
-function peopleView(flags: DoctorCommandFlags, parts: CliParts & {screen: Screen}): (found: Finding) => void {
+function peopleView(flags: CommonFlags, parts: CliParts & {screen: Screen}): (found: Finding) => void {
   const isColoured = hasColour(parts);
   const isQuiet = verbosityOf(flags) < 0;
   let lastArea = '';

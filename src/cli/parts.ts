@@ -4,6 +4,7 @@
 import type {Clock} from '../base/clock.ts';
 import type {SyncDaemon} from '../daemon/sync-api.ts';
 import type {AgentDaemon, AgentRecords} from './agent-parts.ts';
+import type {DoctorSources} from './doctor-command.ts';
 
 export interface OutStream {
   write(text: string): unknown;
@@ -35,4 +36,5 @@ export interface CliParts {
   loadDaemon(): Promise<SyncDaemon>;
   loadAgent(): Promise<AgentDaemon>;
   loadRecords(): Promise<AgentRecords>;
+  loadDoctor(): Promise<DoctorSources>;
 }

@@ -8,10 +8,11 @@ import type {IgnoreFlag} from '../config/sync-options.ts';
 import {addCommonOptions, type CommonFlags, commonFlags} from './common-options.ts';
 import type {ConfirmCommandFlags} from './confirm-command.ts';
 import {type AgentActions, defineAgentCommands} from './program-agent.ts';
+import {defineDoctorCommand, type DoctorActions} from './program-doctor.ts';
 import type {SyncCommandFlags} from './sync-command.ts';
 
 /** What commands do: places and flags in, exit code out. */
-export interface CommandActions extends AgentActions {
+export interface CommandActions extends AgentActions, DoctorActions {
   sync(places: {source: string; target: string}, flags: SyncCommandFlags): Promise<number>;
   /** Two folders, or a volume of the running agent. */
   confirm(places: {source: string; target: string | undefined}, flags: ConfirmCommandFlags): Promise<number>;
@@ -74,7 +75,9 @@ export function makeProgram(
   confirm.action(async (source: string, target: string | undefined) => {
     parts.setExitCode(await actions.confirm({source, target}, flagsOf(confirm.opts<ConfirmCommandFlags>())));
   });
-  defineAgentCommands(program, actions, {flagsOf, setExitCode: (code) => parts.setExitCode(code)});
+  const running = {flagsOf, setExitCode: (code: number) => parts.setExitCode(code)};
+  defineAgentCommands(program, actions, running);
+  defineDoctorCommand(program, actions, running);
   return program;
 }
 

@@ -27,6 +27,7 @@ export async function runCli(argv: readonly string[], parts: CliParts): Promise<
   const program = makeProgram(
     {
       ...agentActions(all),
+      doctor: async (flags) => (await import('./doctor-command.ts')).doctorCommand(flags, all),
       sync: (places, flags) => syncCommand(places, flags, all),
       confirm: ({source, target}, flags) =>
         target === undefined ? confirmVolume(source, flags, all) : confirmCommand({source, target}, flags, all),

@@ -44,6 +44,7 @@ function partsOfProcess(): CliParts {
     loadDaemon: () => import('../daemon/sync.ts'),
     loadAgent: () => import('../daemon/agent.ts'),
     loadRecords: () => import('../daemon/agent-records.ts'),
+    loadDoctor: () => import('../daemon/doctor.ts'),
   };
 }
 

@@ -28,8 +28,8 @@ const AT_ONCE_MAX = 4; // each costs a process or a connection, and there may be
 export interface ExamineParts {
   /** @throws TowlineError USAGE */
   loadConfig(): AgentConfig | Promise<AgentConfig>;
-  /** Of the state folder. @throws TowlineError when there is none, or others can read it */
-  loadIdentity(stateFolder: string): Identity | Promise<Identity>;
+  /** Of the state folder; undefined when there is none yet. @throws TowlineError when it cannot be used */
+  loadIdentity(stateFolder: string): Identity | undefined | Promise<Identity | undefined>;
   /**
    * The host path of a volume's root, as text, and the folder of an engine's volume that holds it.
    * @throws TowlineError ROOT_MISSING, SYSTEM, USAGE
@@ -58,10 +58,11 @@ export async function examine(parts: ExamineParts): Promise<Finding[]> {
   tell([
     finding('configuration', 'ok', `${config.file}: ${config.volumes.length} volumes, ${config.peers.length} peers`),
   ]);
+  tell(config.notices.map((what) => finding('configuration', 'note', what)));
   const state = await examineState(config, tell);
   await examineEngines(config, parts, tell);
   await examineVolumes(config, state, parts, tell);
-  await examineNetwork(config, parts, tell);
+  await examineNetwork(config, state, parts, tell);
   return findings;
 }
 
@@ -158,11 +159,13 @@ function rootFix(at: Address): string | undefined {
   }
 }
 
-async function examineNetwork(config: AgentConfig, parts: ExamineParts, tell: Tell): Promise<void> {
-  const loaded = await attempt(() => parts.loadIdentity(config.stateFolder));
-  const identity = isTowlineError(loaded) ? undefined : loaded;
-  if (isTowlineError(loaded)) tell([finding('identity', 'bad', loaded.message, 'towline init')]);
-  else tell([finding('identity', 'ok', `this agent is ${loaded.id}`)]);
+async function examineNetwork(
+  config: AgentConfig,
+  state: ExaminedFolder,
+  parts: ExamineParts,
+  tell: Tell,
+): Promise<void> {
+  const identity = await examineIdentity(config, state, parts, tell);
   const limits = {deadlineMs: DEADLINE_MS, clock: parts.clock};
   const port = config.listen === undefined ? undefined : await readPort(config.listen, identity, limits);
   tell([judgePort(config.listen, port)]);
@@ -171,6 +174,23 @@ async function examineNetwork(config: AgentConfig, parts: ExamineParts, tell: Te
     async (peer) => ({peer, facts: identity === undefined ? undefined : await readPeer(peer, identity, limits)}),
     ({peer, facts}) => tell(judgePeer(peer, facts, config.listen)),
   );
+}
+
+async function examineIdentity(
+  {stateFolder}: AgentConfig,
+  state: ExaminedFolder,
+  parts: ExamineParts,
+  tell: Tell,
+): Promise<Identity | undefined> {
+  if (state.fault === 'TIMEOUT') return undefined; // said already; whoever reads there waits too
+  const loaded = await attempt(() => parts.loadIdentity(stateFolder));
+  if (isTowlineError(loaded)) {
+    tell([finding('identity', 'bad', loaded.message)]);
+    return undefined;
+  }
+  if (loaded === undefined) tell([finding('identity', 'bad', 'this agent has no identity yet', 'towline init')]);
+  else tell([finding('identity', 'ok', `this agent is ${loaded.id}`)]);
+  return loaded;
 }
 
 /** Some at a time, told in the order of the list. */

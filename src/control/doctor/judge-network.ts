@@ -3,6 +3,7 @@
  */
 import type {ErrorCode} from '../../base/errors.ts';
 import type {HostPort, PeerConfig} from '../../config/agent-config.ts';
+import {showHostPort} from '../../config/host-port.ts';
 import {finding, type Finding} from './finding.ts';
 
 export type PortFacts =
@@ -72,9 +73,4 @@ function judgeClosed(area: string, peer: PeerConfig, {code, message}: {code: Err
     PROTOCOL: `something else than an agent is at ${host} port ${port}: correct the address`,
   };
   return finding(area, 'bad', message, FIX[code]);
-}
-
-/** `[::]:7420` */
-export function showHostPort({host, port}: HostPort): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }

@@ -10,7 +10,7 @@ import type {Finding} from '../../../src/control/doctor/finding.ts';
 import {createIdentity, type Identity} from '../../../src/transport/identity.ts';
 import {listen} from '../../../src/transport/listen.ts';
 import {makeTmpDir} from '../../tmp.ts';
-import {configOf, findingsOf, own, peer, volumeOf} from './agent.ts';
+import {configOf, diagnose, findingsOf, own, peer, volumeOf} from './agent.ts';
 
 const stranger = await createIdentity();
 
@@ -134,12 +134,14 @@ test('our port is free, ours, taken by another program, or not of this host', as
 
 test('without an identity peers are not tried, and what to do is said', async () => {
   const at = await agentAt(peer, own);
-  const config = peersAt(at.port);
+  const none = await diagnose(peersAt(at.port), {loadIdentity: () => undefined});
+  expect(none.find(({area}) => area === 'peer db-2')).toMatchObject({level: 'note'});
+  expect(none.find(({area}) => area === 'identity')).toMatchObject({level: 'bad', fix: 'towline init'});
   const loadIdentity = (): never => {
-    throw new TowlineError('USAGE', 'there is no identity', {hint: ''});
+    throw new TowlineError('STATE_DAMAGED', 'identity.json is damaged', {path: '', what: ''});
   };
-  expect(await findingsOf('peer db-2', config, {loadIdentity})).toMatchObject([{level: 'note'}]);
-  expect(await findingsOf('identity', config, {loadIdentity})).toMatchObject([{level: 'bad', fix: 'towline init'}]);
+  const damaged = await findingsOf('identity', peersAt(at.port), {loadIdentity});
+  expect(damaged).toMatchObject([{level: 'bad', what: 'identity.json is damaged'}]);
 });
 
 test('a configuration that is wrong is a finding, and the host is looked at all the same', async () => {

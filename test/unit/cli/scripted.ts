@@ -5,6 +5,7 @@
 import {EventEmitter} from 'node:events';
 import type {Clock} from '../../../src/base/clock.ts';
 import type {AgentDaemon, AgentRecords} from '../../../src/cli/agent-parts.ts';
+import type {DoctorSources} from '../../../src/cli/doctor-command.ts';
 import type {CliParts} from '../../../src/cli/parts.ts';
 import {runCli} from '../../../src/cli/run.ts';
 import type {Halt, SyncDaemon, SyncEvent, SyncOptions, SyncOutcome, SyncParts} from '../../../src/daemon/sync-api.ts';
@@ -52,6 +53,7 @@ export interface Script {
   halt?: Halt;
   agent?: Partial<AgentDaemon>;
   records?: Partial<AgentRecords>;
+  doctor?: Partial<DoctorSources>;
   isTerminal?: boolean;
   /** Of the terminal; 100. */
   columns?: number;
@@ -124,6 +126,14 @@ export async function runScripted(argv: string[], script: Script = {}): Promise<
         restoreTrash: unscripted,
         emptyTrash: unscripted,
         ...script.records,
+      }),
+    loadDoctor: () =>
+      Promise.resolve({
+        loadConfig: unscripted,
+        loadIdentity: unscripted,
+        findRoot: unscripted,
+        askEngine: unscripted,
+        ...script.doctor,
       }),
   };
   if (script.onSignals !== undefined) signals.once('newListener', () => setImmediate(script.onSignals!, signals));
