@@ -142,7 +142,7 @@ function readCursor(after: string): {link: number; side: 'source' | 'target'; pa
 
 interface Waited {
   link: SendLink | ReceiveLink;
-  run(): Promise<LinkOutcome>;
+  run: () => Promise<LinkOutcome>;
 }
 
 /** Runs all, each to its end or to the deadline. */
@@ -210,8 +210,8 @@ function confirm(volume: AgentVolume, count: number): void {
 }
 
 async function rescan(volume: AgentVolume): Promise<void> {
-  const sources = new Set(volume.sends.map((send) => volume.sourceOf(send)));
-  await Promise.all([...sources].map((source) => source?.live.rescan()));
+  const sources = new Set(volume.sends.map((send) => volume.sourceOf(send)).filter((source) => source !== undefined));
+  await Promise.all([...sources].map((source) => source.live.rescan()));
   await volume.target?.rescan();
 }
 

@@ -4,6 +4,7 @@
  * Invariant: nothing is open while the root is not the known one; it is looked for again, and goes on by itself when it
  * is back.
  */
+import {basename, dirname} from 'node:path';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {LinkSettings, VolumeConfig} from '../config/agent-config.ts';
 import type {HaltReport, VolumeReport} from '../control/agent-api.ts';
@@ -11,6 +12,7 @@ import {closeFd} from '../linux/open-fd.ts';
 import {showAddress} from '../model/address.ts';
 import {bytesOf, fromText} from '../model/path.ts';
 import {sha256} from '../model/digest.ts';
+import type {RootIdentity} from '../model/root.ts';
 import type {AgentFile, LinkNotes} from '../state/agent-store.ts';
 import {openRoot} from '../volume/root-identity.ts';
 import type {AgentParts, FoundRoot, LinkEvent} from './agent-parts.ts';
@@ -166,11 +168,17 @@ export class AgentVolume {
     } catch (error) {
       const known = this.#notes.rootIdentity();
       const isEngineAway = isTowlineError(error) && error.code === 'SYSTEM';
-      if (isEngineAway && known !== undefined)
-        return {path: bytesOf(known.path).toString(), beside: this.#found?.beside};
+      if (isEngineAway && known !== undefined) return this.#knownPlace(known);
       if (isTowlineError(error) && error.code === 'ROOT_MISSING' && known !== undefined) throw this.#haltMissing(error);
       throw error;
     }
+  }
+
+  /** Where it was, with the place beside an engine's data folder: staging must be found where it was left. */
+  #knownPlace(known: RootIdentity): FoundRoot {
+    const path = bytesOf(known.path).toString();
+    const isEngines = this.config.at.kind !== 'path' && basename(path) === '_data';
+    return {path, beside: this.#found?.beside ?? (isEngines ? dirname(path) : undefined)};
   }
 
   /** A known volume that is gone is a halt; an unknown one is waited for. */

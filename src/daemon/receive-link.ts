@@ -9,24 +9,18 @@ import type {VolumeConfig} from '../config/agent-config.ts';
 import type {LinkOutcome, LinkReport, LinkState} from '../control/agent-api.ts';
 import {sha256} from '../model/digest.ts';
 import {showPath, type RelPath} from '../model/path.ts';
+import {RollingHour} from '../reconcile/rolling-hour.ts';
 import type {LinkPort} from '../session/link-port.ts';
 import {refusalMessage} from '../session/refusal.ts';
 import type {LinkNotes} from '../state/agent-store.ts';
 import type {MessageOf} from '../wire/messages.ts';
 import type {AgentParts} from './agent-parts.ts';
 import {haltReport, isRootHalt} from './link-figures.ts';
+import {ProofWaiters} from './proof-waiters.ts';
 import type {TargetVolume} from './target-volume.ts';
 
 const DRIFT_EVERY_MS = 60_000; // at most so often is one path repaired
 const DRIFT_PATHS_MAX = 1_000;
-
-interface Waiter {
-  /** The peer's session was open when it was asked. */
-  resolve: (outcome: LinkOutcome) => void;
-  /** Cuts up to this one of this port are too old. */
-  port: LinkPort | undefined;
-  afterCut: number;
-}
 
 /** The digest of a sender's ignore rules, as a receiver may pin it. */
 export function ignoreDigest(ignore: readonly string[]): string {
@@ -38,7 +32,9 @@ export class ReceiveLink {
   readonly from: string;
   readonly #parts: AgentParts;
   readonly #notes: LinkNotes;
-  readonly #waiters = new Set<Waiter>();
+  /** Over all connections. */
+  readonly #hour = new RollingHour();
+  readonly #waiters = new ProofWaiters();
   /** When a path was last repaired. */
   readonly #drifted = new Map<RelPath, number>();
   #volume: TargetVolume | undefined;
@@ -119,6 +115,7 @@ export class ReceiveLink {
       this.#setState('scanning', undefined);
       volume.serve(port, {
         confirmedDeletes: this.#notes.takeConfirmation(),
+        hour: this.#hour,
         onRefused: (error) => this.#refused(error, port),
         onCut: ({cut, isEqual, digest}) => this.#cut(cut, isEqual, digest),
         onSourceState: (state) => this.#sourceState(state),
@@ -236,10 +233,9 @@ export class ReceiveLink {
   nextProof(): Promise<LinkOutcome> {
     const halt = this.#notes.haltOf();
     if (halt !== undefined) return Promise.resolve(this.#outcome(EXIT_CODE.HALTED, halt.message));
-    const {promise, resolve} = Promise.withResolvers<LinkOutcome>();
-    this.#waiters.add({resolve, port: this.#port, afterCut: this.#lastCut.cut});
+    const proof = this.#waiters.next({connection: this.#port, cut: this.#lastCut.cut});
     void this.#volume?.rescan().then(() => this.#volume?.askToCompare());
-    return promise;
+    return proof;
   }
 
   lateOutcome(): LinkOutcome {
@@ -250,12 +246,10 @@ export class ReceiveLink {
 
   /** @param cut what is said of it; who waits for a later one goes on waiting */
   #settle(exitCode: number, reason: string | undefined, cut?: number): void {
-    const outcome = this.#outcome(exitCode, reason);
-    for (const waiter of [...this.#waiters]) {
-      if (cut !== undefined && waiter.port === this.#port && cut <= waiter.afterCut) continue;
-      this.#waiters.delete(waiter);
-      waiter.resolve(outcome);
-    }
+    this.#waiters.settle(
+      this.#outcome(exitCode, reason),
+      cut === undefined ? undefined : {connection: this.#port, cut},
+    );
   }
 
   #outcome(exitCode: number, reason: string | undefined): LinkOutcome {

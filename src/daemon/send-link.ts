@@ -11,6 +11,7 @@ import {Pace} from '../base/pace.ts';
 import type {SendConfig} from '../config/agent-config.ts';
 import type {LinkOutcome, LinkReport, LinkState} from '../control/agent-api.ts';
 import {zeroStats} from '../model/status.ts';
+import {RollingHour} from '../reconcile/rolling-hour.ts';
 import {LiveLink} from '../session/live-link.ts';
 import type {LinkPort} from '../session/link-port.ts';
 import type {SessionLinks} from '../session/session-links.ts';
@@ -18,6 +19,7 @@ import {SourceLink} from '../session/source-link.ts';
 import type {LinkNotes} from '../state/agent-store.ts';
 import type {AgentParts, LinkEvent} from './agent-parts.ts';
 import {haltReport, isRootHalt, Meter} from './link-figures.ts';
+import {ProofWaiters} from './proof-waiters.ts';
 import {signatureStore} from './signature-store.ts';
 import type {SourceVolume} from './source-volume.ts';
 import type {SyncEvent} from './sync-api.ts';
@@ -34,14 +36,6 @@ interface Running {
   source: SourceVolume;
 }
 
-/** Who waits for the next proof, or for the news that there will be none. */
-interface ProofWaiter {
-  /** A cut of this link up to this number is too old. */
-  link: SourceLink | undefined;
-  afterCut: number;
-  resolve: (outcome: LinkOutcome) => void;
-}
-
 export class SendLink {
   readonly volume: string;
   readonly config: SendConfig;
@@ -49,6 +43,8 @@ export class SendLink {
   readonly #notes: LinkNotes;
   readonly #stats = zeroStats();
   readonly #meter: Meter;
+  /** Over all connections. */
+  readonly #hour = new RollingHour();
   readonly #onEvent: (event: LinkEvent) => void;
   #state: LinkState = 'waiting';
   #reason: string | undefined = 'the volume is not open yet';
@@ -56,7 +52,7 @@ export class SendLink {
   #proof: {atMs: number; digest: string} | undefined;
   #sentBefore = 0;
   #again = Promise.withResolvers<void>();
-  #waiters = new Set<ProofWaiter>();
+  readonly #waiters = new ProofWaiters();
   /** Errors that are the peer's word, and not our own trouble. */
   readonly #refusals = new WeakSet<TowlineError>();
 
@@ -121,12 +117,11 @@ export class SendLink {
   nextProof(isCompared: boolean): Promise<LinkOutcome> {
     const halt = this.#notes.haltOf();
     if (halt !== undefined && this.#state === 'halted') return Promise.resolve(this.#outcome(3, halt.message));
-    const {promise, resolve} = Promise.withResolvers<LinkOutcome>();
     const link = this.#running?.link;
-    this.#waiters.add({link, afterCut: link?.lastCut ?? 0, resolve});
+    const proof = this.#waiters.next({connection: link, cut: link?.lastCut ?? 0});
     if (isCompared) this.#running?.live.compare();
     else this.#running?.live.prove();
-    return promise;
+    return proof;
   }
 
   /** What the outcome is when nobody can wait any longer. */
@@ -245,7 +240,7 @@ export class SendLink {
 
   /** Of a link that does not follow: ends with its first proof, or when nothing more can be sent. */
   async #proved(over: AbortController): Promise<void> {
-    await new Promise<void>((resolve) => this.#waiters.add({link: undefined, afterCut: 0, resolve: () => resolve()}));
+    await this.#waiters.next({connection: undefined, cut: 0});
     over.abort();
   }
 
@@ -293,6 +288,7 @@ export class SendLink {
         volume: source.live,
         state: source.state,
         clock,
+        hour: this.#hour,
         events: {onStatus: (status) => this.#live(status, events)},
       },
     );
@@ -315,6 +311,7 @@ export class SendLink {
         stats: this.#stats,
         seed: source.opened.volume.hashSeed,
         signatures: signatureStore(source.opened.volume),
+        hour: this.#hour,
         events: {
           onApplied: (applied) => events.applied(applied),
           onFailed: (path, code, message, side) => {
@@ -368,13 +365,11 @@ export class SendLink {
 
   /** @param isProof said of the last cut; who waits for a later one goes on waiting */
   #settle(exitCode: number, reason: string | undefined, isProof = false): void {
-    const outcome = this.#outcome(exitCode, reason);
     const link = this.#running?.link;
-    for (const waiter of [...this.#waiters]) {
-      if (isProof && waiter.link === link && (link?.lastCut ?? 0) <= waiter.afterCut) continue;
-      this.#waiters.delete(waiter);
-      waiter.resolve(outcome);
-    }
+    this.#waiters.settle(
+      this.#outcome(exitCode, reason),
+      isProof ? {connection: link, cut: link?.lastCut ?? 0} : undefined,
+    );
   }
 
   #outcome(exitCode: number, reason: string | undefined): LinkOutcome {

@@ -9,6 +9,7 @@ import {backoffDelayMs} from '../base/backoff.ts';
 import {nameOf, parentOf, ROOT, showPath, type RelPath} from '../model/path.ts';
 import {zeroStats, type LinkStats, type LinkStatus} from '../model/status.ts';
 import type {DeleteLimits} from '../reconcile/delete-guard.ts';
+import {RollingHour} from '../reconcile/rolling-hour.ts';
 import type {ScanResult} from '../scan/pass.ts';
 import {moveSteps} from '../session/change-steps.ts';
 import {LiveLink} from '../session/live-link.ts';
@@ -46,6 +47,7 @@ export class SourceRun {
   /** Whether the link was in sync since it was last connected. */
   #wasInSync = false;
   #places = {staging: '', trash: ''};
+  readonly #hour = new RollingHour();
   #confirmed: number | undefined;
 
   constructor(options: SyncOptions, folder: string, parts: SyncParts) {
@@ -99,7 +101,13 @@ export class SourceRun {
     );
     const link = new LiveLink(
       {deleteLimits: this.#limits(), confirmedDeletes: 0, volume: this.#options.source},
-      {volume, state: ends.source, clock, events: {onStatus: (status) => this.#liveStatus(ends, status)}},
+      {
+        volume,
+        state: ends.source,
+        clock,
+        hour: this.#hour,
+        events: {onStatus: (status) => this.#liveStatus(ends, status)},
+      },
     );
     this.#live = {volume, link};
     return startWatch(
@@ -225,6 +233,7 @@ export class SourceRun {
         jobs: ends.pool,
         state: ends.source,
         clock,
+        hour: this.#hour,
         stats: this.#stats,
         seed: ends.state.volume.hashSeed,
         signatures: signatureStore(ends.state.volume),

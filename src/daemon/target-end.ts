@@ -9,6 +9,7 @@ import {systemClock} from '../base/clock.ts';
 import {isTowlineError, TowlineError} from '../base/errors.ts';
 import {viewDigest, type View} from '../model/view.ts';
 import type {DeleteLimits} from '../reconcile/delete-guard.ts';
+import {RollingHour} from '../reconcile/rolling-hour.ts';
 import {Scanner} from '../scan/scanner.ts';
 import {Session} from '../session/session.ts';
 import {TargetLink} from '../session/target-link.ts';
@@ -53,6 +54,7 @@ export class TargetEnd {
   readonly #pool: JobPool<VolumeJobs>;
   readonly #lock: HeldLock | undefined;
   readonly #prune: NodeJS.Timeout;
+  readonly #hour = new RollingHour();
   #prepared: Promise<Applier> | undefined;
   #listener: Listener | undefined;
   #link: TargetLink | undefined;
@@ -128,6 +130,7 @@ export class TargetEnd {
         jobs: this.#pool,
         tree: volume,
         clock: systemClock,
+        hour: this.#hour,
         open: (request, view) => this.#open(request, view),
         onProblem: (error) => this.#parts.onNotice(isTowlineError(error) ? error.message : String(error)),
       },

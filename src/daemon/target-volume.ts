@@ -13,7 +13,10 @@ import {closeFd} from '../linux/open-fd.ts';
 import type {Failed, Op} from '../model/op.ts';
 import {isWithin, showPath, type RelPath} from '../model/path.ts';
 import {viewDigest, type View} from '../model/view.ts';
+import type {RollingHour} from '../reconcile/rolling-hour.ts';
+import type {Change} from '../scan/pass.ts';
 import {Scanner} from '../scan/scanner.ts';
+import {stepOf} from '../session/change-steps.ts';
 import {LiveVolume, type Follower, type Noticed} from '../session/live-volume.ts';
 import type {LinkPort} from '../session/link-port.ts';
 import {TargetLink, type BatchApplier, type TargetLinkParts} from '../session/target-link.ts';
@@ -43,6 +46,7 @@ export interface TargetVolumeOptions {
 export interface ServeHooks extends Pick<TargetLinkParts, 'onCut' | 'onSourceState'> {
   onRefused(error: unknown): void;
   confirmedDeletes: number;
+  hour: RollingHour;
 }
 
 const PRUNE_EVERY_MS = 3_600_000;
@@ -143,10 +147,14 @@ export class TargetVolume {
   }
 
   async #startWatch(): Promise<void> {
-    const {config, onNotice} = this.#options;
+    const {config} = this.#options;
     this.#watch = await startWatch(
       {root: this.opened.root, backEnd: config.watch},
-      {live: this.#live, thread: this.#parts.watchThread, onNotice: (_level, message) => onNotice(message)},
+      {
+        live: this.#live,
+        thread: this.#parts.watchThread,
+        onNotice: (_level, message) => this.#options.onNotice(message),
+      },
     );
     this.#isWatching = true;
   }
@@ -180,6 +188,7 @@ export class TargetVolume {
         jobs: this.#jobs,
         tree: volume,
         clock: this.#parts.clock,
+        hour: hooks.hour,
         open: async (request, view) => {
           await this.#serving;
           return this.#open(request, view);
@@ -282,8 +291,10 @@ export class TargetVolume {
     return {
       isCatchingUp: false,
       take: ({result, scannedSince}: Noticed) => {
-        const paths = result.changes.map(({path}) => path).slice(0, DRIFT_PATHS_MAX);
-        if (paths.length > 0 || scannedSince !== undefined) this.#options.onDrift(paths);
+        // Renaming a directory changes its ctime, for one: nothing that the source would have to repair.
+        const isDrift = (change: Change): boolean => stepOf(change, this.#view) !== undefined;
+        const paths = result.changes.filter(isDrift).map(({path}) => path);
+        if (paths.length > 0 || scannedSince !== undefined) this.#options.onDrift(paths.slice(0, DRIFT_PATHS_MAX));
         return Promise.resolve();
       },
       rest: () => undefined,

@@ -18,7 +18,8 @@ export interface KnownEntry extends Entry {
 
 export type Change =
   | {kind: 'put'; path: RelPath; before: KnownEntry | undefined; after: Entry}
-  | {kind: 'renamed'; path: RelPath; to: RelPath; entry: KnownEntry}
+  /** `isOver`: something else was known at `to`, and went. */
+  | {kind: 'renamed'; path: RelPath; to: RelPath; entry: KnownEntry; isOver: boolean}
   /** Both names have changed places; `entry` was at `path` and `other` at `to`. */
   | {kind: 'exchanged'; path: RelPath; to: RelPath; entry: KnownEntry; other: KnownEntry}
   | {kind: 'gone'; path: RelPath; before: KnownEntry; count: number};

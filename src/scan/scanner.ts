@@ -273,7 +273,7 @@ export class Scanner {
       store.move(old.parentId, old.name, dirId, name);
       retarget(pass, from, path);
       pass.moved.add(path);
-      pass.result.changes.push({kind: 'renamed', path: from, to: path, entry: old});
+      pass.result.changes.push({kind: 'renamed', path: from, to: path, entry: old, isOver: known !== undefined});
       return {...old, parentId: dirId, name};
     }
     return undefined;

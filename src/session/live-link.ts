@@ -8,6 +8,7 @@ import {backoffDelayMs} from '../base/backoff.ts';
 import type {Clock} from '../base/clock.ts';
 import type {Digest} from '../model/digest.ts';
 import {nameOf, parentOf, type Name, type RelPath} from '../model/path.ts';
+import type {RollingHour} from '../reconcile/rolling-hour.ts';
 import type {Change} from '../scan/pass.ts';
 import {moveSteps, orderChanges, stepOf} from './change-steps.ts';
 import {LiveDeletes, type LiveDeletesOptions} from './live-deletes.ts';
@@ -26,6 +27,8 @@ export interface LiveLinkParts {
   volume: FollowedVolume;
   state: SourceState;
   clock: Clock;
+  /** The account of this link's deletes, which its connections share; a new one when it is missing. */
+  hour?: RollingHour;
   events: {
     onStatus(
       status:
@@ -218,6 +221,7 @@ export class LiveLink implements Follower {
   /** Of a scan only renames are known; the rest is found by comparing. */
   async #sendScan(link: SourceLink, {result}: Noticed, sinceSeq: number): Promise<void> {
     const {state} = this.#parts;
+    this.#deletes.noteMoves(result);
     for (const step of moveSteps(result, (path) => state.entryAt(path), sinceSeq)) await link.sender.add(step);
     this.#isBehind = true;
   }

@@ -240,7 +240,10 @@ export class LiveVolume {
   /** A link alone is waited for; of several, none waits long for another. */
   async #hand(noticed: Noticed): Promise<void> {
     const taken = [...this.#followers].map((follower) => follower.take(noticed));
-    if (taken.length < 2) return void (await taken[0]);
+    if (taken.length < 2) {
+      await taken[0];
+      return;
+    }
     const waker = new AbortController();
     const patience = this.#parts.clock.sleep(BEHIND_MS, waker.signal).catch(() => undefined);
     await Promise.race([Promise.all(taken), patience]);

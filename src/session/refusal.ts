@@ -34,15 +34,25 @@ export function refusalError(refusal: MessageOf<'link-refused'>, volume: string)
 
 /** The halt of a link whose deletes are too many, seen by the source. */
 export function haltedByDeletes(
-  verdict: {kind: HaltKind; count: number; limit: number},
+  verdict: {kind: HaltKind; count: number; limit: number; isWithinHour?: boolean},
   treeCount: number,
   volume: string,
 ): TowlineError {
   const {kind, count, limit} = verdict;
-  const what =
-    kind === 'root-emptied'
-      ? `the source is empty, and all ${treeCount} entries of the target would be deleted`
-      : `${count} of ${treeCount} entries of the target would be deleted; the limit is ${limit}`;
-  const message = `${what}. Look at the source; if that is right, confirm ${count}`;
+  const message = `${whatWouldGo(verdict, treeCount)}. Look at the source; if that is right, confirm ${count}`;
   return new TowlineError('HALTED', message, {kind, volume, count, limit});
+}
+
+function whatWouldGo(
+  {kind, count, limit, isWithinHour}: {kind: HaltKind; count: number; limit: number; isWithinHour?: boolean},
+  treeCount: number,
+): string {
+  if (isWithinHour === true) {
+    return kind === 'root-emptied'
+      ? `the source is empty, and ${count} entries of the target would be deleted within an hour, the last one among them`
+      : `${count} entries of the target would be deleted within an hour; the limit is ${limit}`;
+  }
+  return kind === 'root-emptied'
+    ? `the source is empty, and all ${treeCount} entries of the target would be deleted`
+    : `${count} of ${treeCount} entries of the target would be deleted; the limit is ${limit}`;
 }

@@ -15,6 +15,7 @@ import {EMPTY_TREE, entryDigestBytes, leafNodeDigest} from '../model/tree.ts';
 import {viewDigest, type View} from '../model/view.ts';
 import {judgeDeletes, type DeleteLimits} from '../reconcile/delete-guard.ts';
 import type {Step} from '../reconcile/plan-path.ts';
+import {RollingHour} from '../reconcile/rolling-hour.ts';
 import type {Message, MessageOf} from '../wire/messages.ts';
 import {AskPeer} from './ask-peer.ts';
 import {compareContents} from './compare-content.ts';
@@ -22,6 +23,7 @@ import {repairGroups} from './groups.ts';
 import {haltedByDeletes, refusalError} from './refusal.ts';
 import type {SenderEvents, SenderJobs, SenderParts, SourceStore} from './send-item.ts';
 import {Sender} from './sender.ts';
+import {SourceLosses} from './source-losses.ts';
 import type {LinkSession} from './link-port.ts';
 import {walk, type SourceTree} from './walk.ts';
 
@@ -55,6 +57,8 @@ export interface SourceLinkParts extends Omit<SenderParts, 'store' | 'events'> {
   clock: Clock;
   stats: LinkStats;
   events: SenderEvents & {onCompared(entries: number): void};
+  /** The account of this link's deletes, kept over connections; a new one when it is missing. */
+  hour?: RollingHour;
 }
 
 export interface CutResult {
@@ -80,6 +84,8 @@ export class SourceLink {
   readonly #opened = Promise.withResolvers<MessageOf<'link-opened'>>();
   readonly #cuts = new Map<number, (result: MessageOf<'cut-result'>) => void>();
   readonly #refused = Promise.withResolvers<never>();
+  readonly #hour: RollingHour;
+  readonly #losses: SourceLosses;
   #view: View;
   #targetCount = 0;
   #targetDigest: Digest | undefined;
@@ -93,6 +99,8 @@ export class SourceLink {
     this.#parts = parts;
     this.#peer = new AskPeer(options, parts);
     this.#view = options.view;
+    this.#hour = parts.hour ?? new RollingHour();
+    this.#losses = new SourceLosses(options, {...parts, hour: this.#hour});
     this.sender = new Sender(options, {...parts, store: parts.state});
     this.#opened.promise.catch(() => undefined);
     this.#refused.promise.catch(() => undefined);
@@ -135,6 +143,7 @@ export class SourceLink {
       isDurable,
       confirmedDeletes: Math.min(confirmedDeletes, Number.MAX_SAFE_INTEGER),
     });
+    this.#hour.confirmed(confirmedDeletes, this.#parts.clock.monotonicMs());
     const opened = await Promise.race([this.#opened.promise, this.over]);
     this.#view = {...view, timePrecisionNs: Math.max(view.timePrecisionNs, opened.timePrecisionNs)};
     this.#targetCount = opened.entryCount;
@@ -173,6 +182,10 @@ export class SourceLink {
       }
     }
     this.#judge(destroyed);
+    this.#losses.take(
+      destructive.map((step) => this.#losses.lossOf(step)),
+      this.#targetCount,
+    );
     await this.sender.flush();
     for (const step of destructive) {
       // What came meanwhile is not deleted.

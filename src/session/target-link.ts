@@ -8,19 +8,10 @@ import type {Clock} from '../base/clock.ts';
 import {release} from '../base/memory.ts';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {JobRunner} from '../base/jobs.ts';
-import type {Entry} from '../model/entry.ts';
 import {isCreation, type Failed, type Op, type OpResult} from '../model/op.ts';
-import {isWithin, nameOf, parentOf, type RelPath} from '../model/path.ts';
 import {viewDigest, type View} from '../model/view.ts';
-import {Births} from '../reconcile/births.ts';
-import {
-  judgeDeletes,
-  NO_DELETE_LIMITS,
-  noteDeletes,
-  youngSinceMs,
-  type Burst,
-  type DeleteLimits,
-} from '../reconcile/delete-guard.ts';
+import type {DeleteLimits} from '../reconcile/delete-guard.ts';
+import {RollingHour} from '../reconcile/rolling-hour.ts';
 import {protocolFault} from '../wire/fault.ts';
 import {BATCHES_OPEN_MAX, REQUESTS_OPEN_MAX} from '../wire/limits.ts';
 import type {Message, MessageOf} from '../wire/messages.ts';
@@ -28,6 +19,7 @@ import {answerDigests, answerGroups, answerNodes, answerSignature} from './answe
 import {ReceiveFiles, type StagedFiles} from './receive-files.ts';
 import {refusalMessage} from './refusal.ts';
 import type {LinkSession} from './link-port.ts';
+import {TargetDeletes} from './target-deletes.ts';
 import type {TargetJobs, TargetTree} from './target-tree.ts';
 
 /** Applies batches; apply/applier.ts by shape. */
@@ -48,6 +40,8 @@ export interface TargetLinkParts {
   /** Makes the volume ready in the effective view: recovers, scans. Called once, before anything is answered. */
   open(request: MessageOf<'open-link'>, view: View): Promise<BatchApplier>;
   onProblem(error: unknown): void;
+  /** The account of this link's deletes, kept over connections; a new one when it is missing. */
+  hour?: RollingHour;
   /** Operations that must not be done now, by index: a container has something mounted there. */
   refused?: (ops: readonly Op[]) => Promise<Map<number, Failed>>;
   /** A cut was answered. */
@@ -64,12 +58,6 @@ export interface TargetLinkOptions {
   confirmedDeletes?: number;
 }
 
-/** Of one operation: how many entries it destroys, and whether the state had nothing at its path before the batch. */
-interface Judged {
-  count: number;
-  isNew: boolean;
-}
-
 /** What an open link works with. */
 interface OpenLink {
   applier: BatchApplier;
@@ -84,12 +72,10 @@ export class TargetLink {
   #opened: OpenLink | undefined;
   #link: number | undefined;
   #isDurable = true;
-  #confirmed = 0;
   #batches: Promise<void> = Promise.resolve();
   /** When the applier has got the last batch, and whether that only creates. */
   #lastBegun = {isCreating: false, promise: Promise.resolve()};
-  #burst: Burst | undefined;
-  readonly #births = new Births();
+  readonly #deletes: TargetDeletes;
   #batchesOpen = 0;
   #asksOpen = 0;
   readonly #answers = {tree: Promise.resolve(), content: Promise.resolve()};
@@ -100,6 +86,7 @@ export class TargetLink {
   constructor(options: TargetLinkOptions, parts: TargetLinkParts) {
     this.#options = options;
     this.#parts = parts;
+    this.#deletes = new TargetDeletes(options, {...parts, hour: parts.hour ?? new RollingHour()});
     parts.session.onMessage = (message, frame) => this.#guarded(message, frame);
   }
 
@@ -190,7 +177,7 @@ export class TargetLink {
     }
     const timePrecisionNs = Math.max(message.view.timePrecisionNs, this.#options.timePrecisionNs);
     this.#isDurable = message.isDurable;
-    this.#confirmed = this.#options.confirmedDeletes ?? message.confirmedDeletes;
+    this.#deletes.confirmed(this.#options.confirmedDeletes ?? message.confirmedDeletes);
     const applier = await this.#parts.open(message, {...message.view, timePrecisionNs});
     const {isDurable, link} = message;
     const onError = (error: unknown): void => this.#stop(error);
@@ -234,14 +221,14 @@ export class TargetLink {
       await turn.ready;
       const refused = await this.#parts.refused?.(ops);
       if (this.#isHalted) return;
-      const judged = this.#judge(ops);
+      const judged = this.#deletes.judge(ops);
       const applied = applier.apply(frame, message, files.staged, refused);
       turn.begin();
       const [own, earlier] = await Promise.allSettled([applied, turn.before]);
       if (earlier.status === 'rejected') throw earlier.reason;
       if (own.status === 'rejected') throw own.reason;
       const results = own.value;
-      this.#noteDone(ops, judged, results);
+      this.#deletes.noteDone(ops, judged, results);
       files.forget(ops);
       release(frame); // whatever is kept of it was copied
       this.#parts.session.send({kind: 'batch-result', link, batch, results});
@@ -277,86 +264,6 @@ export class TargetLink {
       await this.#parts.session.drained();
       this.#batchesOpen--;
     }
-  }
-
-  /**
-   * @returns what each operation destroys
-   * @throws HALTED when this batch's deletes and those shortly before are more than the limits allow
-   */
-  #judge(ops: readonly Op[]): Judged[] {
-    const {tree, clock} = this.#parts;
-    const nowMs = clock.monotonicMs();
-    const judged = this.#judgeEach(ops, nowMs);
-    const count = judged.reduce((sum, each) => sum + each.count, 0);
-    if (count === 0) return judged;
-    const treeCount = tree.entryCount() - count; // noteDeletes counts what goes as still there
-    this.#burst = noteDeletes(this.#burst, count, treeCount, nowMs, NO_DELETE_LIMITS).burst; // nothing is held here
-    const verdict = judgeDeletes(
-      this.#burst.released,
-      this.#burst.treeCount,
-      this.#options.deleteLimits,
-      this.#confirmed,
-    );
-    if (verdict.go) return judged;
-    const {kind, limit} = verdict;
-    throw new TowlineError(
-      'HALTED',
-      `halted by the target: ${verdict.count} of ${this.#burst.treeCount} entries would be deleted`,
-      {kind, volume: this.#options.volume, count: verdict.count, limit},
-    );
-  }
-
-  /** What could not be deleted does not count, or trying again would add up to a halt; what was made is young. */
-  #noteDone(ops: readonly Op[], judged: readonly Judged[], results: readonly OpResult[]): void {
-    const nowMs = this.#parts.clock.monotonicMs();
-    let failedCount = 0;
-    for (const [index, op] of ops.entries()) {
-      const {count, isNew} = judged[index] as Judged;
-      if (results[index]?.status !== 'done') failedCount += count;
-      else if (op.kind === 'rename') this.#births.renamed(op.path, op.to, op.type === 'dir');
-      else if (op.kind === 'exchange') this.#births.exchanged(op.path, op.to);
-      else if (op.kind === 'delete') this.#births.forget(op.path, op.type === 'dir');
-      else if (op.kind !== 'set-meta' && isNew) this.#births.born(op.path, nowMs);
-    }
-    if (failedCount > 0 && this.#burst !== undefined)
-      this.#burst = {...this.#burst, released: Math.max(0, this.#burst.released - failedCount)};
-  }
-
-  #judgeEach(ops: readonly Op[], nowMs: number): Judged[] {
-    const vacated = new Set<RelPath>(); // by an earlier operation of this batch: nothing is destroyed there any more
-    const youngMs = youngSinceMs(this.#burst, nowMs);
-    return ops.map((op) => {
-      if (op.kind === 'set-meta') return {count: 0, isNew: false};
-      const path = op.kind === 'rename' ? op.to : op.path;
-      const entry = this.#entryAt(path);
-      const isYoung = op.kind === 'delete' && this.#births.isBornSince(path, youngMs);
-      let count = entry === undefined || isYoung || vacated.has(path) ? 0 : this.#destroyedBy(op, entry);
-      // What comes out of there is not destroyed with it.
-      if (count > 0 && op.kind === 'rename' && isWithin(op.path, op.to))
-        count = Math.max(0, count - this.#countAt(op.path));
-      vacated.delete(path);
-      if (op.kind === 'rename' || op.kind === 'delete') vacated.add(op.path);
-      return {count, isNew: entry === undefined};
-    });
-  }
-
-  #entryAt(path: RelPath): (Entry & {dirId: number}) | undefined {
-    const parentId = this.#parts.tree.dirIdOf(parentOf(path));
-    return parentId === undefined ? undefined : this.#parts.tree.get(parentId, nameOf(path));
-  }
-
-  /** An entry and all below it. */
-  #countAt(path: RelPath): number {
-    const entry = this.#entryAt(path);
-    if (entry === undefined) return 0;
-    return 1 + (entry.type === 'dir' ? this.#parts.tree.countBelow(entry.dirId) : 0);
-  }
-
-  #destroyedBy(op: Op, entry: Entry & {dirId: number}): number {
-    if (op.kind === 'make-dir' || op.kind === 'exchange') return 0;
-    if (entry.type === 'dir') return 1 + this.#parts.tree.countBelow(entry.dirId);
-    if (op.kind === 'delete') return 1;
-    return op.kind === 'put-file' && entry.type === 'file' && op.sizeBytes === 0 && entry.sizeBytes > 0 ? 1 : 0;
   }
 
   async #answerCut(asked: MessageOf<'cut'>): Promise<void> {

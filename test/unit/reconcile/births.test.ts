@@ -1,6 +1,9 @@
 import {expect, test} from 'vitest';
 import {Births} from '../../../src/reconcile/births.ts';
 
+const FILE = {isDir: false, isOver: false};
+const DIR = {isDir: true, isOver: false};
+
 test('what was born counts as young, with all below it, from that time on and until it is forgotten', () => {
   const births = new Births();
   births.born('dir', 100);
@@ -16,12 +19,12 @@ test('a rename keeps the age; something old makes every new directory above its 
   const births = new Births();
   births.born('new', 100);
   births.born('tmp', 50);
-  births.renamed('tmp', 'new/file', false);
+  births.renamed('tmp', 'new/file', FILE);
   expect(births.isBornSince('new/file', 50)).toBe(true);
   expect(births.isBornSince('new/file', 51)).toBe(false);
   expect(births.isBornSince('tmp', 0)).toBe(false);
   expect(births.isBornSince('new', 100)).toBe(true);
-  births.renamed('old', 'new/old', true);
+  births.renamed('old', 'new/old', DIR);
   expect(births.isBornSince('new', 0)).toBe(false);
   expect(births.isBornSince('new/old/below', 0)).toBe(false);
 });
@@ -41,4 +44,39 @@ test('beyond 10,000 the older half is old', () => {
   births.born('file10000', 10_000);
   expect(births.isBornSince('file4999', 0)).toBe(false);
   expect(births.isBornSince('file5000', 0)).toBe(true);
+});
+
+test('what is renamed over something old does not become young, over something young it stays so', () => {
+  const births = new Births();
+  births.born('tmp1', 100);
+  births.renamed('tmp1', 'old', {...FILE, isOver: true});
+  expect(births.isBornSince('old', 0)).toBe(false);
+  births.born('young', 100);
+  births.born('tmp2', 200);
+  births.renamed('tmp2', 'young', {...FILE, isOver: true});
+  expect(births.isBornSince('young', 0)).toBe(true);
+});
+
+test('an old directory at the path of a young one that went makes nothing young that is in it', () => {
+  const births = new Births();
+  births.born('dir', 100);
+  births.born('dir/file', 100);
+  births.forget('dir', true);
+  expect(births.isBornSince('dir/file', 0)).toBe(false);
+  births.renamed('elsewhere', 'dir', DIR);
+  expect(births.isBornSince('dir/file', 0)).toBe(false);
+  births.born('dir/file', 100);
+  expect(births.isBornSince('dir/file', 100)).toBe(true);
+  expect(births.isBornSince('dir/other', 0)).toBe(false);
+});
+
+test('what is asked for no more is dropped after twice that time', () => {
+  const births = new Births({keepMs: 1_000});
+  births.born('a', 1_000);
+  births.born('b', 1_999);
+  births.born('c', 2_000);
+  expect(births.isBornSince('a', 0)).toBe(true);
+  births.born('d', 3_000);
+  expect(births.isBornSince('a', 0)).toBe(false);
+  expect(births.isBornSince('c', 0)).toBe(true);
 });

@@ -10,6 +10,7 @@ import {nameOf, parentOf, ROOT} from '../../../src/model/path.ts';
 import {zeroStats} from '../../../src/model/status.ts';
 import {PLAIN_VIEW} from '../../../src/model/view.ts';
 import {NO_DELETE_LIMITS, type DeleteLimits} from '../../../src/reconcile/delete-guard.ts';
+import {RollingHour} from '../../../src/reconcile/rolling-hour.ts';
 import {Session} from '../../../src/session/session.ts';
 import {SourceLink} from '../../../src/session/source-link.ts';
 import {TargetLink} from '../../../src/session/target-link.ts';
@@ -22,6 +23,8 @@ export interface LinkPairOptions {
   source?: DeleteLimits;
   target?: DeleteLimits;
   confirmedDeletes?: number;
+  /** The source's account, kept over connections. */
+  hour?: RollingHour;
 }
 
 export class LinkPair {
@@ -68,6 +71,7 @@ export class LinkPair {
         jobs,
         state: sourceState(this.source),
         clock: systemClock,
+        hour: options.hour ?? new RollingHour(),
         stats: zeroStats(),
         seed: Buffer.alloc(8),
         signatures: {get: () => undefined, put: () => undefined},

@@ -1,6 +1,7 @@
 import {describe, expect, test} from 'vitest';
 import {ROOT} from '../../../src/model/path.ts';
 import type {DeleteLimits} from '../../../src/reconcile/delete-guard.ts';
+import {RollingHour} from '../../../src/reconcile/rolling-hour.ts';
 import type {MessageOf} from '../../../src/wire/messages.ts';
 import {OPEN_LINK} from '../../sync/hostile-source.ts';
 import {directory} from '../state/state-fixture.ts';
@@ -59,6 +60,33 @@ describe('the guard', () => {
     await pair.open();
     await pair.link.catchUp();
     expect((await pair.link.cut()).entryCount).toBe(49);
+  });
+
+  test('F5 what went in an earlier connection counts within the hour: 40 of 100, then 30 more halt; confirmed, they go', async () => {
+    const hour = new RollingHour();
+    const first = new LinkPair({source: LIMITS, hour});
+    putLinks(first.target, 0, 100);
+    putLinks(first.source, 40, 60);
+    await first.open();
+    await first.link.catchUp();
+    const connect = (confirmedDeletes: number): Promise<LinkPair> => {
+      const pair = new LinkPair({source: LIMITS, hour, confirmedDeletes});
+      putLinks(pair.target, 40, 60);
+      putLinks(pair.source, 70, 30);
+      return pair.open();
+    };
+    const second = await connect(0);
+    await expect(second.link.catchUp()).rejects.toMatchObject({
+      code: 'HALTED',
+      message: expect.stringContaining(
+        '70 entries of the target would be deleted within an hour; the limit is 50',
+      ) as string,
+      details: {kind: 'delete-share', count: 70, limit: 50},
+    });
+    expect(second.target.entryCount()).toBe(60);
+    const third = await connect(70);
+    await third.link.catchUp();
+    expect((await third.link.cut()).entryCount).toBe(30);
   });
 
   test('S7 the target halts by its own limits, whatever the source thinks: 0 deletes, kind, count and limit are told', async () => {

@@ -1,0 +1,157 @@
+/**
+ * The target's judge of what batches destroy: by its own limits, whatever the source thinks of it.
+ *
+ * Not the applier, and not the guard itself (reconcile/delete-guard.ts, rolling-hour.ts). Invariant: what was judged
+ * counts from then on, and what then could not be done does not.
+ */
+import type {Clock} from '../base/clock.ts';
+import {TowlineError} from '../base/errors.ts';
+import type {Entry} from '../model/entry.ts';
+import type {Op, OpResult} from '../model/op.ts';
+import {isWithin, nameOf, parentOf, type RelPath} from '../model/path.ts';
+import {
+  judgeDeletes,
+  NO_DELETE_LIMITS,
+  noteDeletes,
+  youngSinceMs,
+  type Burst,
+  type DeleteLimits,
+  type Verdict,
+} from '../reconcile/delete-guard.ts';
+import type {RollingHour} from '../reconcile/rolling-hour.ts';
+import type {TargetTree} from './target-tree.ts';
+
+/** Of one operation: how many entries it destroys, and whether the state had nothing at its path before the batch. */
+export interface Judged {
+  count: number;
+  /** Those of them that count within the hour. */
+  hourly: number;
+  isNew: boolean;
+}
+
+export interface TargetDeletesParts {
+  tree: TargetTree;
+  clock: Clock;
+  hour: RollingHour;
+}
+
+export class TargetDeletes {
+  readonly #options: {volume: string; deleteLimits: DeleteLimits};
+  readonly #parts: TargetDeletesParts;
+  #burst: Burst | undefined;
+  #confirmed = 0;
+
+  constructor(options: {volume: string; deleteLimits: DeleteLimits}, parts: TargetDeletesParts) {
+    this.#options = options;
+    this.#parts = parts;
+  }
+
+  /** The operator lets so many go. */
+  confirmed(count: number): void {
+    this.#confirmed = count;
+    this.#parts.hour.confirmed(count, this.#parts.clock.monotonicMs());
+  }
+
+  /**
+   * @returns what each operation destroys
+   * @throws HALTED when this batch's deletes and those shortly before, or within the hour, are more than may go
+   */
+  judge(ops: readonly Op[]): Judged[] {
+    const {tree, clock} = this.#parts;
+    const nowMs = clock.monotonicMs();
+    const judged = this.#judgeEach(ops, nowMs);
+    const count = judged.reduce((sum, each) => sum + each.count, 0);
+    if (count === 0) return judged;
+    const treeCount = tree.entryCount() - count; // noteDeletes counts what goes as still there
+    this.#burst = noteDeletes(this.#burst, count, treeCount, nowMs, NO_DELETE_LIMITS).burst; // nothing is held here
+    const {deleteLimits} = this.#options;
+    const verdict = judgeDeletes(this.#burst.released, this.#burst.treeCount, deleteLimits, this.#confirmed);
+    if (!verdict.go) throw this.#halted(verdict, `${verdict.count} of ${this.#burst.treeCount}`, '');
+    const hourly = judged.reduce((sum, each) => sum + each.hourly, 0);
+    const made = ops.filter((op, index) => makesEntry(op) && judged[index]?.isNew === true).length;
+    const withinHour = this.#parts.hour.judge(hourly, {
+      treeCount: tree.entryCount(),
+      leftCount: tree.entryCount() - count + made,
+      limits: deleteLimits,
+      nowMs,
+      countAt: (path) => this.#filledCountAt(path),
+    });
+    if (!withinHour.go) throw this.#halted(withinHour, String(withinHour.count), ' within an hour');
+    return judged;
+  }
+
+  #halted({kind, count, limit}: Verdict & {go: false}, counted: string, when: string): TowlineError {
+    const message = `halted by the target: ${counted} entries would be deleted${when}`;
+    return new TowlineError('HALTED', message, {kind, volume: this.#options.volume, count, limit});
+  }
+
+  /** What could not be deleted does not count, or trying again would add up to a halt; what was made is young. */
+  noteDone(ops: readonly Op[], judged: readonly Judged[], results: readonly OpResult[]): void {
+    const nowMs = this.#parts.clock.monotonicMs();
+    let failedCount = 0;
+    const treeCount = this.#parts.tree.entryCount() + judged.reduce((sum, {count}) => sum + count, 0);
+    const {births} = this.#parts.hour;
+    for (const [index, op] of ops.entries()) {
+      const {count, hourly, isNew} = judged[index] as Judged;
+      if (results[index]?.status !== 'done') {
+        failedCount += count;
+        continue;
+      }
+      if (op.kind === 'rename') this.#parts.hour.renamed(op.path, op.to, {isDir: op.type === 'dir', isOver: !isNew});
+      else if (op.kind === 'exchange') this.#parts.hour.exchanged(op.path, op.to);
+      else if (op.kind === 'delete') births.forget(op.path, op.type === 'dir');
+      else if (op.kind !== 'set-meta' && isNew) births.born(op.path, nowMs);
+      this.#parts.hour.note(op.kind === 'rename' ? undefined : op.path, hourly, {treeCount, nowMs});
+    }
+    if (failedCount > 0 && this.#burst !== undefined)
+      this.#burst = {...this.#burst, released: Math.max(0, this.#burst.released - failedCount)};
+  }
+
+  #judgeEach(ops: readonly Op[], nowMs: number): Judged[] {
+    const vacated = new Set<RelPath>(); // by an earlier operation of this batch: nothing is destroyed there any more
+    const youngMs = youngSinceMs(this.#burst, nowMs);
+    return ops.map((op) => {
+      if (op.kind === 'set-meta') return {count: 0, hourly: 0, isNew: false};
+      const path = op.kind === 'rename' ? op.to : op.path;
+      const entry = this.#entryAt(path);
+      const isYoung = op.kind === 'delete' && this.#parts.hour.births.isBornSince(path, youngMs);
+      let count = entry === undefined || isYoung || vacated.has(path) ? 0 : this.#destroyedBy(op, entry);
+      // What comes out of there is not destroyed with it.
+      if (count > 0 && op.kind === 'rename' && isWithin(op.path, op.to))
+        count = Math.max(0, count - this.#countAt(op.path));
+      vacated.delete(path);
+      if (op.kind === 'rename' || op.kind === 'delete') vacated.add(op.path);
+      return {count, hourly: this.#parts.hour.countOf(path, count, nowMs), isNew: entry === undefined};
+    });
+  }
+
+  #entryAt(path: RelPath): (Entry & {dirId: number}) | undefined {
+    const parentId = this.#parts.tree.dirIdOf(parentOf(path));
+    return parentId === undefined ? undefined : this.#parts.tree.get(parentId, nameOf(path));
+  }
+
+  /** An entry and all below it. */
+  #countAt(path: RelPath): number {
+    const entry = this.#entryAt(path);
+    if (entry === undefined) return 0;
+    return 1 + (entry.type === 'dir' ? this.#parts.tree.countBelow(entry.dirId) : 0);
+  }
+
+  /** As `#countAt`; of a file without content nothing is left. */
+  #filledCountAt(path: RelPath): number {
+    const entry = this.#entryAt(path);
+    return entry?.type === 'file' && entry.sizeBytes === 0 ? 0 : this.#countAt(path);
+  }
+
+  #destroyedBy(op: Op, entry: Entry & {dirId: number}): number {
+    if (op.kind === 'make-dir' || op.kind === 'exchange') return 0;
+    if (entry.type === 'dir') return 1 + this.#parts.tree.countBelow(entry.dirId);
+    if (op.kind === 'delete') return 1;
+    return op.kind === 'put-file' && entry.type === 'file' && op.sizeBytes === 0 && entry.sizeBytes > 0 ? 1 : 0;
+  }
+}
+
+/** Whether there is one entry more after it, where there was nothing. */
+function makesEntry({kind}: Op): boolean {
+  return kind === 'put-file' || kind === 'put-symlink' || kind === 'make-dir' || kind === 'link';
+}
