@@ -5,7 +5,7 @@
  */
 import {join} from 'node:path';
 import {rmSync} from 'node:fs';
-import {EXIT_CODE, isTowlineError, messageOf, TowlineError, worstExitCode} from '../base/errors.ts';
+import {EXIT_CODE, TowlineError, worstExitCode} from '../base/errors.ts';
 import {parseAddress} from '../config/address.ts';
 import type {AgentConfig, VolumeConfig} from '../config/agent-config.ts';
 import {DEFAULTS} from '../config/link-settings.ts';
@@ -20,7 +20,8 @@ import type {
 import {openInvitation} from '../transport/pairing.ts';
 import {ownAddresses} from '../transport/own-addresses.ts';
 import type {AgentCore} from './agent-core.ts';
-import {forgetVolume, type AgentVolume} from './agent-volume.ts';
+import type {AgentVolume} from './agent-volume.ts';
+import {forgetVolume} from './volume-scopes.ts';
 import {rotate} from './agent-rotate.ts';
 import type {ReceiveLink} from './receive-link.ts';
 import type {SendLink} from './send-link.ts';
@@ -304,11 +305,4 @@ function adHocVolume(
 function notSent(volume: string): TowlineError {
   const hint = 'flush it on the agent that sends it';
   return new TowlineError('USAGE', `volume ${volume} is not sent from here; ${hint}`, {hint});
-}
-
-/** @returns the error that a failure to start is */
-export function asError(error: unknown): TowlineError {
-  if (isTowlineError(error)) return error;
-  const what = messageOf(error);
-  return new TowlineError('BUG', `internal error: ${what}; please report it`, {what}, {cause: error});
 }

@@ -13,7 +13,7 @@ import {showAddress} from '../model/address.ts';
 import {bytesOf, fromText} from '../model/path.ts';
 import {sha256} from '../model/digest.ts';
 import type {RootIdentity} from '../model/root.ts';
-import type {AgentFile, LinkNotes} from '../state/agent-store.ts';
+import type {LinkNotes} from '../state/agent-store.ts';
 import {openRoot} from '../volume/root-identity.ts';
 import type {AgentParts, FoundRoot, LinkEvent} from './agent-parts.ts';
 import {haltReport} from './link-figures.ts';
@@ -21,6 +21,7 @@ import {ReceiveLink} from './receive-link.ts';
 import {SendLink} from './send-link.ts';
 import {SourceVolume} from './source-volume.ts';
 import {TargetVolume} from './target-volume.ts';
+import {receiveScope, sendScope, volumeScope} from './volume-scopes.ts';
 
 const ROOT_POLL_MS = 2_000;
 const MOUNT_POLL_MS = 2_000;
@@ -381,23 +382,4 @@ function viewKey({ignore}: LinkSettings): string {
   return sha256(Buffer.from(JSON.stringify(ignore)))
     .toString('hex')
     .slice(0, 12);
-}
-
-export function volumeScope(volume: string): string {
-  return `volume/${volume}`;
-}
-
-export function sendScope(volume: string, peer: string, as: string): string {
-  return `send/${volume}/${peer}/${as}`;
-}
-
-export function receiveScope(volume: string): string {
-  return `receive/${volume}`;
-}
-
-/** Drops everything that is remembered of a volume. */
-export function forgetVolume(file: AgentFile, volume: string): void {
-  const own = [volumeScope(volume), receiveScope(volume)];
-  for (const scope of file.scopes())
-    if (own.includes(scope) || scope.startsWith(`send/${volume}/`)) file.notes(scope).forget();
 }

@@ -2,7 +2,7 @@
  * Figures and reports that both directions of a link make alike.
  */
 import type {Clock} from '../base/clock.ts';
-import type {HaltKind, TowlineError} from '../base/errors.ts';
+import {messageOf, TowlineError, type HaltKind} from '../base/errors.ts';
 import type {HaltReport} from '../control/agent-api.ts';
 import type {Halt} from '../state/agent-store.ts';
 
@@ -38,4 +38,10 @@ export class Meter {
     if (first === undefined || atMs - first.atMs < 100) return 0;
     return Math.max(0, Math.round(((bytes - first.bytes) * 1_000) / (atMs - first.atMs)));
   }
+}
+
+/** What was thrown and is no error of ours. */
+export function bug(error: unknown): TowlineError {
+  const what = messageOf(error);
+  return new TowlineError('BUG', `internal error: ${what}; please report it`, {what}, {cause: error});
 }

@@ -6,7 +6,7 @@
  * digests on the session that is still open, and ends with the next change.
  */
 import {backoffDelayMs} from '../base/backoff.ts';
-import {EXIT_CODE, isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
+import {EXIT_CODE, isTowlineError, TowlineError} from '../base/errors.ts';
 import {Pace} from '../base/pace.ts';
 import type {SendConfig} from '../config/agent-config.ts';
 import type {LinkOutcome, LinkReport, LinkState} from '../control/agent-api.ts';
@@ -18,7 +18,7 @@ import type {SessionLinks} from '../session/session-links.ts';
 import {SourceLink} from '../session/source-link.ts';
 import type {LinkNotes} from '../state/agent-store.ts';
 import type {AgentParts, LinkEvent} from './agent-parts.ts';
-import {haltReport, isRootHalt, Meter} from './link-figures.ts';
+import {bug, haltReport, isRootHalt, Meter} from './link-figures.ts';
 import {ProofWaiters} from './proof-waiters.ts';
 import {signatureStore} from './signature-store.ts';
 import type {SourceVolume} from './source-volume.ts';
@@ -394,9 +394,4 @@ export class SendLink {
     this.#reason = reason;
     this.#parts.onChange();
   }
-}
-
-function bug(error: unknown): TowlineError {
-  const what = messageOf(error);
-  return new TowlineError('BUG', `internal error: ${what}; please report it`, {what}, {cause: error});
 }

@@ -41,7 +41,7 @@ export interface HourlyQuestion {
   limits: DeleteLimits;
   nowMs: number;
   /** How many entries are at a path by now, with all below it; a file without content counts as none. */
-  countAt(path: RelPath): number;
+  countAt: (path: RelPath) => number;
 }
 
 export class RollingHour {
