@@ -152,7 +152,9 @@ function linkNotes(link: LinkReport, volume: VolumeReport, options: StatusOption
 function volumeNotes(volume: VolumeReport, options: StatusOptions): Line[] {
   const lines: Line[] = [];
   if (volume.halt !== undefined) lines.push(...haltLines(volume.halt, volume.name, options));
-  else if (volume.reason !== undefined) lines.push(...below(oneLine(volume.reason), 'yellow', options));
+  else if (volume.reason !== undefined && !volume.isPaused) {
+    lines.push(...below(oneLine(volume.reason), 'yellow', options));
+  }
   if (volume.isPaused) {
     lines.push(...below(`next: towline resume ${shellWord(volume.name)}${options.commandOptions}`, undefined, options));
   }

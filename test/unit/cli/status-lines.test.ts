@@ -81,6 +81,15 @@ test('each trouble is followed by its reason, and by the command that helps', ()
   expect(lines.find((line) => line.startsWith('dr-1'))).toContain(`not connected: ${REFUSED} (db-2.internal:7420`);
 });
 
+test('a paused volume has one line below it, whatever its reason says', () => {
+  const reason = 'paused; go on with towline resume data';
+  const report = reportOf({peers: [], volumes: [volumeOf({name: 'data', links: [], isPaused: true, reason})]});
+  expect(render(report, 79).slice(-2)).toEqual([
+    expect.stringMatching(/^data +paused$/),
+    '  next: towline resume data --state /s',
+  ]);
+});
+
 test('one volume shows its places and digests, a halted agent says so first', () => {
   const volume = volumeOf({staging: '/var/lib/towline/stage', trash: '/var/lib/towline/trash', isPaused: true});
   const lines = render(
