@@ -50,19 +50,20 @@ export function removeRunFolders(which: 'this-run' | 'dead-runs'): void {
     const id = Number(FOLDER_NAME.exec(name)?.[1] ?? 0);
     if (id === 0) continue;
     const path = join(parent, name);
-    if (which === 'this-run' ? id !== runId() : !isDeadRun(id, path)) continue;
+    const madeMs = statSync(path, {throwIfNoEntry: false})?.mtimeMs ?? Date.now();
+    if (which === 'this-run' ? id !== runId() : !isDeadRun(id, madeMs)) continue;
     for (const point of mountsBelow(path)) spawnSync('umount', ['-l', point]);
     removeTree(path);
   }
 }
 
-function isDeadRun(id: number, path: string): boolean {
+/** Whether a run is over, and what it made then is an hour old. */
+export function isDeadRun(id: number, madeMs: number): boolean {
   try {
     process.kill(id, 0);
     return false;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') return false;
   }
-  const mtimeMs = statSync(path, {throwIfNoEntry: false})?.mtimeMs ?? Date.now();
-  return Date.now() - mtimeMs > LEFTOVER_AGE_MS_MIN;
+  return Date.now() - madeMs > LEFTOVER_AGE_MS_MIN;
 }

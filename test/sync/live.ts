@@ -63,7 +63,11 @@ export async function untilEqual(live: Running, pair: Pair, timeoutMs = 20_000):
   const isProof = ({event, state, asOf}: JsonEvent): boolean =>
     event === 'status' && state === 'in-sync' && Date.parse(String(asOf)) >= mtimeMs;
   await live.waitForEventAfter(from, isProof, timeoutMs);
-  await live.waitFor(() => equalByRsync(pair), timeoutMs);
+  await live
+    .waitFor(() => equalByRsync(pair), timeoutMs)
+    .catch((error: unknown) => {
+      throw new Error(`${String(error)}\nrsync: ${compareByRsync(pair.source, pair.target).slice(0, 2_000)}`);
+    });
 }
 
 /** Whether rsync finds nothing to do; false also while the tree changes under it. */

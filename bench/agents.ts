@@ -1,0 +1,185 @@
+/**
+ * Measures two agents in two network namespaces beside `rsync -aH -e ssh` between the same:
+ * `npm run bench -- agents [--runs N] [--quick] [--line raw|"100 Mbit/s"|"40 ms"]`.
+ *
+ * A first copy: from the moment that running, connected agents are given the volume until both digests are equal. A
+ * change of one file among many: from the return of write(2) until its content is on the target; rsync has to be run for
+ * it. Warm caches, fresh ext4 for each run, tools take turns in who begins. Needs root and Debian's openssh-server.
+ * Invariant: what was measured was right: at the end of each run rsync compares every byte of the agents' copies.
+ */
+import {spawn} from 'node:child_process';
+import {randomFillSync} from 'node:crypto';
+import {once} from 'node:events';
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import {tmpdir} from 'node:os';
+import {dirname, join} from 'node:path';
+import {setTimeout as sleep} from 'node:timers/promises';
+import {parseArgs} from 'node:util';
+import {untilInSync} from '../test/hosts/agents.ts';
+import {removeTree} from '../test/run-folders.ts';
+import {makeSsh} from './agents/ssh.ts';
+import {type Line, LINES, makeStage, type Stage} from './agents/stage.ts';
+import {must} from './sync/filesystems.ts';
+
+const OUT = join(import.meta.dirname, 'out');
+const FILE_BYTES = 4_096;
+const FILES_PER_DIR = 100;
+const PAUSE_MS = 50; // changes are separate: nobody waits for company
+const VISIBLE_MS_MAX = 30_000;
+const TOOLS = ['towline', 'rsync'] as const;
+type Tool = (typeof TOOLS)[number];
+
+const {values: options} = parseArgs({
+  options: {
+    runs: {type: 'string', default: '3'},
+    quick: {type: 'boolean', default: false},
+    line: {type: 'string'},
+  },
+});
+const runs = options.quick ? 1 : Number(options.runs);
+const largeBytes = (options.quick ? 32 : 256) << 20;
+const fileCount = options.quick ? 2_000 : 20_000;
+const changes: Record<Tool, number> = options.quick ? {towline: 5, rsync: 2} : {towline: 30, rsync: 5};
+const lines = LINES.filter((line) => (options.line ?? line) === line);
+if (!(runs >= 1) || lines.length === 0) throw new Error('see the first lines of bench/agents.ts');
+
+const CASES = {
+  large: `first copy of ${largeBytes >> 20} MiB in one file`,
+  small: `first copy of ${fileCount.toLocaleString('en')} × 4 KiB`,
+  change: `one file changed among ${fileCount.toLocaleString('en')}`,
+};
+type Case = keyof typeof CASES;
+
+const base = mkdtempSync(join(realpathSync(tmpdir()), 'towline-bench-'));
+process.prependListener('exit', () => removeTree(base));
+const ssh = makeSsh(join(base, 'ssh'));
+const measured = new Map<string, number[]>();
+
+for (let run = 0; run < runs; run++) {
+  for (const line of lines) await measureLine(line, run);
+}
+report();
+
+async function measureLine(line: Line, run: number): Promise<void> {
+  const stage = await makeStage(line, join(base, `${run}-${line}`), ssh);
+  const note = (what: Case, tool: Tool, ms: number): void => {
+    const key = `${what}/${line}/${tool}`;
+    measured.set(key, [...(measured.get(key) ?? []), ms]);
+    process.stderr.write(`${CASES[what]}, ${line}, ${tool}: ${ms.toFixed(1)} ms\n`);
+  };
+  fillLarge(join(stage.source, 'large'));
+  fillSmall(join(stage.source, 'small'));
+  for (const volume of ['large', 'small'] as const) {
+    for (const tool of TOOLS) mkdirSync(join(stage.targets[tool], volume));
+    for (const tool of run % 2 === 0 ? TOOLS : TOOLS.toReversed()) {
+      must('sync');
+      note(
+        volume,
+        tool,
+        await timed(() => (tool === 'towline' ? stage.addVolume(volume) : copyByRsync(stage, volume))),
+      );
+    }
+  }
+  // rsync first: afterwards nobody changes anything while the agents are measured.
+  for (const tool of TOOLS.toReversed()) {
+    for (let index = 0; index < changes[tool]; index++) note('change', tool, await change(stage, tool, index));
+  }
+  for (const volume of ['large', 'small']) await untilInSync(stage.agents.source, volume);
+  await stage.end();
+}
+
+async function copyByRsync(stage: Stage, volume: string): Promise<void> {
+  const [command = '', ...args] = stage.rsync(volume);
+  const child = spawn(command, args, {stdio: ['ignore', 'ignore', 'inherit']});
+  const [code] = (await once(child, 'exit')) as [number | null];
+  if (code !== 0) throw new Error(`rsync ended with ${code}`);
+}
+
+/** Changes one file in place. @returns ms from the return of write(2) until the target has it */
+async function change(stage: Stage, tool: Tool, index: number): Promise<number> {
+  const path = pathOf((index * 7_919 + (tool === 'rsync' ? 1 : 0)) % fileCount); // far apart, never one twice
+  const content = `${tool} ${index} ${'y'.repeat(1_000)}`;
+  const fd = openSync(join(stage.source, 'small', path), 'r+');
+  writeSync(fd, content);
+  const writtenMs = performance.now();
+  closeSync(fd);
+  if (tool === 'rsync') await copyByRsync(stage, 'small');
+  while (!readFileSync(join(stage.targets[tool], 'small', path), 'utf8').startsWith(content)) {
+    if (performance.now() - writtenMs > VISIBLE_MS_MAX) throw new Error(`${path} was not seen to change`);
+    await sleep(1);
+  }
+  const ms = performance.now() - writtenMs;
+  await sleep(PAUSE_MS);
+  return ms;
+}
+
+function fillLarge(folder: string): void {
+  mkdirSync(folder);
+  const piece = Buffer.alloc(8 << 20);
+  const fd = openSync(join(folder, 'file'), 'w');
+  for (let done = 0; done < largeBytes; done += piece.length) writeSync(fd, randomFillSync(piece));
+  closeSync(fd);
+}
+
+function fillSmall(folder: string): void {
+  const content = Buffer.alloc(FILE_BYTES);
+  for (let index = 0; index < fileCount; index++) {
+    const path = join(folder, pathOf(index));
+    if (index % FILES_PER_DIR === 0) mkdirSync(dirname(path), {recursive: true});
+    writeFileSync(path, randomFillSync(content));
+  }
+}
+
+function pathOf(index: number): string {
+  return `d${Math.floor(index / FILES_PER_DIR)}/file-${index % FILES_PER_DIR}.dat`;
+}
+
+async function timed(run: () => Promise<void>): Promise<number> {
+  const startMs = performance.now();
+  await run();
+  return performance.now() - startMs;
+}
+
+function report(): void {
+  const rows = lines.flatMap((line) => (Object.keys(CASES) as Case[]).map((what) => rowOf(what, line)));
+  console.log(`two agents beside rsync -aH -e ssh, in two network namespaces; median of ${runs} (of a change: of all)`);
+  console.table(rows);
+  mkdirSync(OUT, {recursive: true});
+  const raw = Object.fromEntries(measured);
+  writeFileSync(join(OUT, 'agents.json'), JSON.stringify({time: new Date().toISOString(), runs, rows, raw}, null, 2));
+}
+
+function rowOf(what: Case, line: Line) {
+  const [towlineMs, rsyncMs] = TOOLS.map((tool) => median(measured.get(`${what}/${line}/${tool}`)!)) as [
+    number,
+    number,
+  ];
+  const rate = what === 'large' ? {'towline MB/s': round(largeBytes / 1_000 / towlineMs)} : {};
+  return {
+    case: CASES[what],
+    line,
+    'towline ms': round(towlineMs),
+    'rsync ms': round(rsyncMs),
+    ratio: Math.round((towlineMs / rsyncMs) * 100) / 100,
+    ...rate,
+  };
+}
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+function round(value: number): number {
+  return Math.round(value * 10) / 10;
+}

@@ -1,0 +1,87 @@
+/**
+ * Two hosts with a line between them, an agent on each, an sshd on the second, and fresh filesystems: made anew for each
+ * run of a measurement, gone with it.
+ */
+import {join} from 'node:path';
+import {TestAgent, PORT, type VolumeSettings} from '../../test/hosts/agent.ts';
+import {pair} from '../../test/hosts/agents.ts';
+import {makeNetwork} from '../../test/hosts/namespaces.ts';
+import {startProxy} from '../../test/hosts/proxy.ts';
+import {makeFilesystem} from '../sync/filesystems.ts';
+import {type makeSsh, SSH_PORT} from './ssh.ts';
+
+export const LINES = ['raw', '100 Mbit/s', '40 ms'] as const;
+export type Line = (typeof LINES)[number];
+
+const FILESYSTEM_MIB = 2_048;
+const LINE_BITS = 100_000_000;
+const DELAY_MS = 40; // each way
+
+export interface Stage {
+  /** Where both tools copy from, a folder for each volume. */
+  source: string;
+  /** Where each copies to. */
+  targets: {towline: string; rsync: string};
+  agents: {source: TestAgent; target: TestAgent};
+  /** Gives a volume to both running agents; resolves once both digests are equal. */
+  addVolume(name: string): Promise<void>;
+  /** Words that copy a volume by rsync over ssh, in the first host. */
+  rsync(volume: string): string[];
+  end(): Promise<void>;
+}
+
+/** @param base an empty folder @param ssh of bench/agents/ssh.ts */
+export async function makeStage(line: Line, base: string, ssh: ReturnType<typeof makeSsh>): Promise<Stage> {
+  const filesystems = Array.from({length: 3}, () => makeFilesystem(FILESYSTEM_MIB));
+  const [source, towline, rsync] = filesystems.map(({path}) => path) as [string, string, string];
+  const network = makeNetwork(3);
+  const [here, there, between] = network.hosts as [TestAgent['host'], TestAgent['host'], TestAgent['host']];
+  if (line === '100 Mbit/s') there.limitRate(LINE_BITS);
+  const way = async (port: number): Promise<{host: string; port: number; end(): Promise<void>}> => {
+    if (line !== '40 ms') return {host: there.ipv4, port, end: () => Promise.resolve()};
+    const proxy = await startProxy({host: between, port, to: {host: there.ipv4, port}, delayMs: DELAY_MS});
+    return {host: between.ipv4, port, end: () => proxy.stop()};
+  };
+  const [agentWay, sshWay] = [await way(PORT), await way(SSH_PORT)];
+  const agents = {
+    source: new TestAgent({name: 'source', folder: join(base, 'source'), host: here, listens: false}),
+    // On the filesystem of its copies, so that files are staged beside them.
+    target: new TestAgent({name: 'target', folder: join(towline, 'agent'), host: there}),
+  };
+  await pair(agents.source, agents.target, {aDials: agentWay});
+  const endSsh = await ssh.start(there);
+  await Promise.all([agents.source.start(), agents.target.start()]);
+  await agents.source.until('connected', async () => (await agents.source.report()).peers[0]!.isConnected);
+  return {
+    source,
+    targets: {towline, rsync},
+    agents,
+    addVolume: volumesOf(agents, source, towline),
+    rsync: (volume) =>
+      here.words([
+        ...['rsync', '-aH', '--numeric-ids', '--delete', '-e', ssh.shell(sshWay.port)],
+        ...[`${join(source, volume)}/`, `root@${sshWay.host}:${join(rsync, volume)}/`],
+      ]),
+    end: async () => {
+      await Promise.all([agents.source.stop(), agents.target.stop(), endSsh(), agentWay.end(), sshWay.end()]);
+      network.close();
+      for (const filesystem of filesystems) filesystem.remove();
+    },
+  };
+}
+
+const IN_SYNC_MS_MAX = 600_000;
+
+function volumesOf(agents: Stage['agents'], from: string, to: string): Stage['addVolume'] {
+  const volumes: Record<'source' | 'target', Record<string, VolumeSettings>> = {source: {}, target: {}};
+  return async (name) => {
+    volumes.source[name] = {at: join(from, name), send: ['target']};
+    volumes.target[name] = {at: join(to, name), receive: 'source'};
+    for (const end of ['target', 'source'] as const) {
+      agents[end].configure({volumes: volumes[end]});
+      await agents[end].reload();
+    }
+    const isInSync = async (): Promise<boolean> => (await agents.source.link(name, 'target')).state === 'in-sync';
+    await agents.source.until(`${name} is in sync`, isInSync, IN_SYNC_MS_MAX);
+  };
+}
