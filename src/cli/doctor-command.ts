@@ -4,7 +4,8 @@
  * Invariant: one finding is one line (and one for its fix), so that what was found before something hangs is seen.
  */
 import {resolve} from 'node:path';
-import {DEFAULT_CONFIG_FILE, type LoadConfigOptions} from '../config/load-config.ts';
+import type {LoadConfigOptions} from '../config/load-config.ts';
+import {CONFIG_FILE} from '../config/state-folder.ts';
 import type {ExamineParts} from '../control/doctor/examine.ts';
 import {exitCodeOf, type Finding, type FindingLevel} from '../control/doctor/finding.ts';
 import {type CommonFlags, hasColour, verbosityOf} from './common-options.ts';
@@ -34,7 +35,7 @@ export async function doctorCommand(flags: CommonFlags, parts: CliParts & {scree
     askEngine,
     loadConfig: () =>
       sources.loadConfig({
-        file: resolve(flags.config ?? DEFAULT_CONFIG_FILE),
+        file: resolve(flags.config ?? CONFIG_FILE),
         stateFolder: flags.state === undefined ? undefined : resolve(flags.state),
         env: parts.env,
       }),

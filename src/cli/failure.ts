@@ -5,8 +5,11 @@ import {EXIT_CODE, isTowlineError, messageOf, TowlineError} from '../base/errors
 import {oneLine} from './text.ts';
 import {versionsForReport} from './version.ts';
 
-/** `Error: what happened and what to do`, always one line. */
+/** `Error: what happened and what to do`, one line; a list of faults of a configuration has a line for each below it. */
 export function errorLine(error: TowlineError): string {
+  if (error.code === 'USAGE' && (error.details as {isList?: true}).isList === true) {
+    return `Error: ${error.message.split('\n').map(oneLine).join('\n  ')}`;
+  }
   if (error.code !== 'BUG') return `Error: ${oneLine(error.message)}`;
   return `Error: ${oneLine(error.message)}; this is a bug: please report it with what you ran and ${versionsForReport()}`;
 }

@@ -9,10 +9,11 @@ import {addCommonOptions, type CommonFlags, commonFlags} from './common-options.
 import type {ConfirmCommandFlags} from './confirm-command.ts';
 import {type AgentActions, defineAgentCommands} from './program-agent.ts';
 import {defineDoctorCommand, type DoctorActions} from './program-doctor.ts';
+import {definePeerCommands, type PeerActions} from './program-peers.ts';
 import type {SyncCommandFlags} from './sync-command.ts';
 
 /** What commands do: places and flags in, exit code out. */
-export interface CommandActions extends AgentActions, DoctorActions {
+export interface CommandActions extends AgentActions, DoctorActions, PeerActions {
   sync(places: {source: string; target: string}, flags: SyncCommandFlags): Promise<number>;
   /** Two folders, or a volume of the running agent. */
   confirm(places: {source: string; target: string | undefined}, flags: ConfirmCommandFlags): Promise<number>;
@@ -23,6 +24,7 @@ const EXAMPLES = {
 Examples:
   towline sync /srv/data /mnt/copy           keep /mnt/copy equal to /srv/data, until Ctrl-C
   towline sync /srv/data /mnt/copy --once    make it equal once
+  towline init                               set up the agent of this host; then towline invite, and join on the other
   towline agent                              the daemon of this host, for volumes that are configured
   towline status                             how its volumes, links and peers stand
   towline help sync                          all options of sync
@@ -76,6 +78,7 @@ export function makeProgram(
     parts.setExitCode(await actions.confirm({source, target}, flagsOf(confirm.opts<ConfirmCommandFlags>())));
   });
   const running = {flagsOf, setExitCode: (code: number) => parts.setExitCode(code)};
+  definePeerCommands(program, actions, running);
   defineAgentCommands(program, actions, running);
   defineDoctorCommand(program, actions, running);
   return program;

@@ -10,6 +10,7 @@ import {confirmVolume} from './confirm-volume.ts';
 import {asTowlineError, errorLine, exitCodeOfError, stackOf} from './failure.ts';
 import {JsonView} from './json-view.ts';
 import type {CliParts} from './parts.ts';
+import {peerActions} from './peer-actions.ts';
 import {makeProgram} from './program.ts';
 import {Screen} from './screen.ts';
 import {syncCommand} from './sync-command.ts';
@@ -28,6 +29,7 @@ export async function runCli(argv: readonly string[], parts: CliParts): Promise<
     {
       ...agentActions(all),
       doctor: async (flags) => (await import('./doctor-command.ts')).doctorCommand(flags, all),
+      ...peerActions(all),
       sync: (places, flags) => syncCommand(places, flags, all),
       confirm: ({source, target}, flags) =>
         target === undefined ? confirmVolume(source, flags, all) : confirmCommand({source, target}, flags, all),

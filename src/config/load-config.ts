@@ -16,10 +16,9 @@ import {configSchema, peerFileSchema, type RawConfig, showText} from './agent-sc
 import {checkLinks, type CheckedConfig, type KnownPeers, linkNotices, receivedFrom} from './check-links.ts';
 import {settle} from './link-settings.ts';
 import {schemaFaults} from './schema-faults.ts';
+import {AGENT_STATE_FOLDER} from './state-folder.ts';
 import {type Fault, YamlSource} from './yaml-source.ts';
 
-export const DEFAULT_CONFIG_FILE = '/etc/towline/towline.yaml';
-export const DEFAULT_STATE_FOLDER = '/var/lib/towline';
 const FILE_BYTES_MAX = 1 << 20;
 const PEERS_MAX = 256;
 const VOLUMES_MAX = 1_000;
@@ -48,7 +47,7 @@ export function loadAgentConfig(options: LoadConfigOptions): AgentConfig {
   const peers = readPeers(file, main, faults);
   if (main === undefined) throw faultsError(faults);
   const name = main.raw.agent?.name ?? ownName();
-  const stateFolder = options.stateFolder ?? main.raw.agent?.state ?? DEFAULT_STATE_FOLDER;
+  const stateFolder = options.stateFolder ?? main.raw.agent?.state ?? AGENT_STATE_FOLDER;
   const checked: CheckedConfig = {...main, peers, ownName: name, stateFolder};
   faults.push(...checkLinks(checked));
   if (faults.length > 0) throw faultsError(faults);

@@ -4,7 +4,7 @@
  * A peer that volumes still name leaves a note when it is removed, so that the configuration stays readable and only
  * the links to it are off. Invariant: a file of another ID is never overwritten.
  */
-import {mkdirSync} from 'node:fs';
+import {mkdirSync, readdirSync} from 'node:fs';
 import {join} from 'node:path';
 import {stringify} from 'yaml';
 import {checkOwnedFolder, readOwnedText, removeOwnedFile, writeOwnedText} from '../base/owned-file.ts';
@@ -25,6 +25,8 @@ export interface PairedPeer {
 export interface StoredPeer {
   name: string;
   file: string;
+  /** As it is written there: what it had before, when it told none now. */
+  address: HostPort | undefined;
   /** It stands in the main file, which is the operator's: nothing was written. */
   isInMainFile: boolean;
 }
@@ -33,32 +35,36 @@ const FILE_BYTES_MAX = 1 << 20;
 const NAMES_TRIED_MAX = 1_000;
 
 /**
- * Writes a paired peer down, durably. The same ID keeps its name and gets the new address; a name that another peer
- * has gets -2, -3 …
+ * Writes a paired peer down, durably. The same ID keeps its name (also one that was removed and left a note) and gets the
+ * new address; a name that another peer has gets -2, -3 …
  * @param config as it stands in the files now
  * @throws TowlineError SYSTEM, REFUSED
  */
 export function storePeer(config: Pick<AgentConfig, 'file' | 'peers'>, peer: PairedPeer): StoredPeer {
   const known = config.peers.find(({id}) => id === peer.id);
-  if (known?.file === config.file) return {name: known.name, file: known.file, isInMainFile: true};
+  if (known?.file === config.file)
+    return {name: known.name, file: known.file, address: known.address, isInMainFile: true};
   const folder = peersFolderOf(config.file);
   mkdirSync(folder, {recursive: true, mode: 0o700});
   checkOwnedFolder(folder);
   if (known !== undefined) {
-    writeOwnedText(known.file, peerText({...peer, address: peer.address ?? known.address}), {
-      mode: 0o600,
-      isNew: false,
-    });
-    return {name: known.name, file: known.file, isInMainFile: false};
+    const address = peer.address ?? known.address;
+    writeOwnedText(known.file, peerText({...peer, address}), {mode: 0o600, isNew: false});
+    return {name: known.name, file: known.file, address, isInMainFile: false};
+  }
+  const note = noteOf(folder, peer.id);
+  if (note !== undefined) {
+    const file = join(folder, `${note}.yaml`);
+    writeOwnedText(file, peerText(peer), {mode: 0o600, isNew: false});
+    return {name: note, file, address: peer.address, isInMainFile: false};
   }
   for (let count = 1; count <= NAMES_TRIED_MAX; count++) {
     const name = numbered(peer.name, count);
     const file = join(folder, `${name}.yaml`);
     const isTaken = config.peers.some((other) => other.name === name);
-    if (isTaken) continue;
-    const isOwnNote = noteIdOf(file) === peer.id;
-    if (writeOwnedText(file, peerText(peer), {mode: 0o600, isNew: !isOwnNote}))
-      return {name, file, isInMainFile: false};
+    if (!isTaken && writeOwnedText(file, peerText(peer), {mode: 0o600, isNew: true})) {
+      return {name, file, address: peer.address, isInMainFile: false};
+    }
   }
   throw new TowlineError('REFUSED', `no name is free for a peer ${peer.name} in ${folder}`, {reason: 'names'});
 }
@@ -130,8 +136,12 @@ function noteText({id}: PeerConfig, nowMs: number): string {
   return `${NOTE}${stringify({id, removed: new Date(nowMs).toISOString()})}`;
 }
 
-/** The ID in a note of ours; undefined for any other file. */
-function noteIdOf(file: string): string | undefined {
-  const text = readOwnedText(file, {bytesMax: FILE_BYTES_MAX, isPrivate: false});
-  return text?.startsWith(NOTE) === true ? /^id: "?([0-9a-f]{64})"?$/m.exec(text)?.[1] : undefined;
+/** The name under which a removed peer left its note; undefined when it left none. */
+function noteOf(folder: string, id: string): string | undefined {
+  const files = readdirSync(folder).filter((file) => file.endsWith('.yaml') && !file.startsWith('.'));
+  const found = files.find((file) => {
+    const text = readOwnedText(join(folder, file), {bytesMax: FILE_BYTES_MAX, isPrivate: false});
+    return text?.startsWith(NOTE) === true && text.includes(id);
+  });
+  return found?.slice(0, -'.yaml'.length);
 }

@@ -16,7 +16,7 @@ interface Inviting {
   at: Host;
   invitation: Invitation;
   paired: PairedPeer[];
-  joinBy(options?: Partial<JoinOptions>): ReturnType<typeof join>;
+  joinBy: (options?: Partial<JoinOptions>) => ReturnType<typeof join>;
 }
 
 /** A listener of `server` that knows `client` and has an invitation open. */
@@ -24,16 +24,17 @@ async function inviting(
   over: {clock?: Clock; handshakeMs?: number; onPaired?: (peer: PairedPeer) => void} = {},
 ): Promise<Inviting> {
   const paired: PairedPeer[] = [];
-  let invitation: Invitation | undefined;
+  const open: {invitation?: Invitation} = {};
   const at = await host(
     {handshakeMs: over.handshakeMs ?? 10_000},
-    {invitation: () => invitation, onPaired: over.onPaired ?? ((peer) => void paired.push(peer))},
+    {invitation: () => open.invitation, onPaired: over.onPaired ?? ((peer) => void paired.push(peer))},
   );
   const address = {host: '127.0.0.1', port: at.port};
-  invitation = openInvitation(
+  const invitation = openInvitation(
     {identity: server, name: 'web-1', addresses: [address]},
     {clock: over.clock ?? systemClock},
   );
+  open.invitation = invitation;
   const {code} = invitation;
   const joinBy = (options: Partial<JoinOptions> = {}): ReturnType<typeof join> =>
     join({code, identity: stranger, name: 'db-2', listenPort: 7420, ...options});
@@ -94,11 +95,16 @@ describe('invite and join', () => {
 
   test('over IPv6 too', async () => {
     const paired: PairedPeer[] = [];
-    let invitation: Invitation | undefined;
-    const target = {host: '::1', invitation: () => invitation, onPaired: (peer: PairedPeer) => void paired.push(peer)};
+    const open: {invitation?: Invitation} = {};
+    const target = {
+      host: '::1',
+      invitation: () => open.invitation,
+      onPaired: (peer: PairedPeer) => void paired.push(peer),
+    };
     const at = await host({}, target);
     const addresses = [{host: '::1', port: at.port}];
-    invitation = openInvitation({identity: server, name: 'a', addresses}, {clock: systemClock});
+    const invitation = openInvitation({identity: server, name: 'a', addresses}, {clock: systemClock});
+    open.invitation = invitation;
     await join({code: invitation.code, identity: stranger, name: 'b', listenPort: 1});
     expect(paired[0]?.address).toEqual({host: '::1', port: 1});
   });

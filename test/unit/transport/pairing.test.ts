@@ -47,7 +47,7 @@ describe('the code', () => {
 
   test('with any one letter changed, missing or added it is refused with one sentence', () => {
     const text = writeCode({id: identity.id, secret: Buffer.alloc(16, 7), addresses});
-    const letters = fc.constantFrom(...'ABCabc019-_');
+    const letters = fc.constantFrom(...'ABCabc019-_'.split(''));
     fc.assert(
       fc.property(fc.nat(text.length - 1), letters, fc.constantFrom(0, 1), (at, letter, taken) => {
         const changed = text.slice(0, at) + letter + text.slice(at + taken);
