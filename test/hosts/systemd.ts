@@ -213,7 +213,8 @@ class Nspawned implements SystemdHost {
 }
 
 async function runAsync(command: string, ...args: string[]): Promise<Ran> {
-  const child = spawn(command, args, {stdio: ['ignore', 'pipe', 'pipe']});
+  const env = {PATH: process.env['PATH'], LANG: 'C.UTF-8'}; // what else is set here means nothing there
+  const child = spawn(command, args, {stdio: ['ignore', 'pipe', 'pipe'], env});
   const ran: Ran = {status: 255, stdout: '', stderr: ''};
   child.stdout.on('data', (bytes: Buffer) => (ran.stdout += bytes.toString()));
   child.stderr.on('data', (bytes: Buffer) => (ran.stderr += bytes.toString()));

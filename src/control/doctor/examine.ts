@@ -52,7 +52,8 @@ export async function examine(parts: ExamineParts): Promise<Finding[]> {
   tell(judgeHost(readHost()));
   const config = await attempt(() => parts.loadConfig());
   if (isTowlineError(config)) {
-    tell(faultsOf(config).map((what) => finding('configuration', 'bad', what, 'towline config check')));
+    const fix = 'correct the file, then: towline config check';
+    tell(faultsOf(config).map((what) => finding('configuration', 'bad', what, fix)));
     return findings;
   }
   tell([

@@ -152,7 +152,11 @@ test('a configuration that is wrong is a finding, and the host is looked at all 
   };
   const config = configOf({stateFolder: '/'});
   expect(await findingsOf('configuration', config, parts)).toMatchObject([
-    {level: 'bad', what: 'towline.yaml:3: volumes: expected a map', fix: 'towline config check'},
+    {
+      level: 'bad',
+      what: 'towline.yaml:3: volumes: expected a map',
+      fix: 'correct the file, then: towline config check',
+    },
   ]);
   expect(await findingsOf('kernel', config, parts)).toMatchObject([{level: 'ok'}]);
 });
