@@ -63,3 +63,17 @@ export class Pace {
     this.#atMs = nowMs;
   }
 }
+
+/** A link's own limit and then the one of all links; undefined where nothing limits it. @param rateBytes 0 for no limit */
+export function pacerOf(
+  rateBytes: number,
+  shared: () => Pace | undefined,
+  clock: Clock,
+): ((bytes: number, isUrgent: boolean) => Promise<void>) | undefined {
+  const own = rateBytes > 0 ? new Pace(rateBytes, clock) : undefined;
+  if (own === undefined && shared() === undefined) return undefined;
+  return async (bytes, isUrgent) => {
+    await own?.take(bytes, isUrgent);
+    await shared()?.take(bytes, isUrgent);
+  };
+}

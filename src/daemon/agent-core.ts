@@ -42,6 +42,8 @@ export interface AgentCoreParts {
   pool: WorkerPool<VolumeJobs, VolumeScope>;
   identity: Identity;
   onChange(): void;
+  /** A peer was written down: the configuration is to be read again. */
+  onPaired(): void;
   onEvent(event: LinkEvent): void;
 }
 
@@ -174,14 +176,15 @@ export class AgentCore {
 
   /** Writes a peer down that has shown an invitation's code, and serves it. @throws SYSTEM, REFUSED */
   paired(paired: PairedPeer): void {
-    const {name, file, isInMainFile} = storePeer(this.#config, paired);
+    const {name, file, address, isInMainFile} = storePeer(this.#config, paired);
     this.#parts.log.info('paired', {peer: name, id: paired.id});
     if (isInMainFile) return;
-    const config: PeerConfig = {name, id: paired.id, address: paired.address, file};
+    const config: PeerConfig = {name, id: paired.id, address, file};
     const peers = [...this.#config.peers.filter((known) => known.name !== name), config];
     this.#config = {...this.#config, peers};
     this.#applyPeers(peers, []);
-    for (const volume of this.allVolumes()) volume.wake();
+    // Volumes that name the peer may have been left out of the configuration while it was away.
+    this.#parts.onPaired();
     this.#parts.onChange();
   }
 
@@ -269,6 +272,7 @@ export class AgentCore {
     const links = this.peers.get(name)?.links;
     for (const volume of this.allVolumes()) {
       if (links !== undefined) for (const send of volume.sends) if (send.config.to === name) send.wake();
+      if (this.peers.get(name)?.failure === 'NOT_AUTHORISED') volume.peerRefused(name);
     }
     this.#parts.onChange();
   }

@@ -5,7 +5,7 @@
  * is back.
  */
 import {basename, dirname} from 'node:path';
-import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
+import {EXIT_CODE, isTowlineError, messageOf, TowlineError, type ErrorCode} from '../base/errors.ts';
 import type {LinkSettings, VolumeConfig} from '../config/agent-config.ts';
 import type {HaltReport, VolumeReport} from '../control/agent-api.ts';
 import {closeFd} from '../linux/open-fd.ts';
@@ -26,6 +26,12 @@ import {receiveScope, sendScope, volumeScope} from './volume-scopes.ts';
 const ROOT_POLL_MS = 2_000;
 const MOUNT_POLL_MS = 2_000;
 const NOTICES_MAX = 20;
+/** What a single run does not wait for, with its exit code. */
+const FINAL: Partial<Record<ErrorCode, number>> = Object.fromEntries(
+  (['USAGE', 'ROOT_MISSING', 'HALTED', 'LOCKED', 'REFUSED', 'STATE_NEWER', 'STATE_DAMAGED', 'BUG'] as const).map(
+    (code) => [code, EXIT_CODE[code]],
+  ),
+);
 
 interface OpenVolume {
   sources: Map<string, SourceVolume>;
@@ -121,6 +127,12 @@ export class AgentVolume {
   async stop(reason: string): Promise<void> {
     this.#controller.abort(new TowlineError('CANCELLED', reason, {signal: 'stop'}));
     await this.#ended;
+  }
+
+  /** The peer does not let this agent in, or is another. */
+  peerRefused(peer: string): void {
+    for (const send of this.sends) if (send.config.to === peer) send.peerRefused();
+    if (this.receive?.from === peer) this.receive.peerRefused();
   }
 
   /** Something that was waited for may be there: a root, a confirmation, the end of a pause. */
@@ -312,13 +324,14 @@ export class AgentVolume {
       log[isHalted || code === 'BUG' ? 'error' : 'warn'](message, {volume: this.config.name, code});
       if (code === 'BUG') log.error(String((error as Error).stack), {volume: this.config.name});
     }
-    this.#stand(isHalted ? 'halted' : 'waiting', message);
+    this.#stand(isHalted ? 'halted' : 'waiting', message, isTowlineError(error) ? FINAL[error.code] : EXIT_CODE.BUG);
   }
 
-  #stand(state: 'halted' | 'waiting' | 'paused', reason: string): void {
+  /** @param exitCode what a single run ends with; undefined where it is worth waiting */
+  #stand(state: 'halted' | 'waiting' | 'paused', reason: string, exitCode?: number): void {
     this.#reason = reason;
-    for (const send of this.sends) send.stand(state, reason);
-    this.receive?.detach(state, reason);
+    for (const send of this.sends) send.stand(state, reason, exitCode);
+    this.receive?.detach(state, reason, exitCode);
     this.#parts.onChange();
   }
 

@@ -118,6 +118,8 @@ async function startAgent(
     closers.push(() => pool.close());
     const listeners = new Set<() => void>();
     const onChange = atMostEvery(CHANGE_MS, () => listeners.forEach((listener) => listener()));
+    let reloadSoon = (): void => undefined;
+    const onPaired = (): void => reloadSoon();
     const core = new AgentCore(config, {
       clock,
       log,
@@ -126,6 +128,7 @@ async function startAgent(
       pool,
       identity,
       onChange,
+      onPaired,
       onEvent: (event) => parts.onEvent(event),
     });
     closers.push(() => core.stop());
@@ -137,12 +140,14 @@ async function startAgent(
       notifySystemd(reloadingFields());
       try {
         const told = await control.reload();
+        for (const notice of core.config.notices) log.warn(notice);
         log.info('configuration read again', {changes: told.join('; ') || 'none'});
       } catch (error) {
         log.error(`the configuration is not taken, the old one stays: ${messageOf(error)}`);
       }
       notifySystemd(`READY=1\nSTATUS=${summaryOf(core)}`);
     };
+    reloadSoon = () => void reload();
     return {core, summary: () => summaryOf(core), reload, stop: closeAll};
   } catch (error) {
     await closeAll();

@@ -6,7 +6,7 @@
  */
 import {backoffDelayMs} from '../base/backoff.ts';
 import type {Clock} from '../base/clock.ts';
-import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
+import {isTowlineError, messageOf, TowlineError, type ErrorCode} from '../base/errors.ts';
 import type {HostPort, PeerConfig} from '../config/agent-config.ts';
 import {showHostPort} from '../config/host-port.ts';
 import type {HaltReport, PeerReport} from '../control/agent-api.ts';
@@ -55,7 +55,7 @@ export class Peer {
   #opened = Promise.withResolvers<SessionLinks>();
   /** Connections are judged one after the other. */
   #judging: Promise<void> = Promise.resolve();
-  #tried: {atMs: number; reason: string} | undefined;
+  #tried: {atMs: number; reason: string; code: ErrorCode} | undefined;
   #halt: HaltReport | undefined;
 
   constructor(config: PeerConfig, parts: PeerParts) {
@@ -83,6 +83,11 @@ export class Peer {
     if (this.#halt !== undefined) return this.#halt.message;
     const {address, name} = this.#config;
     return this.#tried?.reason ?? (address === undefined ? `waiting for ${name} to dial` : `dialling ${name}`);
+  }
+
+  /** What kind of trouble keeps it away: one that time does not mend is told to who waits. */
+  get failure(): ErrorCode | undefined {
+    return this.#open === undefined ? this.#tried?.code : undefined;
   }
 
   report(): PeerReport {
@@ -233,7 +238,8 @@ export class Peer {
   #failed(error: unknown): void {
     const reason = messageOf(error);
     const isNews = this.#tried?.reason !== reason;
-    this.#tried = {atMs: this.#parts.clock.nowMs(), reason};
+    const code = isTowlineError(error) ? error.code : 'BUG';
+    this.#tried = {atMs: this.#parts.clock.nowMs(), reason, code};
     if (!isNews) return;
     this.#parts.log.warn(reason, {peer: this.#config.name});
     this.#parts.onChange(this.#config.name);
@@ -262,7 +268,7 @@ export class Peer {
       const target = {identity: this.#parts.identity(), host, port, peerId: this.#config.id, signal};
       await this.take(await dial(target, {frameBytesMax: FRAME_BYTES_MAX}), 'us');
     } catch (error) {
-      if (!signal.aborted) this.#failed(isTowlineError(error) ? error : new Error(messageOf(error)));
+      if (!signal.aborted) this.#failed(error);
     }
   }
 

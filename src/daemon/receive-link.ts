@@ -7,8 +7,8 @@
 import {EXIT_CODE, isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {VolumeConfig} from '../config/agent-config.ts';
 import type {LinkOutcome, LinkReport, LinkState} from '../control/agent-api.ts';
-import {sha256} from '../model/digest.ts';
 import {showPath, type RelPath} from '../model/path.ts';
+import {ignorePinOf} from '../model/view.ts';
 import {RollingHour} from '../reconcile/rolling-hour.ts';
 import type {LinkPort} from '../session/link-port.ts';
 import {refusalMessage} from '../session/refusal.ts';
@@ -21,11 +21,6 @@ import type {TargetVolume} from './target-volume.ts';
 
 const DRIFT_EVERY_MS = 60_000; // at most so often is one path repaired
 const DRIFT_PATHS_MAX = 1_000;
-
-/** The digest of a sender's ignore rules, as a receiver may pin it. */
-export function ignoreDigest(ignore: readonly string[]): string {
-  return sha256(Buffer.from(JSON.stringify(ignore))).toString('hex');
-}
 
 export class ReceiveLink {
   readonly config: VolumeConfig;
@@ -43,6 +38,8 @@ export class ReceiveLink {
   #state: LinkState = 'waiting';
   #reason: string | undefined = 'the volume is not open yet';
   #problemCount = 0;
+  /** While the volume is not open for a reason that a single run does not wait out: its exit code. */
+  #final: number | undefined;
   #peerVolume: string;
   #proof: {atMs: number; digest: string} | undefined;
   #driftTimer: NodeJS.Timeout | undefined;
@@ -84,6 +81,7 @@ export class ReceiveLink {
   /** The volume is open: links can be served. */
   attach(volume: TargetVolume): void {
     this.#volume = volume;
+    this.#final = undefined;
     const halt = this.#notes.haltOf();
     if (halt !== undefined) this.#setState('halted', halt.message);
     else this.#setState('waiting', `waiting for ${this.from} to open the link`);
@@ -91,13 +89,19 @@ export class ReceiveLink {
   }
 
   /** @param reason why the volume is not open */
-  detach(state: LinkState, reason: string): void {
+  detach(state: LinkState, reason: string, exitCode?: number): void {
     this.#volume = undefined;
     this.#port = undefined;
     clearTimeout(this.#driftTimer);
     this.#driftTimer = undefined;
     this.#setState(state, reason);
-    if (state === 'halted') this.#settle(EXIT_CODE.HALTED, reason);
+    this.#final = exitCode;
+    if (exitCode !== undefined) this.#settle(exitCode, reason);
+  }
+
+  /** The peer does not let this agent in, or is another: who waits need not wait on. */
+  peerRefused(): void {
+    this.#settle(EXIT_CODE.NOT_AUTHORISED, this.#parts.peer(this.from)?.reason);
   }
 
   /** Tells the peer that a link can be opened (again). */
@@ -124,6 +128,9 @@ export class ReceiveLink {
     } catch (error) {
       if (!isTowlineError(error)) throw error;
       this.refuse(port, error, peer);
+      if (peer !== this.from) return;
+      this.#setState(error.code === 'HALTED' ? 'halted' : 'waiting', error.message);
+      this.#settle(EXIT_CODE[error.code], error.message);
     }
   }
 
@@ -149,7 +156,7 @@ export class ReceiveLink {
         reason: 'not open',
       });
     const pin = receive?.ignorePin;
-    const found = ignoreDigest(request.view.ignore);
+    const found = ignorePinOf(request.view.ignore);
     if (pin !== undefined && pin !== found)
       throw new TowlineError(
         'REFUSED',
@@ -233,6 +240,10 @@ export class ReceiveLink {
   nextProof(): Promise<LinkOutcome> {
     const halt = this.#notes.haltOf();
     if (halt !== undefined) return Promise.resolve(this.#outcome(EXIT_CODE.HALTED, halt.message));
+    if (this.#final !== undefined) return Promise.resolve(this.#outcome(this.#final, this.#reason));
+    const peer = this.#parts.peer(this.from);
+    if (peer?.failure === 'NOT_AUTHORISED')
+      return Promise.resolve(this.#outcome(EXIT_CODE.NOT_AUTHORISED, peer.reason));
     const proof = this.#waiters.next({connection: this.#port, cut: this.#lastCut.cut});
     void this.#volume?.rescan().then(() => this.#volume?.askToCompare());
     return proof;

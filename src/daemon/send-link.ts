@@ -7,7 +7,7 @@
  */
 import {backoffDelayMs} from '../base/backoff.ts';
 import {EXIT_CODE, isTowlineError, TowlineError} from '../base/errors.ts';
-import {Pace} from '../base/pace.ts';
+import {pacerOf} from '../base/pace.ts';
 import type {SendConfig} from '../config/agent-config.ts';
 import type {LinkOutcome, LinkReport, LinkState} from '../control/agent-api.ts';
 import {zeroStats} from '../model/status.ts';
@@ -51,6 +51,8 @@ export class SendLink {
   #running: Running | undefined;
   #proof: {atMs: number; digest: string} | undefined;
   #sentBefore = 0;
+  /** While the volume is not open for a reason that a single run does not wait out: its exit code. */
+  #final: number | undefined;
   #again = Promise.withResolvers<void>();
   readonly #waiters = new ProofWaiters();
   /** Errors that are the peer's word, and not our own trouble. */
@@ -108,15 +110,25 @@ export class SendLink {
   }
 
   /** Why nothing can be sent while the volume itself is not open. */
-  stand(state: LinkState, reason: string): void {
+  stand(state: LinkState, reason: string, exitCode?: number): void {
     this.#setState(state, reason);
-    if (state === 'halted') this.#settle(EXIT_CODE.HALTED, reason);
+    this.#final = exitCode;
+    if (exitCode !== undefined) this.#settle(exitCode, reason);
+  }
+
+  /** The peer does not let this agent in, or is another: who waits need not wait on. */
+  peerRefused(): void {
+    if (this.#running === undefined) this.#settle(EXIT_CODE.NOT_AUTHORISED, this.#parts.peer(this.config.to)?.reason);
   }
 
   /** The next proof or refusal from now on. @param isCompared walk both trees first, whatever was noticed */
   nextProof(isCompared: boolean): Promise<LinkOutcome> {
     const halt = this.#notes.haltOf();
     if (halt !== undefined && this.#state === 'halted') return Promise.resolve(this.#outcome(3, halt.message));
+    if (this.#final !== undefined) return Promise.resolve(this.#outcome(this.#final, this.#reason));
+    const peer = this.#parts.peer(this.config.to);
+    if (peer?.failure === 'NOT_AUTHORISED')
+      return Promise.resolve(this.#outcome(EXIT_CODE.NOT_AUTHORISED, peer.reason));
     const link = this.#running?.link;
     const proof = this.#waiters.next({connection: link, cut: link?.lastCut ?? 0});
     if (isCompared) this.#running?.live.compare();
@@ -137,6 +149,7 @@ export class SendLink {
    * @throws HALTED when the volume's root is the trouble; everything else is retried in here
    */
   async run(source: SourceVolume, signal: AbortSignal): Promise<void> {
+    this.#final = undefined;
     for (let attempt = 0; !signal.aborted;) {
       this.#again = Promise.withResolvers();
       try {
@@ -205,7 +218,7 @@ export class SendLink {
   }
 
   async #runOnce(links: SessionLinks, source: SourceVolume, signal: AbortSignal): Promise<void> {
-    const port = links.newSource(this.#pacer());
+    const port = links.newSource(pacerOf(this.config.rateBytes, this.#parts.pace, this.#parts.clock));
     const events = this.#newEvents(source);
     const running = this.#newLink(port, source, events);
     const over = new AbortController();
@@ -242,15 +255,6 @@ export class SendLink {
   async #proved(over: AbortController): Promise<void> {
     await this.#waiters.next({connection: undefined, cut: 0});
     over.abort();
-  }
-
-  #pacer(): ((bytes: number, isUrgent: boolean) => Promise<void>) | undefined {
-    const own = this.config.rateBytes > 0 ? new Pace(this.config.rateBytes, this.#parts.clock) : undefined;
-    if (own === undefined && this.#parts.pace() === undefined) return undefined;
-    return async (bytes, isUrgent) => {
-      await own?.take(bytes, isUrgent);
-      await this.#parts.pace()?.take(bytes, isUrgent);
-    };
   }
 
   #newEvents(source: SourceVolume): SyncEvents {
