@@ -15,6 +15,7 @@ import {bumped, type VersionVector} from '../model/version.ts';
 import type {MessageOf} from '../wire/messages.ts';
 import type {ApplyJobs, BatchInput, SeenDir} from './apply-jobs.ts';
 import type {ApplyOptions} from './context.ts';
+import {actionsOf, recoveredActions, type DestroyedAction} from './destroyed.ts';
 import {DONE} from './failure.ts';
 import {decodeJournal, encodeJournal, type Known} from './journal-record.ts';
 
@@ -42,6 +43,8 @@ export interface ApplierParts {
   store: TargetStore;
   journal: Journal;
   clock: Clock;
+  /** Told what a batch deleted and replaced, before it is answered. */
+  onDestroyed?: (actions: DestroyedAction[]) => void;
 }
 
 /** A file staged outside batches. */
@@ -129,9 +132,14 @@ export class Applier {
     let count = 0;
     for (const {id, body} of [...this.#parts.journal.pending()]) {
       const {records, batch, atMs} = decodeJournal(body);
-      const {dirs} = await this.#parts.jobs.run('switch-batch', {records, options: this.#applyOptions(), batch, atMs});
-      void dirs; // the scan that follows sees what is there
-      this.#parts.journal.drop(id);
+      const {jobs, journal, onDestroyed} = this.#parts;
+      // Where the directories are now is seen by the scan that follows.
+      const {switched} = await jobs.run('switch-batch', {records, options: this.#applyOptions(), batch, atMs});
+      if (onDestroyed !== undefined) {
+        const {items: indexed} = await jobs.run('indexed-trash', {atMs});
+        this.#tellDestroyed(recoveredActions({atMs, batch}, records, {switched, indexed}));
+      }
+      journal.drop(id);
       count++;
     }
     await this.#parts.jobs.run('sweep-staging', {nowMs: this.#parts.clock.nowMs()}, {lane: 1}); // the lane of the scan that follows: one worker less to start
@@ -167,8 +175,13 @@ export class Applier {
       else this.#doubt(op.path, result);
     }
     this.#recordDirs(dirs);
+    this.#tellDestroyed(actionsOf(input, ops, switched));
     journal.drop(id);
     return next;
+  }
+
+  #tellDestroyed(actions: DestroyedAction[]): void {
+    if (actions.length > 0) this.#parts.onDestroyed?.(actions);
   }
 
   #applyOptions(): ApplyOptions {

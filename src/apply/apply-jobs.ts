@@ -22,7 +22,8 @@ import type {JournalRecord, Known} from './journal-record.ts';
 import {stage} from './stage.ts';
 import {stagedHandlers, type StagedJobs, type StagedTransfers} from './staged-transfers.ts';
 import {KEPT_SUFFIX, switchAll, type Switched} from './switch.ts';
-import {pruneTrash, removeTree, Trash} from './trash.ts';
+import {itemsOf, pruneTrash, removeTree, Trash, type PruneOptions} from './trash.ts';
+import type {IndexedItem} from './trash-index.ts';
 
 /** A directory whose times were put back, as it is now. */
 export interface SeenDir {
@@ -66,7 +67,9 @@ export type ApplyJobs = StagedJobs & {
   };
   /** Removes what an earlier run left in the staging folder. */
   'sweep-staging': {in: {nowMs: number}; out: {removed: number}; part: never};
-  'prune-trash': {in: {nowMs: number; keepMs: number}; out: {removed: number}; part: never};
+  'prune-trash': {in: PruneOptions; out: {removed: number}; part: never};
+  /** Items that a batch of this time put into the trash, or was about to. */
+  'indexed-trash': {in: {atMs: number}; out: {items: IndexedItem[]}; part: never};
 };
 
 const SYNC_EACH_COUNT_MAX = 8; // as in create.ts
@@ -99,8 +102,8 @@ export function applyHandlers(withPlaces: WithPlaces): ScopeHandlers<ApplyJobs> 
         return {switched, dirs: settleDirs(context)};
       }),
     'sweep-staging': ({nowMs}) => withPlaces((_root, places) => sweep(places, nowMs)),
-    'prune-trash': ({nowMs, keepMs}) =>
-      withPlaces((_root, {trashFd}) => ({removed: pruneTrash(trashFd, nowMs, keepMs)})),
+    'prune-trash': (options) => withPlaces((_root, {trashFd}) => ({removed: pruneTrash(trashFd, options)})),
+    'indexed-trash': ({atMs}) => withPlaces((_root, {trashFd}) => ({items: itemsOf(trashFd, atMs)})),
   };
   return {...received, handlers};
 }

@@ -66,13 +66,13 @@ class ImaginedTree {
     const place = op.kind === 'rename' ? op.to : op.path;
     if (op.kind !== 'delete' && this.#store.dirIdOf(parentOf(place)) === undefined) {
       const result = failure('parent-missing', op.path, `its folder ${showPath(parentOf(place))} would not be there`);
-      return {index, result, stat: undefined, otherStat: undefined, trashed: []};
+      return {index, result, stat: undefined, otherStat: undefined, destroyed: []};
     }
     const stat = this.#statAfter(op);
     const otherStat = op.kind === 'exchange' ? this.#entryAt(op.to) : undefined;
     const isMissing = stat === undefined && op.kind !== 'delete';
     const result = isMissing ? failure('base-changed', op.path, 'nothing would be there') : DONE;
-    return {index, result, stat, otherStat, trashed: []};
+    return {index, result, stat, otherStat, destroyed: []};
   }
 
   #statAfter(op: Op): Stat | undefined {

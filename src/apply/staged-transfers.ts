@@ -162,7 +162,8 @@ interface OpenBase {
 function freeFor(sizeBytes: number, stagingFd: number, trashFd: number): number {
   for (;;) {
     const {freeBytes, totalBytes} = filesystemOf(stagingFd);
-    if (sizeBytes <= freeBytes || sizeBytes > totalBytes || pruneTrash(trashFd, 0, 0) === 0) return freeBytes;
+    if (sizeBytes <= freeBytes || sizeBytes > totalBytes || pruneTrash(trashFd, {nowMs: 0, keepMs: 0}) === 0)
+      return freeBytes;
   }
 }
 

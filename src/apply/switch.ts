@@ -17,7 +17,8 @@ import type {ApplyContext} from './context.ts';
 import {DONE, failure, failureFrom} from './failure.ts';
 import type {JournalRecord, Known} from './journal-record.ts';
 import {setMeta} from './metadata.ts';
-import {removeTree, type TrashReason} from './trash.ts';
+import {removeTree} from './trash.ts';
+import type {TrashReason} from './trash-index.ts';
 
 /** Ends the name of what a rename replaced, until it is in the trash. */
 export const KEPT_SUFFIX = '-old';
@@ -31,22 +32,31 @@ export interface Switched {
   stat: Stat | undefined;
   /** After an exchange: what is at the other path now. */
   otherStat: Stat | undefined;
-  /** Places in the trash of what was replaced or removed. */
-  trashed: string[];
+  /** What was replaced or removed. */
+  destroyed: Destroyed[];
+}
+
+/** An entry that is not at its path any more, with all that was below it. */
+export interface Destroyed {
+  path: RelPath;
+  /** Relative to the trash; undefined when it was not put there. */
+  place: string | undefined;
+  /** `linked`: it has another name elsewhere; `empty`: a folder without anything in it. */
+  reason: TrashReason | 'linked' | 'empty';
 }
 
 /** Does every record in order. A record that fails leaves its path as it was and does not stop the others. */
 export function switchAll(context: ApplyContext, records: readonly JournalRecord[]): Switched[] {
   return records.map((record) => {
-    const trashed: string[] = [];
+    const destroyed: Destroyed[] = [];
     try {
-      const {result, stat, otherStat} = switchOne(context, record, trashed);
-      return {index: record.index, result, stat, otherStat, trashed};
+      const {result, stat, otherStat} = switchOne(context, record, destroyed);
+      return {index: record.index, result, stat, otherStat, destroyed};
     } catch (error) {
       if (record.kind === 'install') dropStaged(context, record);
       const isPathGone = isLinuxError(error, 'ENOENT', 'ENOTDIR');
       const result = isPathGone ? failure('base-changed', record.path, error.message) : failureFrom(error, record.path);
-      return {index: record.index, result, stat: undefined, otherStat: undefined, trashed};
+      return {index: record.index, result, stat: undefined, otherStat: undefined, destroyed};
     }
   });
 }
@@ -57,10 +67,10 @@ interface Outcome {
   otherStat?: Stat;
 }
 
-function switchOne(context: ApplyContext, record: JournalRecord, trashed: string[]): Outcome {
+function switchOne(context: ApplyContext, record: JournalRecord, destroyed: Destroyed[]): Outcome {
   switch (record.kind) {
     case 'install':
-      return install(context, record, trashed);
+      return install(context, record, destroyed);
     case 'meta': {
       const place = record.path === ROOT ? {dirFd: context.root.fd, name: '.'} : context.place(record.path);
       const found = statAt(place.dirFd, place.name);
@@ -71,26 +81,26 @@ function switchOne(context: ApplyContext, record: JournalRecord, trashed: string
       return {result: DONE, stat: statAt(place.dirFd, place.name)};
     }
     case 'rename':
-      return rename(context, record, trashed);
+      return rename(context, record, destroyed);
     case 'exchange':
       return exchange(context, record);
     case 'delete':
-      return remove(context, record, trashed);
+      return remove(context, record, destroyed);
   }
 }
 
-function install(context: ApplyContext, record: RecordOf<'install'>, trashed: string[]): Outcome {
+function install(context: ApplyContext, record: RecordOf<'install'>, destroyed: Destroyed[]): Outcome {
   const {dirFd, name} = context.changedPlace(record.path);
   const {stagingFd} = context;
   for (let attempt = 0; attempt < 8; attempt++) {
     const current = statAtIfAny(dirFd, name);
     if (current?.ino === record.ino) {
-      dispose(context, record, trashed); // switched before a crash: what it replaced may still be staged
+      dispose(context, record, destroyed); // switched before a crash: what it replaced may still be staged
       return {result: DONE, stat: current};
     }
     const staged = statAtIfAny(stagingFd, record.stage);
     if (staged?.ino !== record.ino) {
-      dispose(context, record, trashed); // switched before a crash, and changed by somebody since: what went out is kept
+      dispose(context, record, destroyed); // switched before a crash, and changed by somebody since: what went out is kept
       return {result: failure('base-changed', record.path, 'its staged entry is gone'), stat: undefined};
     }
     try {
@@ -102,7 +112,7 @@ function install(context: ApplyContext, record: RecordOf<'install'>, trashed: st
     if (record.type === 'dir' || current?.type === 'dir') context.dirs.drop(record.path);
     if (current !== undefined) {
       context.touched.drop(record.path);
-      disposeOrUndo(context, {...record, known: knownBy(current, record.known)}, {dirFd, name}, trashed);
+      disposeOrUndo(context, {...record, known: knownBy(current, record.known)}, {dirFd, name}, destroyed);
     }
     if (record.type === 'dir') context.touched.set(record.path, record.mtime);
     const stat = statAt(dirFd, name);
@@ -117,9 +127,9 @@ function knownBy(current: Stat, known: Known | undefined): Known | undefined {
 }
 
 /** What cannot be kept is not replaced: with the trash full or failing, the old entry takes its place again. */
-function disposeOrUndo(context: ApplyContext, record: RecordOf<'install'>, place: Place, trashed: string[]): void {
+function disposeOrUndo(context: ApplyContext, record: RecordOf<'install'>, place: Place, destroyed: Destroyed[]): void {
   try {
-    dispose(context, record, trashed);
+    dispose(context, record, destroyed);
   } catch (error) {
     if (statAtIfAny(context.stagingFd, record.stage) !== undefined)
       renameAt(context.stagingFd, record.stage, place.dirFd, place.name, 'exchange');
@@ -128,17 +138,23 @@ function disposeOrUndo(context: ApplyContext, record: RecordOf<'install'>, place
 }
 
 /** Sends what the exchange brought out to the trash, or drops it where nothing would be lost. */
-function dispose(context: ApplyContext, record: RecordOf<'install'>, trashed: string[]): void {
+function dispose(context: ApplyContext, record: RecordOf<'install'>, destroyed: Destroyed[]): void {
   const old = statAtIfAny(context.stagingFd, record.stage);
   if (old === undefined) return;
   // Another name of what was just installed, or of a file that lives on elsewhere in the volume.
-  if (old.ino === record.ino || (old.type === 'file' && old.nlink > 1))
-    return unlinkAt(context.stagingFd, record.stage);
-  if (old.type === 'dir' && listNamesAt(context.stagingFd, record.stage).length === 0)
-    return rmdirAt(context.stagingFd, record.stage);
-  const reason: TrashReason = isOwn(record.known, old) ? 'overwritten' : 'foreign';
-  const place = context.trash.take(context.stagingFd, record.stage, {path: record.path, type: old.type, reason});
-  if (place !== undefined) trashed.push(place);
+  const {path} = record;
+  if (old.ino === record.ino) return unlinkAt(context.stagingFd, record.stage);
+  if (old.type === 'file' && old.nlink > 1) {
+    unlinkAt(context.stagingFd, record.stage);
+    destroyed.push({path, place: undefined, reason: 'linked'});
+  } else if (old.type === 'dir' && listNamesAt(context.stagingFd, record.stage).length === 0) {
+    rmdirAt(context.stagingFd, record.stage);
+    destroyed.push({path, place: undefined, reason: 'empty'});
+  } else {
+    const reason: TrashReason = isOwn(record.known, old) ? 'overwritten' : 'foreign';
+    const place = context.trash.take(context.stagingFd, record.stage, {path, type: old.type, reason});
+    destroyed.push({path, place, reason});
+  }
 }
 
 function listNamesAt(dirFd: number, name: Name): Name[] {
@@ -162,8 +178,8 @@ function isOwn(known: Known | undefined, old: Stat): boolean {
   );
 }
 
-function rename(context: ApplyContext, record: RecordOf<'rename'>, trashed: string[]): Outcome {
-  if (record.path.startsWith(`${record.to}/`)) return renameUp(context, record, trashed);
+function rename(context: ApplyContext, record: RecordOf<'rename'>, destroyed: Destroyed[]): Outcome {
+  if (record.path.startsWith(`${record.to}/`)) return renameUp(context, record, destroyed);
   const from = context.changedPlace(record.path);
   const to = context.changedPlace(record.to);
   const current = statAtIfAny(to.dirFd, to.name);
@@ -172,13 +188,13 @@ function rename(context: ApplyContext, record: RecordOf<'rename'>, trashed: stri
     // Done before a crash: what it replaced may still wait on its way to the trash.
     if (record.toIno !== undefined && there?.ino === record.toIno)
       renameAt(from.dirFd, from.name, context.stagingFd, keptName(context, record), 'no-replace');
-    takeKept(context, record, trashed);
+    takeKept(context, record, destroyed);
     return {result: DONE, stat: current};
   }
   if (there?.ino !== record.ino)
     return {result: failure('base-changed', record.path, 'something else is there by now'), stat: undefined};
   if (current === undefined) renameAt(from.dirFd, from.name, to.dirFd, to.name, 'no-replace');
-  else if (current.ino !== record.ino) replaceByRename(context, record, {from, to, current}, trashed);
+  else if (current.ino !== record.ino) replaceByRename(context, record, {from, to, current}, destroyed);
   else unlinkAt(from.dirFd, from.name); // two names of one file
   if (record.type === 'dir' || current?.type === 'dir') {
     context.dirs.drop(record.path);
@@ -189,7 +205,7 @@ function rename(context: ApplyContext, record: RecordOf<'rename'>, trashed: stri
 }
 
 /** A rename over a directory that it is in: out of it first, as the system has it. */
-function renameUp(context: ApplyContext, record: RecordOf<'rename'>, trashed: string[]): Outcome {
+function renameUp(context: ApplyContext, record: RecordOf<'rename'>, destroyed: Destroyed[]): Outcome {
   const to = context.changedPlace(record.to);
   const kept = keptName(context, record);
   if (statAt(to.dirFd, to.name).ino !== record.ino) {
@@ -209,7 +225,7 @@ function renameUp(context: ApplyContext, record: RecordOf<'rename'>, trashed: st
     context.dirs.drop(record.to);
     context.touched.move(record.path, record.to);
   }
-  takeKept(context, record, trashed);
+  takeKept(context, record, destroyed);
   return {result: DONE, stat: statAt(to.dirFd, to.name)};
 }
 
@@ -237,7 +253,7 @@ function replaceByRename(
   context: ApplyContext,
   record: RecordOf<'rename'>,
   places: {from: Place; to: Place; current: Stat},
-  trashed: string[],
+  destroyed: Destroyed[],
 ): void {
   const {from, to, current} = places;
   const kept = keptName(context, record);
@@ -250,22 +266,22 @@ function replaceByRename(
     renameAt(from.dirFd, from.name, context.stagingFd, kept, 'no-replace');
     context.touched.drop(record.to);
   }
-  takeKept(context, record, trashed);
+  takeKept(context, record, destroyed);
 }
 
 function keptName(context: ApplyContext, record: RecordOf<'rename'>): Name {
   return `b${context.batch}-${record.index}${KEPT_SUFFIX}`;
 }
 
-function takeKept(context: ApplyContext, record: RecordOf<'rename'>, trashed: string[]): void {
+function takeKept(context: ApplyContext, record: RecordOf<'rename'>, destroyed: Destroyed[]): void {
   const kept = keptName(context, record);
   const stat = statAtIfAny(context.stagingFd, kept);
   if (stat === undefined) return;
   const place = context.trash.take(context.stagingFd, kept, {path: record.to, type: stat.type, reason: 'foreign'});
-  if (place !== undefined) trashed.push(place);
+  destroyed.push({path: record.to, place, reason: 'foreign'});
 }
 
-function remove(context: ApplyContext, record: RecordOf<'delete'>, trashed: string[]): Outcome {
+function remove(context: ApplyContext, record: RecordOf<'delete'>, destroyed: Destroyed[]): Outcome {
   let place: Place;
   try {
     place = context.changedPlace(record.path);
@@ -279,11 +295,11 @@ function remove(context: ApplyContext, record: RecordOf<'delete'>, trashed: stri
     return {result: failure('base-changed', record.path, 'something else is there by now'), stat: undefined};
   const {ignore} = context.options;
   if (stat.type === 'dir' && ignore.length > 0 && holdsIgnored(context, record.path))
-    return removeAround(context, record, trashed);
+    return removeAround(context, record, destroyed);
   context.dirs.drop(record.path);
   const where = context.trash.take(place.dirFd, place.name, {path: record.path, type: stat.type, reason: 'deleted'});
   context.touched.drop(record.path);
-  if (where !== undefined) trashed.push(where);
+  destroyed.push({path: record.path, place: where, reason: 'deleted'});
   return {result: DONE, stat: undefined};
 }
 
@@ -302,7 +318,7 @@ function holdsIgnored(context: ApplyContext, path: RelPath): boolean {
 }
 
 /** Ignored entries stay, and so do the directories that hold them; all else below goes. */
-function removeAround(context: ApplyContext, record: RecordOf<'delete'>, trashed: string[]): Outcome {
+function removeAround(context: ApplyContext, record: RecordOf<'delete'>, destroyed: Destroyed[]): Outcome {
   const matcher = compileIgnore(context.options.ignore);
   const clear = (dir: RelPath): boolean => {
     let isEmpty = true;
@@ -314,7 +330,7 @@ function removeAround(context: ApplyContext, record: RecordOf<'delete'>, trashed
         isEmpty = false;
       } else if (stat.type !== 'dir') {
         const place = context.trash.take(context.dirs.open(dir), name, {path, type: stat.type, reason: 'deleted'});
-        if (place !== undefined) trashed.push(place);
+        destroyed.push({path, place, reason: 'deleted'});
       } else {
         context.dirs.drop(path);
         rmdirAt(context.dirs.open(dir), name);

@@ -1,7 +1,7 @@
 /**
  * Where deleted and overwritten versions go, so that they can be taken back. Runs in a worker.
  *
- * Layout: `<trash>/<hour>/<item>`, beside it `<hour>/index.ndjson` with one line an item: time, path, reason, type.
+ * Layout: `<trash>/<hour>/<item>`, beside the items their index (trash-index.ts), and once the hour is over its size.
  * An item of a version that this link wrote itself is kept once per path and hour.
  *
  * Invariant: what comes here is moved on the same filesystem, never copied; it is out of the containers' sight.
@@ -10,19 +10,25 @@ import {createHash} from 'node:crypto';
 import {constants, writeSync} from 'node:fs';
 import {constants as osConstants} from 'node:os';
 import {listNames, mkdirAt, openDirAt, rmdirAt} from '../linux/directories.ts';
-import {renameAt, unlinkAt} from '../linux/files.ts';
+import {openRegular, readInto, renameAt, unlinkAt} from '../linux/files.ts';
 import {isLinuxError, LinuxError} from '../linux/linux-error.ts';
 import {closeFd, openAt} from '../linux/open-fd.ts';
-import {statAt, statAtIfAny, statFd} from '../linux/stat.ts';
+import {statAtIfAny, statFd} from '../linux/stat.ts';
 import type {EntryType} from '../model/entry.ts';
-import {bytesOf, showPath, type Name, type RelPath} from '../model/path.ts';
+import {bytesOf, nameOf, type Name, type RelPath} from '../model/path.ts';
+import {
+  appendToIndex,
+  hourEndMs,
+  hourOf,
+  isHour,
+  readIndex,
+  type IndexedItem,
+  type TrashReason,
+} from './trash-index.ts';
 
-export type TrashReason = 'deleted' | 'overwritten' | 'foreign';
-
-const INDEX_NAME = 'index.ndjson';
-const HOUR_PATTERN = /^\d{4}-\d{2}-\d{2}T\d{2}$/;
+export const SIZE_NAME = 'size'; // of an hour that is over: measured once
+const ITEMS_MAX = 100_000; // more than a batch has operations
 const EBUSY = osConstants.errno.EBUSY;
-const HOUR_MS = 3_600_000;
 
 export class Trash {
   readonly #fd: number;
@@ -68,23 +74,12 @@ export class Trash {
   }
 
   #note(place: string, item: {path: RelPath; type: EntryType; reason: TrashReason}): void {
-    const line = {
-      at: new Date(this.#nowMs).toISOString(),
-      place: `${hourOf(this.#nowMs)}/${place}`,
-      path: showPath(item.path),
-      ...pathBytes(item.path),
-      type: item.type,
-      reason: item.reason,
-    };
-    const fd = openAt(this.#hour(), INDEX_NAME, constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND, 0o600);
     try {
-      writeSync(fd, `${JSON.stringify(line)}\n`);
+      appendToIndex(this.#hour(), {...item, place: `${hourOf(this.#nowMs)}/${place}`, atMs: this.#nowMs});
     } catch (error) {
       const {code} = error as NodeJS.ErrnoException;
       // On a full disk a delete goes on all the same, so that there is something to make room with.
       if (item.reason !== 'deleted' || (code !== 'ENOSPC' && code !== 'EDQUOT')) throw error;
-    } finally {
-      closeFd(fd);
     }
   }
 
@@ -101,40 +96,140 @@ export class Trash {
   }
 }
 
-function hourOf(nowMs: number): string {
-  return new Date(nowMs).toISOString().slice(0, 13);
+/** What a batch of this time has put there: items that are still there. */
+export function itemsOf(trashFd: number, atMs: number): IndexedItem[] {
+  const hour = hourOf(atMs);
+  const items = inDir(trashFd, hour, (fd) => {
+    const found = new Map<string, IndexedItem>(); // after a crash a line may be there twice
+    for (const item of readIndex(fd, hour)) {
+      if (item.atMs !== atMs || found.size >= ITEMS_MAX) continue;
+      if (statAtIfAny(fd, nameOf(item.place)) !== undefined) found.set(item.place, item);
+    }
+    return [...found.values()];
+  });
+  return items ?? [];
 }
 
-function pathBytes(path: RelPath): {pathBytes?: string} {
-  const bytes = bytesOf(path);
-  return bytes.toString('utf8') === showPath(path) ? {} : {pathBytes: bytes.toString('base64')};
+export interface PruneOptions {
+  nowMs: number;
+  /** How long an item is kept; 0 removes the oldest hour whatever its age. */
+  keepMs: number;
+  /** The oldest hours go until the rest is not larger; 0 for no limit. What was put there within this hour stays. */
+  sizeBytesMax?: number;
 }
 
-/**
- * Removes the trash's oldest hours.
- * @param keepMs how long an item is kept; 0 removes the oldest hour whatever its age
- * @returns hours removed
- */
-export function pruneTrash(trashFd: number, nowMs: number, keepMs: number): number {
-  const hours = listNames(trashFd)
-    .filter((name) => HOUR_PATTERN.test(name))
-    .sort();
-  const doomed =
-    keepMs === 0 ? hours.slice(0, 1) : hours.filter((hour) => Date.parse(`${hour}:00:00Z`) + HOUR_MS + keepMs < nowMs);
+/** Removes the trash's oldest hours. @returns hours removed */
+export function pruneTrash(trashFd: number, {nowMs, keepMs, sizeBytesMax = 0}: PruneOptions): number {
+  const hours = listNames(trashFd).filter(isHour).sort();
+  const doomed = keepMs === 0 ? hours.slice(0, 1) : hours.filter((hour) => hourEndMs(hour) + keepMs < nowMs);
+  const kept = hours.slice(doomed.length);
+  if (sizeBytesMax > 0) doomed.push(...beyondSize(trashFd, kept, {nowMs, sizeBytesMax}));
   for (const hour of doomed) removeTree(trashFd, hour);
   return doomed.length;
 }
 
-/** Removes a name and all below it, by held descriptors, never through a symlink or into another mount. */
-export function removeTree(dirFd: number, name: Name): void {
-  const stat = statAt(dirFd, name);
-  if (stat.type !== 'dir') return unlinkAt(dirFd, name);
-  if (stat.mountId !== statFd(dirFd).mountId) throw new LinuxError('unlinkat', EBUSY);
-  const fd = openDirAt(dirFd, name);
+/** Hours without which the newer ones have room. An hour is measured once, and none that goes anyhow. */
+function beyondSize(
+  trashFd: number,
+  hours: readonly Name[],
+  {nowMs, sizeBytesMax}: {nowMs: number; sizeBytesMax: number},
+): Name[] {
+  let leftBytes = sizeBytesMax;
+  for (let index = hours.length - 1; index >= 0; index--) {
+    const hour = hours[index] as Name;
+    leftBytes -= hourBytes(trashFd, hour, {nowMs, bytesMax: leftBytes});
+    const isNow = hourEndMs(hour) > nowMs;
+    if (leftBytes < 0) return hours.slice(0, isNow ? index : index + 1);
+  }
+  return [];
+}
+
+function hourBytes(trashFd: number, hour: Name, {nowMs, bytesMax}: {nowMs: number; bytesMax: number}): number {
+  const fd = openDirAt(trashFd, hour);
   try {
-    for (const child of listNames(fd)) removeTree(fd, child);
+    const known = readSize(fd);
+    if (known !== undefined) return known;
+    const sizeBytes = treeBytes(fd, bytesMax);
+    if (hourEndMs(hour) <= nowMs && sizeBytes <= bytesMax) noteSize(fd, sizeBytes);
+    return sizeBytes;
   } finally {
     closeFd(fd);
   }
-  rmdirAt(dirFd, name);
+}
+
+function readSize(hourFd: number): number | undefined {
+  if (statAtIfAny(hourFd, SIZE_NAME) === undefined) return undefined;
+  const {fd} = openRegular(hourFd, SIZE_NAME);
+  try {
+    const bytes = Buffer.alloc(20);
+    const sizeBytes = Number(bytes.toString('latin1', 0, readInto(fd, bytes, 0, bytes.length, 0)) || NaN);
+    return Number.isSafeInteger(sizeBytes) && sizeBytes >= 0 ? sizeBytes : undefined;
+  } finally {
+    closeFd(fd);
+  }
+}
+
+function noteSize(hourFd: number, sizeBytes: number): void {
+  const fd = openAt(hourFd, SIZE_NAME, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC, 0o600);
+  try {
+    writeSync(fd, String(sizeBytes));
+  } catch {
+    // On a full disk it is measured once more.
+  } finally {
+    closeFd(fd);
+  }
+}
+
+/** Bytes on disk below a directory, to the first that are more than `bytesMax`. No link and no mount is followed. */
+function treeBytes(dirFd: number, bytesMax: number): number {
+  const {mountId} = statFd(dirFd);
+  let sizeBytes = 0;
+  for (const name of listNames(dirFd)) {
+    const stat = statAtIfAny(dirFd, name);
+    if (stat === undefined || stat.mountId !== mountId) continue;
+    sizeBytes += stat.type === 'dir' ? stat.allocatedBytes : stat.allocatedBytes / stat.nlink;
+    if (stat.type === 'dir') sizeBytes += inDir(dirFd, name, (fd) => treeBytes(fd, bytesMax - sizeBytes)) ?? 0;
+    if (sizeBytes > bytesMax) break;
+  }
+  return Math.ceil(sizeBytes);
+}
+
+/** Works in a directory, unless it is gone, or another thing, by now. */
+function inDir<T>(dirFd: number, name: Name, work: (fd: number) => T): T | undefined {
+  let fd: number;
+  try {
+    fd = openDirAt(dirFd, name);
+  } catch (error) {
+    if (isLinuxError(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) return undefined;
+    throw error;
+  }
+  try {
+    return work(fd);
+  } finally {
+    closeFd(fd);
+  }
+}
+
+/**
+ * Removes a name and all below it, by held descriptors, never through a symlink or into another mount. What another
+ * process removes meanwhile is gone as well.
+ * @returns bytes on disk that this frees, as far as nothing else has them open or another name of them
+ */
+export function removeTree(dirFd: number, name: Name): number {
+  const stat = statAtIfAny(dirFd, name);
+  if (stat === undefined) return 0;
+  if (stat.type === 'dir' && stat.mountId !== statFd(dirFd).mountId) throw new LinuxError('unlinkat', EBUSY);
+  let sizeBytes = stat.nlink > 1 && stat.type !== 'dir' ? 0 : stat.allocatedBytes;
+  try {
+    if (stat.type !== 'dir') unlinkAt(dirFd, name);
+    else {
+      inDir(dirFd, name, (fd) => {
+        for (const child of listNames(fd)) sizeBytes += removeTree(fd, child);
+      });
+      rmdirAt(dirFd, name);
+    }
+  } catch (error) {
+    if (!isLinuxError(error, 'ENOENT')) throw error;
+  }
+  return sizeBytes;
 }

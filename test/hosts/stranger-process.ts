@@ -77,7 +77,8 @@ function answer({port, waitMs, keyPem: key, certificatePem: cert}: StrangerTask 
     socket.on('error', () => undefined);
     socket.on('close', () => tell({text, certificate, end: 'closed', ms: elapsedMs()}));
   });
-  server.on('tlsClientError', () => undefined);
+  // A caller that leaves before the handshake has ended has told nothing at all.
+  server.on('tlsClientError', () => tell({text: '', certificate: '', end: 'closed', ms: elapsedMs()}));
   server.listen(port, '::', () => tell({listening: true}));
   setTimeout(() => process.exit(0), waitMs);
 }

@@ -11,7 +11,7 @@ import {setTimeout as sleep} from 'node:timers/promises';
 import {beforeEach, describe, expect, onTestFinished, test} from 'vitest';
 import {type CommandResult, PORT, TestAgent, type VolumeSettings} from '../hosts/agent.ts';
 import {differencesOf, pair} from '../hosts/agents.ts';
-import {needsHosts} from '../hosts/lab.ts';
+import {LOOSE, needsHosts} from '../hosts/lab.ts';
 import {type Host, makeNetwork} from '../hosts/namespaces.ts';
 import {changeRandomly, makeRandomTree, Random} from '../sync/random-tree.ts';
 import {makeTmpDir} from '../tmp.ts';
@@ -49,23 +49,29 @@ needsHosts(describe)('J7 agent --once', {timeout: 120_000}, () => {
     agent.command(['agent', '--once', '--timeout', timeout]);
   const differences = (): Promise<string> => differencesOf(source.volume('data'), target.volume('data'));
 
-  /** Both at once, as two cron jobs do. @returns the codes of source and target */
-  async function bothOnce(timeout?: string): Promise<(number | null)[]> {
-    const results = await Promise.all([once(target, timeout), once(source, timeout)]);
-    return results.toReversed().map(({exitCode}) => exitCode);
+  const bothOnce = (timeout?: string): Promise<CommandResult[]> =>
+    Promise.all([once(source, timeout), once(target, timeout)]);
+
+  function expectCode({exitCode, stdout, stderr}: CommandResult, wanted: number): void {
+    expect(exitCode, stdout + stderr).toBe(wanted);
+  }
+
+  /** Both at once, as two cron jobs do. */
+  async function expectBothOnce(wanted: number, timeout?: string): Promise<void> {
+    for (const result of await bothOnce(timeout)) expectCode(result, wanted);
   }
 
   test('0 on both sides once they are equal, on the first run and on the next', async () => {
-    expect(await bothOnce()).toEqual([0, 0]);
+    await expectBothOnce(0);
     expect(await differences()).toBe('');
     writeFileSync(inSource('more'), 'of the second run');
-    expect(await bothOnce()).toEqual([0, 0]);
+    await expectBothOnce(0);
     expect(await differences()).toBe('');
   });
 
   test('0 against a peer whose daemon runs', async () => {
     await target.start();
-    expect((await once(source)).exitCode).toBe(0);
+    expectCode(await once(source), 0);
     expect(await differences()).toBe('');
     await target.stop();
   });
@@ -81,36 +87,35 @@ needsHosts(describe)('J7 agent --once', {timeout: 120_000}, () => {
   });
 
   test('2 for a configuration that is wrong, for a volume that nobody knows, and for a port in use', async () => {
-    expect((await source.command(['agent', '--once', 'unknown'])).exitCode).toBe(2);
+    expectCode(await source.command(['agent', '--once', 'unknown']), 2);
     const script = `require('net').createServer().listen(${PORT}, '::', () => console.log('up'))`;
     const busy = target.host.spawn([process.execPath, '-e', script]);
     await eventOf(busy.stdout!, 'data');
-    expect((await once(target)).exitCode).toBe(2);
+    expectCode(await once(target), 2);
     busy.kill('SIGKILL');
     configure({at: 'relative/path'});
-    expect((await once(source)).exitCode).toBe(2);
+    expectCode(await once(source), 2);
   });
 
   test('3 when the source was emptied: nothing is deleted', async () => {
-    expect(await bothOnce()).toEqual([0, 0]);
+    await expectBothOnce(0);
     for (let file = 0; file < 30; file++) rmSync(inSource(`${file}`));
-    const [code] = await bothOnce('10s');
-    expect(code).toBe(3);
+    expectCode((await bothOnce('10s'))[0]!, 3);
     expect(existsSync(inTarget('0'))).toBe(true);
   });
 
   test('3 when the root of a known volume is missing', async () => {
-    expect(await bothOnce()).toEqual([0, 0]);
+    await expectBothOnce(0);
     const root = join(source.folder, 'volumes/data');
     renameSync(root, `${root}-away`);
-    expect((await once(source, '10s')).exitCode).toBe(3);
+    expectCode(await once(source, '10s'), 3);
     expect(existsSync(inTarget('0'))).toBe(true);
   });
 
   test('4 when the peer has another identity than was pinned', async () => {
     source.pin('target', 'ab'.repeat(32), `${target.host.ipv4}:${PORT}`);
     await target.start();
-    expect((await once(source, '10s')).exitCode).toBe(4);
+    expectCode(await once(source, '10s'), 4);
     expect(await differences()).not.toBe('');
     await target.stop();
   });
@@ -119,26 +124,25 @@ needsHosts(describe)('J7 agent --once', {timeout: 120_000}, () => {
     const {exitCode, seconds} = await once(source, '2s');
     expect(exitCode).toBe(5);
     expect(seconds).toBeLessThan(10);
-    expect((await once(target, '2s')).exitCode).toBe(5);
+    expectCode(await once(target, '2s'), 5);
   });
 
-  test('6 while another process works on the volume', async () => {
-    const copy = join(source.folder, 'copy');
-    const sync = source.host.spawn(
-      ['env', `XDG_STATE_HOME=${source.folder}/other`, ...syncWords(source.volume('data'), copy)],
+  test('6 while another process writes to the target', async () => {
+    const other = join(target.folder, 'other');
+    mkdirSync(other);
+    writeFileSync(join(other, 'of-the-other'), 'x');
+    const sync = target.host.spawn(
+      ['env', `XDG_STATE_HOME=${target.folder}/sync`, ...syncWords(other, target.volume('data'))],
       {stdio: 'ignore'},
     );
-    await sleepUntil(() => existsSync(join(copy, '29')));
-    await target.start();
-    expect((await once(source, '5s')).exitCode).toBe(6);
+    await sleepUntil(() => existsSync(inTarget('of-the-other')));
+    expectCode(await once(target, '5s'), 6);
     sync.kill('SIGTERM');
-    await target.stop();
   });
 
   test('8 when the target has pinned other rules', async () => {
     configure({ignore: ['*.tmp']}, {from: 'source', 'pin-ignore': '0'.repeat(64)});
-    const codes = await bothOnce('10s');
-    expect(codes).toEqual([8, 8]);
+    await expectBothOnce(8, '10s');
     expect(existsSync(inTarget('0'))).toBe(false);
   });
 
@@ -147,13 +151,15 @@ needsHosts(describe)('J7 agent --once', {timeout: 120_000}, () => {
     await sleepUntil(() => existsSync(join(source.stateFolder, 'agent.db')));
     await sleep(500); // the moment does not matter: nobody answers
     run.child.kill('SIGINT');
-    expect((await run.end(15_000)).exitCode).toBe(130);
+    expectCode(await run.end(15_000), 130);
   });
 
   test('never 0 when the sides differ, whatever is cut, killed or changed on the way', async () => {
     const random = new Random(Number(process.env['TOWLINE_TEST_SEED'] ?? 5));
     makeRandomTree(source.volume('data'), 100, random);
-    configure({guard: {'delete-share': '100%'}});
+    // The guards, each side's own, are not what this is about.
+    source.configure({volumes: {data: {at: source.volume('data'), send: ['target'], ...LOOSE}}});
+    target.configure({volumes: {data: {at: target.volume('data'), receive: 'source', ...LOOSE}}});
     writeFileSync(inSource('large'), randomBytes(8 * MIB));
     const codes: (number | null)[] = [];
     const cuts: ((ends: {child: ChildProcess}[]) => unknown)[] = [
@@ -176,14 +182,13 @@ needsHosts(describe)('J7 agent --once', {timeout: 120_000}, () => {
       // What is changed during the run is of its cut or of the next one.
       if (!isChanged && codes.slice(-2).includes(0)) expect(await differences(), codes.join(' ')).toBe('');
     }
-    expect(await bothOnce()).toEqual([0, 0]);
+    await expectBothOnce(0);
     expect(await differences(), `codes on the way: ${codes.join(' ')}`).toBe('');
   });
 });
 
 function syncWords(source: string, target: string): string[] {
   const project = join(import.meta.dirname, '../..');
-  mkdirSync(join(target, '..'), {recursive: true});
   return [join(project, 'node_modules/.bin/node'), join(project, 'dist/main.js'), 'sync', source, target];
 }
 

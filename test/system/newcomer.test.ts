@@ -20,12 +20,13 @@ const BLOCK = /^```sh\n# on (\S+)\n([^]*?)^```$/gm;
 const SECONDS_MAX = 300; // a person has to read and type meanwhile: the machine's part must be far below
 const MACHINE_SECONDS_MAX = 60;
 const STEP_MS_MAX = 60_000;
-const SAYS = /\btowline join (\S+)/; // what `towline invite` tells to type on the other host
-/** What a systemd would do, for hosts that have none. */
+const SAYS = /\btowline1-[\w-]+/; // the code, as `towline invite` prints it
+/** What systemd does, for hosts that have none: a service of Type=notify has started when it says that it is ready. */
 const SERVICE = `
 systemctl() {
   case "$*" in
-    *enable*towline*|*start*towline*) towline agent >>/var/log/agent.log 2>&1 & echo $! >/var/lib/agent.pid ;;
+    *enable*towline*|*start*towline*) towline agent >>/var/log/agent.log 2>&1 & echo $! >/var/lib/agent.pid
+      until grep -q '"ready"' /var/log/agent.log; do sleep 0.05; done ;;
     reload*towline*) kill -HUP "$(cat /var/lib/agent.pid)" ;;
     *stop*towline*) kill "$(cat /var/lib/agent.pid)" ;;
   esac
@@ -118,7 +119,7 @@ needsHosts(describe)('a newcomer', {timeout: SECONDS_MAX * 1_000}, () => {
     let code = 'CODE';
     for (const {host, commands} of steps) {
       const said = await shells.get(host)!.type(commands.replaceAll(/\bCODE\b/g, code));
-      code = SAYS.exec(said)?.[1] ?? code;
+      code = SAYS.exec(said)?.[0] ?? code;
     }
     expect(await differencesOf(website(source), website(1 - source))).toBe('');
     const seconds = (performance.now() - startMs) / 1_000;

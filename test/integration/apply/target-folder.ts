@@ -1,0 +1,141 @@
+/**
+ * A target without a peer: a real folder with staging and trash, the applier with its real jobs, in this thread.
+ */
+import {mkdirSync, readdirSync, readFileSync} from 'node:fs';
+import {join} from 'node:path';
+import {onTestFinished} from 'vitest';
+import {Applier} from '../../../src/apply/applier.ts';
+import {applyHandlers, type ApplyJobs} from '../../../src/apply/apply-jobs.ts';
+import type {DestroyedAction} from '../../../src/apply/destroyed.ts';
+import {systemClock, type Clock} from '../../../src/base/clock.ts';
+import type {JobRunner} from '../../../src/base/jobs.ts';
+import {loadXxhash} from '../../../src/delta/hash.ts';
+import {closeFd, openDirPath} from '../../../src/linux/open-fd.ts';
+import {statFd} from '../../../src/linux/stat.ts';
+import {sha256} from '../../../src/model/digest.ts';
+import type {Meta} from '../../../src/model/entry.ts';
+import type {Op, OpResult} from '../../../src/model/op.ts';
+import {ROOT, type RelPath} from '../../../src/model/path.ts';
+import {PLAIN_VIEW} from '../../../src/model/view.ts';
+import {openJournalStore} from '../../../src/state/journal-store.ts';
+import {openVolumeStore} from '../../../src/state/volume-store.ts';
+import {BatchWriter} from '../../../src/wire/batch-writer.ts';
+import {makeTmpDir} from '../../tmp.ts';
+import {runHere} from '../../unit/session/run-here.ts';
+
+await loadXxhash();
+
+const META: Meta = {
+  mode: 0o644,
+  uid: process.getuid?.() ?? 0,
+  gid: process.getgid?.() ?? 0,
+  mtime: {s: 1_700_000_000, ns: 0},
+};
+
+export class TargetFolder {
+  readonly folder = makeTmpDir();
+  readonly root = this.#makeFolder('root');
+  readonly staging = this.#makeFolder('staging');
+  readonly trash = this.#makeFolder('trash');
+  readonly actions: DestroyedAction[] = [];
+  /** After the switch of a batch, before anything is recorded; throws as a crash would end it. */
+  onSwitched: () => void = () => undefined;
+  readonly #store = openVolumeStore({place: ':memory:', side: 'target', view: PLAIN_VIEW, bootId: ''});
+  readonly #journal = openJournalStore({place: ':memory:', bootId: ''});
+  readonly #jobs: JobRunner<ApplyJobs>;
+  readonly #ignore: string[];
+  #applier: Applier;
+  #batch = 0;
+  clock: Clock = systemClock;
+
+  constructor(options: {ignore?: string[]} = {}) {
+    this.#ignore = options.ignore ?? [];
+    const [fd, stagingFd, trashFd] = [this.root, this.staging, this.trash].map(openDirPath) as [number, number, number];
+    const {mountId} = statFd(fd);
+    const {handlers} = applyHandlers((job) => job({fd, mountId}, {stagingFd, trashFd}));
+    const real = runHere(handlers);
+    this.#jobs = {
+      run: async (kind, input) => {
+        const out = await real.run(kind, input);
+        if (kind === 'switch-batch') this.onSwitched();
+        return out;
+      },
+    };
+    this.#applier = this.#newApplier();
+    this.#store.putRoot({
+      ...statFd(fd),
+      name: ROOT,
+      content: undefined,
+      linkTarget: '',
+      isIncomplete: false,
+      seq: 1,
+      version: [],
+    });
+    onTestFinished(() => {
+      for (const open of [fd, stagingFd, trashFd]) closeFd(open);
+      this.#store.close();
+      this.#journal.close();
+    });
+  }
+
+  /** As after a restart. @returns batches that were completed */
+  recover(): Promise<number> {
+    this.#applier = this.#newApplier();
+    return this.#applier.recover();
+  }
+
+  async apply(...ops: Op[]): Promise<OpResult[]> {
+    const writer = new BatchWriter();
+    for (const op of ops) writer.append(op);
+    const batch = ++this.#batch;
+    const frame = writer.finish(1, batch, 0);
+    return this.#applier.apply(frame, {kind: 'batch', link: 1, batch, seq: 0, ops}, new Map());
+  }
+
+  /** What lies at a place of the trash. */
+  kept(place: string | undefined): string {
+    return readFileSync(join(this.trash, place ?? ''), 'utf8');
+  }
+
+  /** Items of the trash, of all hours. */
+  items(): string[] {
+    return readdirSync(this.trash).flatMap((hour) =>
+      readdirSync(join(this.trash, hour))
+        .filter((name) => /^[0-9a-f]{24}-/.test(name))
+        .map((name) => `${hour}/${name}`),
+    );
+  }
+
+  #newApplier(): Applier {
+    const options = {
+      isDurable: false,
+      setsOwners: false,
+      reserved: [],
+      ignore: this.#ignore,
+      agent: '00000000000000aa',
+    };
+    const clock: Clock = {...systemClock, nowMs: () => this.clock.nowMs()};
+    const parts = {jobs: this.#jobs, store: this.#store, journal: this.#journal, clock};
+    return new Applier(options, {...parts, onDestroyed: (actions) => void this.actions.push(...actions)});
+  }
+
+  #makeFolder(name: string): string {
+    const path = join(this.folder, name);
+    mkdirSync(path, {mode: 0o700});
+    return path;
+  }
+}
+
+export function putFile(path: RelPath, text: string): Op {
+  const bytes = Buffer.from(text);
+  const content = sha256(sha256(bytes));
+  return {kind: 'put-file', path, meta: META, sizeBytes: bytes.length, content, source: {from: 'inline', bytes}};
+}
+
+export function makeDir(path: RelPath): Op {
+  return {kind: 'make-dir', path, meta: {...META, mode: 0o755}};
+}
+
+export function remove(path: RelPath, type: 'file' | 'dir' = 'file'): Op {
+  return {kind: 'delete', path, type};
+}
