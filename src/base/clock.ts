@@ -28,3 +28,15 @@ export const systemClock: Clock = {
       signal?.addEventListener('abort', onAbort, {once: true});
     }),
 };
+
+/** Resolves after `delayMs`, when the signal is aborted, or as soon as `woken` does; leaves no timer behind. */
+export async function sleepUnless(
+  clock: Clock,
+  delayMs: number,
+  {signal, woken}: {signal: AbortSignal; woken: Promise<void>},
+): Promise<void> {
+  const waker = new AbortController();
+  const timer = clock.sleep(delayMs, AbortSignal.any([signal, waker.signal])).catch(() => undefined);
+  await Promise.race([timer, woken]);
+  waker.abort();
+}

@@ -13,6 +13,7 @@ import {Pace} from '../base/pace.ts';
 import type {WorkerPool} from '../base/worker-pool.ts';
 import type {AgentConfig, PeerConfig, VolumeConfig} from '../config/agent-config.ts';
 import type {LinkPort} from '../session/link-port.ts';
+import type {ActionLog} from '../state/action-log.ts';
 import type {AgentFile} from '../state/agent-store.ts';
 import type {LogPort} from '../telemetry/log.ts';
 import type {Channel} from '../transport/channel.ts';
@@ -40,6 +41,7 @@ export interface AgentCoreParts {
   file: AgentFile;
   engines: EnginesPort;
   pool: WorkerPool<VolumeJobs, VolumeScope>;
+  actions: ActionLog;
   identity: Identity;
   onChange(): void;
   /** A peer was written down: the configuration is to be read again. */
@@ -80,7 +82,7 @@ export class AgentCore {
       jobsFor: (data) => parts.pool.scope(data),
       forgetRoot: (root) => forgetRoot(root),
       peer: (name) => this.peers.get(name),
-      onAction: () => undefined,
+      onAction: (action) => parts.actions.note(action),
       onChange: () => parts.onChange(),
     };
   }

@@ -11,6 +11,7 @@ import type {AgentFile} from '../state/agent-store.ts';
 import type {LogPort} from '../telemetry/log.ts';
 import type {Places} from '../volume/places.ts';
 import type {InotifyThread} from '../watch/inotify-thread.ts';
+import type {DestroyedAction} from '../apply/destroyed.ts';
 import type {Peer} from './peer.ts';
 import type {SyncEvent} from './sync-api.ts';
 import type {VolumeJobs} from './volume-jobs.ts';
@@ -36,7 +37,7 @@ export interface EnginesPort {
 export type ScopedJobs = JobRunner<VolumeJobs> & {close(): Promise<void>};
 
 /** A delete or an overwrite, for the log. */
-export interface LoggedAction {
+export interface LoggedAction extends DestroyedAction {
   volume: string;
   peer: string;
 }

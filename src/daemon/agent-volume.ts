@@ -5,6 +5,7 @@
  * is back.
  */
 import {basename, dirname} from 'node:path';
+import {sleepUnless} from '../base/clock.ts';
 import {EXIT_CODE, isTowlineError, messageOf, TowlineError, type ErrorCode} from '../base/errors.ts';
 import type {LinkSettings, VolumeConfig} from '../config/agent-config.ts';
 import type {HaltReport, VolumeReport} from '../control/agent-api.ts';
@@ -166,10 +167,7 @@ export class AgentVolume {
           if (signal.aborted) return;
           this.#failed(error);
         }
-      const waker = new AbortController();
-      const timer = this.#parts.clock.sleep(ROOT_POLL_MS, AbortSignal.any([signal, waker.signal]));
-      await Promise.race([timer.catch(() => undefined), this.#again.promise]);
-      waker.abort();
+      await sleepUnless(this.#parts.clock, ROOT_POLL_MS, {signal, woken: this.#again.promise});
     }
   }
 

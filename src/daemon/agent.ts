@@ -16,6 +16,7 @@ import {serveControl} from '../http/control-server.ts';
 import {controlSocketOf} from '../http/socket-path.ts';
 import {shareArenas} from '../linux/malloc.ts';
 import {notifySystemd, reloadingFields, watchdogIntervalMs} from '../linux/notify.ts';
+import {openActionLog} from '../state/action-log.ts';
 import {openAgentFile} from '../state/agent-store.ts';
 import {prepareFolder} from '../state/state-files.ts';
 import type {LogPort} from '../telemetry/log.ts';
@@ -23,6 +24,7 @@ import {loadOrCreateIdentity} from '../transport/identity-file.ts';
 import {holdLock} from '../volume/lock.ts';
 import {agentControl, once} from './agent-control.ts';
 import {AgentCore} from './agent-core.ts';
+import {logFolderOf} from './agent-records.ts';
 import type {SyncEvent} from './sync-api.ts';
 import {sharedVolumePool} from './volume-jobs.ts';
 
@@ -112,6 +114,8 @@ async function startAgent(
     const file = openAgentFile({place: {folder: stateFolder}, bootId: readBootId()});
     closers.push(() => file.close());
     const identity = await loadOrCreateIdentity(stateFolder);
+    const actions = openActionLog(logFolderOf(stateFolder), {onNotice: (message) => log.warn(message)});
+    closers.push(() => actions.close());
     const engines = openEngines(config.engines, {clock});
     closers.push(() => engines.close());
     const pool = sharedVolumePool({workers: config.limits.workers});
@@ -126,6 +130,7 @@ async function startAgent(
       file,
       engines,
       pool,
+      actions,
       identity,
       onChange,
       onPaired,

@@ -7,6 +7,7 @@
  */
 import {backoffDelayMs} from '../base/backoff.ts';
 import {EXIT_CODE, isTowlineError, TowlineError} from '../base/errors.ts';
+import {sleepUnless} from '../base/clock.ts';
 import {pacerOf} from '../base/pace.ts';
 import type {SendConfig} from '../config/agent-config.ts';
 import type {LinkOutcome, LinkReport, LinkState} from '../control/agent-api.ts';
@@ -129,6 +130,7 @@ export class SendLink {
     const peer = this.#parts.peer(this.config.to);
     if (peer?.failure === 'NOT_AUTHORISED')
       return Promise.resolve(this.#outcome(EXIT_CODE.NOT_AUTHORISED, peer.reason));
+    if (this.#running === undefined) this.wake(); // a refusal may be no more
     const link = this.#running?.link;
     const proof = this.#waiters.next({connection: link, cut: link?.lastCut ?? 0});
     if (isCompared) this.#running?.live.compare();
@@ -209,11 +211,7 @@ export class SendLink {
   }
 
   async #pause(delayMs: number, signal: AbortSignal): Promise<void> {
-    const waker = new AbortController();
-    const both = AbortSignal.any([signal, waker.signal]);
-    const timer = this.#parts.clock.sleep(delayMs, both).catch(() => undefined);
-    await Promise.race([timer, this.#again.promise]);
-    waker.abort();
+    await sleepUnless(this.#parts.clock, delayMs, {signal, woken: this.#again.promise});
     this.#again = Promise.withResolvers();
   }
 

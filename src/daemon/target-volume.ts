@@ -225,6 +225,7 @@ export class TargetVolume {
 
   async #prepare(view: View, isDurable: boolean): Promise<Applier> {
     const {volume, journal} = this.opened;
+    const {name, receive} = this.#options.config;
     volume.setView(view);
     this.#view = view;
     const options = {
@@ -239,6 +240,9 @@ export class TargetVolume {
       store: volume,
       journal,
       clock: this.#parts.clock,
+      onDestroyed: (actions) => {
+        for (const action of actions) this.#parts.onAction({...action, volume: name, peer: receive?.from ?? ''});
+      },
     });
     const count = await applier.recover();
     if (count > 0) this.#options.onNotice(`${count} batch(es) that a crash had interrupted were completed`);
@@ -312,8 +316,9 @@ export class TargetVolume {
   }
 
   async #pruneTrash(): Promise<void> {
-    const {keepMs} = this.#options.config.trash;
-    await this.#jobs.run('prune-trash', {nowMs: this.#parts.clock.nowMs(), keepMs}, {lane: 1});
+    const {keepMs, sizeBytes} = this.#options.config.trash;
+    const sizeBytesMax = sizeBytes === 0 ? Infinity : sizeBytes;
+    await this.#jobs.run('prune-trash', {nowMs: this.#parts.clock.nowMs(), keepMs, sizeBytesMax}, {lane: 1});
   }
 
   #told(error: unknown): void {
