@@ -17,7 +17,7 @@ import {controlSocketOf} from '../http/socket-path.ts';
 import {shareArenas} from '../linux/malloc.ts';
 import {notifySystemd, reloadingFields, watchdogIntervalMs} from '../linux/notify.ts';
 import {openActionLog} from '../state/action-log.ts';
-import {openAgentFile} from '../state/agent-store.ts';
+import {openAgentFile, type AgentFile} from '../state/agent-store.ts';
 import {prepareFolder} from '../state/state-files.ts';
 import type {LogPort} from '../telemetry/log.ts';
 import {loadOrCreateIdentity} from '../transport/identity-file.ts';
@@ -40,6 +40,7 @@ export interface AgentRunParts {
   version: string;
 }
 
+const FLUSH_MS = 300;
 const CHANGE_MS = 100; // who watches is told ten times a second at most
 
 /** Runs until the signal is aborted. @throws TowlineError for what is found before it is ready */
@@ -113,6 +114,8 @@ async function startAgent(
     closers.push(() => lock.release());
     const file = openAgentFile({place: {folder: stateFolder}, bootId: readBootId()});
     closers.push(() => file.close());
+    const flushing = setInterval(() => flushNotes(file, log), FLUSH_MS);
+    closers.push(() => clearInterval(flushing));
     const identity = await loadOrCreateIdentity(stateFolder);
     const actions = openActionLog(logFolderOf(stateFolder), {onNotice: (message) => log.warn(message)});
     closers.push(() => actions.close());
@@ -175,6 +178,15 @@ function summaryOf(core: AgentCore): string {
   const links = core.allVolumes().flatMap((volume) => volume.report().links);
   const inSync = links.filter(({state}) => state === 'in-sync').length;
   return `${core.volumes.size} volumes, ${inSync} of ${links.length} links in sync`;
+}
+
+/** What is noted does not wait long for the disk, and keeps no other process from reading it. */
+function flushNotes(file: AgentFile, log: LogPort): void {
+  try {
+    file.flush();
+  } catch (error) {
+    log.error(`what links are about cannot be noted: ${messageOf(error)}`);
+  }
 }
 
 /** The control loop's own turn feeds the watchdog: a process that hangs does not. */

@@ -41,7 +41,8 @@ export interface OpenState {
   folder: string;
   agent: LinkNotes;
   volume: VolumeStore;
-  journal: JournalStore;
+  /** Opened when it is first asked for: a source has none. */
+  readonly journal: JournalStore;
   root: RootIdentity;
   /** Whether the root was never seen before with this state. */
   isFirstContact: boolean;
@@ -71,8 +72,18 @@ export function openState(options: OpenStateOptions): OpenState {
     const root = recogniseOrHalt(options, agent, known);
     if (!options.isDryRun) agent.setRootIdentity(root);
     const volume = open('volume.db', () => openVolumeStore({place, side, view, bootId, isDurable: options.isDurable}));
-    const journal = open('journal.db', () => openJournalStore({place, bootId}));
-    return {folder, agent, volume, journal, root, isFirstContact: known === undefined, close};
+    let journal: JournalStore | undefined;
+    return {
+      folder,
+      agent,
+      volume,
+      get journal() {
+        return (journal ??= open('journal.db', () => openJournalStore({place, bootId})));
+      },
+      root,
+      isFirstContact: known === undefined,
+      close,
+    };
   } catch (error) {
     close();
     throw error;

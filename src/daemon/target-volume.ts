@@ -317,8 +317,7 @@ export class TargetVolume {
 
   async #pruneTrash(): Promise<void> {
     const {keepMs, sizeBytes} = this.#options.config.trash;
-    const sizeBytesMax = sizeBytes === 0 ? Infinity : sizeBytes;
-    await this.#jobs.run('prune-trash', {nowMs: this.#parts.clock.nowMs(), keepMs, sizeBytesMax}, {lane: 1});
+    await this.#jobs.run('prune-trash', {nowMs: this.#parts.clock.nowMs(), keepMs, sizeBytesMax: sizeBytes}, {lane: 1});
   }
 
   #told(error: unknown): void {

@@ -51,7 +51,7 @@ export interface ActionQuery {
 const FILE_BYTES_MAX = 16 << 20;
 const FILES_MAX = 8;
 const WAITING_BYTES_MAX = 64 << 10;
-const WAITING_MS_MAX = 1_000;
+const WAITING_MS_MAX = 100; // who asks for the log right after a change finds it
 const LINE_BYTES_MAX = 1 << 20; // two paths of the longest, escaped and as base64
 const READ_BYTES = 256 << 10;
 const FILE_PATTERN = /^actions-\d{12}\.ndjson$/;
