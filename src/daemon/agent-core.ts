@@ -82,7 +82,10 @@ export class AgentCore {
       jobsFor: (data) => parts.pool.scope(data),
       forgetRoot: (root) => forgetRoot(root),
       peer: (name) => this.peers.get(name),
-      onAction: (action) => parts.actions.note(action),
+      onActions: (actions) => {
+        for (const action of actions) parts.actions.note(action);
+        parts.actions.flush();
+      },
       onChange: () => parts.onChange(),
     };
   }

@@ -61,7 +61,8 @@ export interface AgentParts {
   /** Takes Towline's mark and folders from a root that is there. */
   forgetRoot(root: RootIdentity): void;
   peer(name: string): Peer | undefined;
-  onAction(action: LoggedAction): void;
+  /** Written down when it returns: a kill right after loses nothing of it. */
+  onActions(actions: readonly LoggedAction[]): void;
   /** Something that a report shows is another now. */
   onChange(): void;
 }

@@ -140,10 +140,10 @@ async function startAgent(
       onEvent: (event) => parts.onEvent(event),
     });
     closers.push(() => core.stop());
-    await core.apply(config);
     const control = agentControl({core, startedMs: clock.nowMs(), version: parts.version, load, listeners});
     const server = await serveControl({socketPath: controlSocketOf(stateFolder), control, log});
     closers.push(() => server.close());
+    await core.apply(config); // who can dial it can ask it, too
     const reload = async (): Promise<void> => {
       notifySystemd(reloadingFields());
       try {

@@ -240,9 +240,8 @@ export class TargetVolume {
       store: volume,
       journal,
       clock: this.#parts.clock,
-      onDestroyed: (actions) => {
-        for (const action of actions) this.#parts.onAction({...action, volume: name, peer: receive?.from ?? ''});
-      },
+      onDestroyed: (actions) =>
+        this.#parts.onActions(actions.map((action) => ({...action, volume: name, peer: receive?.from ?? ''}))),
     });
     const count = await applier.recover();
     if (count > 0) this.#options.onNotice(`${count} batch(es) that a crash had interrupted were completed`);
