@@ -53,7 +53,7 @@ export interface AgentParts {
   engines: EnginesPort;
   watchThread: InotifyThread;
   /** Of all links together; undefined for no limit. */
-  pace(): Pace | undefined;
+  pace: () => Pace | undefined;
   /** The mounts of this host, as text; another text when one came or went. */
   mounts(): string;
   /** A pool's share for one volume. */

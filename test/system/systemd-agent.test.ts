@@ -19,9 +19,9 @@ const agentTest = needsSystemdHost(needsCommands('mkfs.ext4')(test));
 
 interface TwoAgents {
   host: SystemdHost;
-  must(command: string): Promise<string>;
+  must: (command: string) => Promise<string>;
   /** Writes the sender's configuration with these volumes: name to address. */
-  configure(volumes: Record<string, string>): void;
+  configure: (volumes: Record<string, string>) => void;
 }
 
 /** @param volumes that the second agent is ready to receive, each in /srv/copy/NAME */

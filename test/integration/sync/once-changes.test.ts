@@ -229,3 +229,25 @@ rsyncTest('a second run over 1,000 files reads and sends 0 bytes of content', as
   expect(stats).toMatchObject({contentBytes: 0, copiedBytes: 0, filesHashed: 0, batches: 0, created: 0, replaced: 0});
   expect(stats['wireBytes']).toBeLessThan(4_096);
 });
+
+test('F8 an ignored file keeps its directory from going: reported, everything else is done', async () => {
+  const pair = makePair();
+  mkdirSync(join(pair.source, 'kept/below'), {recursive: true});
+  mkdirSync(join(pair.source, 'gone'));
+  for (const path of ['kept/below/a', 'gone/b', 'stays']) writeFileSync(join(pair.source, path), path);
+  const rules = ['--ignore', '*.local'];
+  await inSync(pair, rules);
+  writeFileSync(join(pair.target, 'kept/below/mine.local'), 'of the target alone');
+  rmSync(join(pair.source, 'kept'), {recursive: true});
+  rmSync(join(pair.source, 'gone'), {recursive: true});
+  writeFileSync(join(pair.source, 'new'), 'new');
+
+  const run = await syncOnce(pair, [...rules, '--delete-limit', 'none']);
+
+  expect(run.exitCode, run.stderr).toBe(1);
+  expect(run.result.problems.map(({path, code}) => `${path}: ${code}`)).toContain('kept: not-empty');
+  expect(readFileSync(join(pair.target, 'kept/below/mine.local'), 'utf8')).toBe('of the target alone');
+  expect(() => statSync(join(pair.target, 'kept/below/a'))).toThrow('ENOENT');
+  expect(() => statSync(join(pair.target, 'gone'))).toThrow('ENOENT');
+  expect(readFileSync(join(pair.target, 'new'), 'utf8')).toBe('new');
+});
