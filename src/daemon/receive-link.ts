@@ -2,7 +2,7 @@
  * One volume that this agent receives: says which links may write to it, and how the one that does stands.
  *
  * The volume's files are the target volume's business. Invariants: only the configured peer is let in; a halt of this
- * side ends with this side's operator, whatever the source confirms.
+ * side is kept until its operator confirms it, or both sides are equal again.
  */
 import {EXIT_CODE, isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {VolumeConfig} from '../config/agent-config.ts';
@@ -38,6 +38,8 @@ export class ReceiveLink {
   #state: LinkState = 'waiting';
   #reason: string | undefined = 'the volume is not open yet';
   #problemCount = 0;
+  /** Deletes that this side's operator has confirmed: until they are done, over all connections. */
+  #confirmed = 0;
   /** While the volume is not open for a reason that a single run does not wait out: its exit code. */
   #final: number | undefined;
   #peerVolume: string;
@@ -114,11 +116,12 @@ export class ReceiveLink {
   accept(peer: string, request: MessageOf<'open-link'>, port: LinkPort): void {
     try {
       const volume = this.#checked(peer, request);
+      this.#confirmed = Math.max(this.#confirmed, this.#notes.takeConfirmation());
       this.#port = port;
       this.#lastCut = {cut: 0, isEqual: false, digest: ''};
       this.#setState('scanning', undefined);
       volume.serve(port, {
-        confirmedDeletes: this.#notes.takeConfirmation(),
+        confirmedDeletes: this.#confirmed,
         hour: this.#hour,
         onRefused: (error) => this.#refused(error, port),
         onCut: ({cut, isEqual, digest}) => this.#cut(cut, isEqual, digest),
@@ -183,6 +186,7 @@ export class ReceiveLink {
   #cut(cut: number, isEqual: boolean, digest: Buffer): void {
     this.#lastCut = {cut, isEqual, digest: digest.toString('hex')};
     if (!isEqual) return;
+    this.#confirmed = 0;
     if (this.#notes.haltOf() !== undefined) this.#notes.clearHalt();
     const atMs = this.#parts.clock.nowMs();
     this.#notes.setLinkBase({lastInSync: {atMs, digest}});

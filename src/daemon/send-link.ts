@@ -11,17 +11,16 @@ import {sleepUnless} from '../base/clock.ts';
 import {pacerOf} from '../base/pace.ts';
 import type {SendConfig} from '../config/agent-config.ts';
 import type {LinkOutcome, LinkReport, LinkState} from '../control/agent-api.ts';
+import {showPath} from '../model/path.ts';
 import {zeroStats} from '../model/status.ts';
 import {RollingHour} from '../reconcile/rolling-hour.ts';
-import {LiveLink} from '../session/live-link.ts';
-import type {LinkPort} from '../session/link-port.ts';
+import type {FollowStatus} from '../session/live-link.ts';
 import type {SessionLinks} from '../session/session-links.ts';
-import {SourceLink} from '../session/source-link.ts';
 import type {LinkNotes} from '../state/agent-store.ts';
 import type {AgentParts, LinkEvent} from './agent-parts.ts';
 import {bug, haltReport, isRootHalt, Meter} from './link-figures.ts';
 import {ProofWaiters} from './proof-waiters.ts';
-import {signatureStore} from './signature-store.ts';
+import {newRunning, type RunningLink} from './running-link.ts';
 import type {SourceVolume} from './source-volume.ts';
 import type {SyncEvent} from './sync-api.ts';
 import {SyncEvents} from './sync-events.ts';
@@ -30,28 +29,22 @@ import {SyncEvents} from './sync-events.ts';
 const REFUSED_MS = 30_000;
 const RETRY = {delayMsMin: 500, delayMsMax: 30_000};
 
-interface Running {
-  port: LinkPort;
-  link: SourceLink;
-  live: LiveLink;
-  source: SourceVolume;
-}
-
 export class SendLink {
   readonly volume: string;
   readonly config: SendConfig;
   readonly #parts: AgentParts;
   readonly #notes: LinkNotes;
-  readonly #stats = zeroStats();
   readonly #meter: Meter;
   /** Over all connections. */
-  readonly #hour = new RollingHour();
+  readonly #kept = {stats: zeroStats(), hour: new RollingHour()};
   readonly #onEvent: (event: LinkEvent) => void;
   #state: LinkState = 'waiting';
   #reason: string | undefined = 'the volume is not open yet';
-  #running: Running | undefined;
+  #running: RunningLink | undefined;
   #proof: {atMs: number; digest: string} | undefined;
   #sentBefore = 0;
+  /** Deletes that the operator has confirmed: until they are done, over all connections. */
+  #confirmed = 0;
   /** While the volume is not open for a reason that a single run does not wait out: its exit code. */
   #final: number | undefined;
   #again = Promise.withResolvers<void>();
@@ -218,7 +211,11 @@ export class SendLink {
   async #runOnce(links: SessionLinks, source: SourceVolume, signal: AbortSignal): Promise<void> {
     const port = links.newSource(pacerOf(this.config.rateBytes, this.#parts.pace, this.#parts.clock));
     const events = this.#newEvents(source);
-    const running = this.#newLink(port, source, events);
+    this.#confirmed = Math.max(this.#confirmed, this.#notes.takeConfirmation());
+    const running = newRunning(
+      {config: this.config, volume: this.volume, confirmedDeletes: this.#confirmed},
+      {port, source, events, ...this.#kept, clock: this.#parts.clock, onStatus: (status) => this.#live(status, events)},
+    );
     const over = new AbortController();
     const both = AbortSignal.any([signal, over.signal]);
     this.#running = running;
@@ -271,7 +268,7 @@ export class SendLink {
     this.#tell(event);
     if (event.kind === 'problem') {
       const {path, message} = event.problem;
-      this.#parts.log.warn(message, {volume: this.volume, peer: this.config.to, path});
+      this.#parts.log.warn(message, {volume: this.volume, peer: this.config.to, path: showPath(path)});
     }
     this.#parts.onChange();
   }
@@ -280,57 +277,7 @@ export class SendLink {
     this.#onEvent({...event, volume: this.volume, peer: this.config.to});
   }
 
-  #newLink(port: LinkPort, source: SourceVolume, events: SyncEvents): Running {
-    const {clock} = this.#parts;
-    const {deleteLimits, durability} = this.config;
-    const confirmedDeletes = this.#notes.takeConfirmation();
-    const live = new LiveLink(
-      {deleteLimits, confirmedDeletes: 0, volume: this.volume},
-      {
-        volume: source.live,
-        state: source.state,
-        clock,
-        hour: this.#hour,
-        events: {onStatus: (status) => this.#live(status, events)},
-      },
-    );
-    const link = new SourceLink(
-      {
-        link: port.link,
-        volume: this.config.as,
-        view: source.view,
-        isDryRun: false,
-        isDurable: durability !== 'none',
-        isQuick: false,
-        deleteLimits,
-        confirmedDeletes,
-      },
-      {
-        session: port,
-        jobs: source.jobs,
-        state: source.state,
-        clock,
-        stats: this.#stats,
-        seed: source.opened.volume.hashSeed,
-        signatures: signatureStore(source.opened.volume),
-        hour: this.#hour,
-        events: {
-          onApplied: (applied) => events.applied(applied),
-          onFailed: (path, code, message, side) => {
-            const isChanging = code === 'changing' || code === 'vanished';
-            if (!isChanging) events.failed(path, code, message, side);
-            live.noteFailure(path, isChanging);
-          },
-          onNotes: (path, notes) => events.notes(path, notes),
-          onCompared: () => undefined,
-        },
-      },
-    );
-    link.onTargetChanged = () => live.compare();
-    return {port, link, live, source};
-  }
-
-  #live(status: {kind: 'sending'} | {kind: 'in-sync'; digest: Buffer} | {kind: 'unequal'}, events: SyncEvents): void {
+  #live(status: FollowStatus, events: SyncEvents): void {
     if (status.kind === 'sending') return this.#setState('sending', undefined);
     if (status.kind === 'unequal') {
       const problemCount = this.#notes.problemCount();
@@ -350,6 +297,7 @@ export class SendLink {
   #noteProof(digest: Buffer): void {
     const {clock} = this.#parts;
     const volume = this.#running?.source.opened.volume;
+    this.#confirmed = 0;
     volume?.flush();
     if (this.#notes.haltOf() !== undefined) this.#notes.clearHalt(); // what it was about is no more
     const atMs = clock.nowMs();

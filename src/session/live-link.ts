@@ -23,6 +23,12 @@ export interface FollowedVolume {
   note(dir: RelPath, name: Name | undefined): void;
 }
 
+export type FollowStatus =
+  | {kind: 'sending'}
+  | {kind: 'in-sync'; digest: Digest}
+  /** Nothing more can be sent now, and yet both sides differ. */
+  | {kind: 'unequal'};
+
 export interface LiveLinkParts {
   volume: FollowedVolume;
   state: SourceState;
@@ -30,13 +36,7 @@ export interface LiveLinkParts {
   /** The account of this link's deletes, which its connections share; a new one when it is missing. */
   hour?: RollingHour;
   events: {
-    onStatus(
-      status:
-        | {kind: 'sending'}
-        | {kind: 'in-sync'; digest: Digest}
-        /** Nothing more can be sent now, and yet both sides differ. */
-        | {kind: 'unequal'},
-    ): void;
+    onStatus(status: FollowStatus): void;
   };
 }
 

@@ -81,7 +81,7 @@ export class TargetDeletes {
   }
 
   #halted({kind, count, limit}: Verdict & {go: false}, counted: string, when: string): TowlineError {
-    const message = `halted by the target: ${counted} entries would be deleted${when}`;
+    const message = `halted by the target: ${counted} entries would be deleted${when}; the limit is ${limit}`;
     return new TowlineError('HALTED', message, {kind, volume: this.#options.volume, count, limit});
   }
 

@@ -54,7 +54,7 @@ export interface TargetLinkOptions {
   volume: string;
   timePrecisionNs: number;
   deleteLimits: DeleteLimits;
-  /** Deletes that the operator of this side confirmed; undefined: the source's word counts, as in one process. */
+  /** Deletes that the operator of this side confirmed; what the source's operator confirmed counts too. */
   confirmedDeletes?: number;
 }
 
@@ -177,7 +177,7 @@ export class TargetLink {
     }
     const timePrecisionNs = Math.max(message.view.timePrecisionNs, this.#options.timePrecisionNs);
     this.#isDurable = message.isDurable;
-    this.#deletes.confirmed(this.#options.confirmedDeletes ?? message.confirmedDeletes);
+    this.#deletes.confirmed(Math.max(this.#options.confirmedDeletes ?? 0, message.confirmedDeletes));
     const applier = await this.#parts.open(message, {...message.view, timePrecisionNs});
     const {isDurable, link} = message;
     const onError = (error: unknown): void => this.#stop(error);
