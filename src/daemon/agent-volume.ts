@@ -7,12 +7,11 @@
 import {basename, dirname} from 'node:path';
 import {sleepUnless} from '../base/clock.ts';
 import {EXIT_CODE, isTowlineError, messageOf, TowlineError, type ErrorCode} from '../base/errors.ts';
-import type {LinkSettings, VolumeConfig} from '../config/agent-config.ts';
+import type {VolumeConfig} from '../config/agent-config.ts';
 import type {HaltReport, VolumeReport} from '../control/agent-api.ts';
 import {closeFd} from '../linux/open-fd.ts';
 import {showAddress} from '../model/address.ts';
 import {bytesOf, fromText} from '../model/path.ts';
-import {sha256} from '../model/digest.ts';
 import type {RootIdentity} from '../model/root.ts';
 import type {LinkNotes} from '../state/agent-store.ts';
 import {openRoot} from '../volume/root-identity.ts';
@@ -22,6 +21,7 @@ import {ReceiveLink} from './receive-link.ts';
 import {SendLink} from './send-link.ts';
 import {SourceVolume} from './source-volume.ts';
 import {TargetVolume} from './target-volume.ts';
+import {closeSides, stopError, stopSides, viewKey, type OpenVolume} from './volume-sides.ts';
 import {receiveScope, sendScope, volumeScope} from './volume-scopes.ts';
 
 const ROOT_POLL_MS = 2_000;
@@ -33,11 +33,6 @@ const FINAL: Partial<Record<ErrorCode, number>> = Object.fromEntries(
     (code) => [code, EXIT_CODE[code]],
   ),
 );
-
-interface OpenVolume {
-  sources: Map<string, SourceVolume>;
-  target: TargetVolume | undefined;
-}
 
 export class AgentVolume {
   readonly config: VolumeConfig;
@@ -204,6 +199,7 @@ export class AgentVolume {
     const reopen = (this.#reopen = new AbortController());
     const ended = new AbortController();
     const both = AbortSignal.any([signal, reopen.signal, ended.signal]);
+    let failure: unknown;
     this.#found = found;
     const open = this.#openSides(found);
     this.#open = open;
@@ -220,12 +216,15 @@ export class AgentVolume {
       }
       this.#parts.onChange();
       await Promise.all(works);
+    } catch (error) {
+      failure = error;
+      throw error;
     } finally {
       ended.abort(new TowlineError('CANCELLED', 'the volume is closed', {signal: 'stop'}));
       stopEngines();
       const {state, reason} = this.#standing(signal);
       this.receive?.detach(state, reason);
-      await stopSides(open, reason);
+      await stopSides(open, stopError(failure, reason));
       await Promise.allSettled(works);
       closeSides(open);
       this.#open = undefined;
@@ -267,7 +266,7 @@ export class AgentVolume {
         );
       return {sources, target};
     } catch (error) {
-      void stopSides({sources, target}, messageOf(error)).then(() => closeSides({sources, target}));
+      void stopSides({sources, target}, stopError(error, messageOf(error))).then(() => closeSides({sources, target}));
       throw error;
     }
   }
@@ -377,20 +376,4 @@ export class AgentVolume {
       if (isThere) this.#notes.forgetRoot();
     }
   }
-}
-
-async function stopSides({sources, target}: OpenVolume, reason: string): Promise<void> {
-  await Promise.all([...[...sources.values()].map((source) => source.stop()), target?.stop(reason)]);
-}
-
-function closeSides({sources, target}: OpenVolume): void {
-  for (const source of sources.values()) source.close();
-  target?.close();
-}
-
-/** Links with the same view share a state. */
-function viewKey({ignore}: LinkSettings): string {
-  return sha256(Buffer.from(JSON.stringify(ignore)))
-    .toString('hex')
-    .slice(0, 12);
 }

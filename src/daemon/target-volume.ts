@@ -19,6 +19,7 @@ import {Scanner} from '../scan/scanner.ts';
 import {stepOf} from '../session/change-steps.ts';
 import {LiveVolume, type Follower, type Noticed} from '../session/live-volume.ts';
 import type {LinkPort} from '../session/link-port.ts';
+import {refusalMessage} from '../session/refusal.ts';
 import {TargetLink, type BatchApplier, type TargetLinkParts} from '../session/target-link.ts';
 import type {LinkNotes} from '../state/agent-store.ts';
 import {holdLock, volumeLockPath, type HeldLock} from '../volume/lock.ts';
@@ -334,8 +335,11 @@ export class TargetVolume {
   }
 
   /** Ends what works on the volume: the batch at hand is finished. */
-  async stop(reason: string): Promise<void> {
-    this.#port?.close(new TowlineError('PEER_LOST', reason, {peer: '', idleMs: 0}));
+  async stop(reason: TowlineError): Promise<void> {
+    const port = this.#port;
+    // The source waits for answers that do not come any more.
+    port?.send(refusalMessage(port.link, reason));
+    port?.close(reason);
     await this.#serving;
     await this.#link?.close();
     await this.#watch?.close();

@@ -6,7 +6,7 @@
  * other hosts only. Invariant: only namespaces named after this run, or after a run that is over, are touched.
  */
 import {type ChildProcess, spawn, spawnSync, type SpawnOptions} from 'node:child_process';
-import {mkdirSync, readdirSync, rmSync, statSync, writeFileSync} from 'node:fs';
+import {existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {isDeadRun, runId} from '../run-folders.ts';
 import {atEnd, killAtEnd} from './clean-up.ts';
@@ -92,7 +92,10 @@ export class Host {
 
   /** A command line that runs in this host. The process that it starts is the program itself, with its id. */
   words(words: readonly string[]): string[] {
-    return ['ip', 'netns', 'exec', this.namespace, ...words];
+    // `ip netns exec` would give it mounts of its own, which later mounts of this machine may not reach; only names of
+    // hosts need that.
+    if (existsSync(`/etc/netns/${this.namespace}`)) return ['ip', 'netns', 'exec', this.namespace, ...words];
+    return ['nsenter', `--net=/run/netns/${this.namespace}`, '--', ...words];
   }
 
   /** Runs a program here to its end. @returns its stdout @throws Error with what it said, unless it ended with 0 */
