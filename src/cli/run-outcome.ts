@@ -16,7 +16,7 @@ export function tellOutcome(outcome: RunOutcome, teller: Teller): number {
     teller.line(outcomeLine(link), link.exitCode === 0 ? 'green' : link.exitCode === 1 ? 'yellow' : 'red');
     for (const line of problemLines(link.problems, link.problemCount)) teller.line(`  ${line}`);
   }
-  if (outcome.links.length === 0) teller.line('There is no link to wait for');
+  if (outcome.links.length === 0) teller.line('There is no link to wait for; what is configured: towline status');
   return teller.result(outcome.exitCode);
 }
 

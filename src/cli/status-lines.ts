@@ -86,7 +86,7 @@ const LINK_HEAD = ['VOLUME', 'LINK', 'STATE', 'IN SYNC AS OF', 'PROBLEMS', 'BEHI
 
 function volumeLines(report: AgentReport, options: StatusOptions): Line[] {
   if (report.volumes.length === 0)
-    return [[{text: 'No volumes are configured; add one to the configuration, then: towline config check'}]];
+    return [[{text: 'No volumes are configured; add one to the configuration, then: systemctl reload towline'}]];
   const rows = report.volumes.flatMap((volume) =>
     volume.links.length === 0
       ? [spansOf([oneLine(volume.name), '', stateOf(volume)])]
@@ -134,8 +134,8 @@ export function linkText(link: Pick<LinkReport, 'direction' | 'peer' | 'peerVolu
 function linkNotes(link: LinkReport, volume: VolumeReport, options: StatusOptions): Line[] {
   const lines: Line[] = [];
   if (link.halt !== undefined) lines.push(...haltLines(link.halt, volume.name, options));
-  else if (link.reason !== undefined && link.state !== 'in-sync')
-    lines.push(...below(oneLine(link.reason), 'yellow', options));
+  else if (link.reason !== undefined && link.state !== 'in-sync' && !isToldOf(volume, link.reason))
+    lines.push(...below(oneLine(link.reason), 'yellow', options), ...peerNext(link, options));
   if (link.problemCount > 0) {
     lines.push(
       ...below(`next: towline pending ${shellWord(volume.name)}${options.commandOptions}`, undefined, options),
@@ -147,6 +147,17 @@ function linkNotes(link: LinkReport, volume: VolumeReport, options: StatusOption
   if (link.digest !== undefined) lines.push(...below(`digest ${link.digest}`, 'dim', options));
   lines.push(...below(`${formatBytes(link.sentBytes)} sent since the agent started`, 'dim', options));
   return lines;
+}
+
+/** Whether the volume's own lines say it for all its links. */
+function isToldOf({halt, isPaused, reason}: VolumeReport, linkReason: string): boolean {
+  return isPaused || linkReason === (halt?.message ?? reason);
+}
+
+/** A halt of the other side is confirmed there. */
+function peerNext({state, reason, peer, peerVolume}: LinkReport, options: StatusOptions): Line[] {
+  if (state !== 'halted' || reason?.startsWith(`${peer}: `) !== true) return [];
+  return below(`next: on ${oneLine(peer)}: towline confirm ${shellWord(peerVolume)}`, 'bold', options);
 }
 
 function volumeNotes(volume: VolumeReport, options: StatusOptions): Line[] {

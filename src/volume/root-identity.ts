@@ -124,7 +124,7 @@ function missing(path: string, code: string, isKnown: boolean): TowlineError {
         : `${shown} cannot be opened (${code})`;
   if (isKnown)
     return halted('root-missing', path, `${what}, but it is the root of a known volume; was it unmounted or removed?`);
-  return new TowlineError('ROOT_MISSING', `${what}; name an existing folder`, {path: shown});
+  return new TowlineError('ROOT_MISSING', `${what}; make it, mount it, or name another folder`, {path: shown});
 }
 
 function halted(kind: HaltKind, path: string, message: string): TowlineError {

@@ -57,7 +57,7 @@ export async function examine(parts: ExamineParts): Promise<Finding[]> {
     return findings;
   }
   tell([
-    finding('configuration', 'ok', `${config.file}: ${config.volumes.length} volumes, ${config.peers.length} peers`),
+    finding('configuration', 'ok', `${config.file}: volumes ${config.volumes.length}, peers ${config.peers.length}`),
   ]);
   tell(config.notices.map((what) => finding('configuration', 'note', what)));
   const state = await examineState(config, tell);

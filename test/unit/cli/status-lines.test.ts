@@ -81,6 +81,29 @@ test('each trouble is followed by its reason, and by the command that helps', ()
   expect(lines.find((line) => line.startsWith('dr-1'))).toContain(`not connected: ${REFUSED} (db-2.internal:7420`);
 });
 
+test('what keeps a whole volume is said once, not again for each of its links', () => {
+  const message = '/srv/data is another directory than the volume';
+  const link = linkOf({state: 'halted', reason: message});
+  const halted = volumeOf({name: 'data', links: [link, link], reason: message, halt: haltOf({message})});
+  expect(render(reportOf({peers: [], volumes: [halted]}), 119).slice(-2)).toEqual([
+    `  ${message}`,
+    '  next: towline confirm data --state /s',
+  ]);
+});
+
+test('a halt of the other side is followed by where it is confirmed', () => {
+  const link = linkOf({
+    state: 'halted',
+    reason: 'db-2: 30 of 33 entries would be deleted',
+    peer: 'db-2',
+    peerVolume: 'd',
+  });
+  expect(render(reportOf({peers: [], volumes: [volumeOf({links: [link]})]}), 119).slice(-2)).toEqual([
+    '  db-2: 30 of 33 entries would be deleted',
+    '  next: on db-2: towline confirm d',
+  ]);
+});
+
 test('a paused volume has one line below it, whatever its reason says', () => {
   const reason = 'paused; go on with towline resume data';
   const report = reportOf({peers: [], volumes: [volumeOf({name: 'data', links: [], isPaused: true, reason})]});
