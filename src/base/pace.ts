@@ -64,14 +64,13 @@ export class Pace {
   }
 }
 
-/** A link's own limit and then the one of all links; undefined where nothing limits it. @param rateBytes 0 for no limit */
+/** A link's own limit, and then the one of all links as it is at that time. @param rateBytes 0 for no limit */
 export function pacerOf(
   rateBytes: number,
   shared: () => Pace | undefined,
   clock: Clock,
-): ((bytes: number, isUrgent: boolean) => Promise<void>) | undefined {
+): (bytes: number, isUrgent: boolean) => Promise<void> {
   const own = rateBytes > 0 ? new Pace(rateBytes, clock) : undefined;
-  if (own === undefined && shared() === undefined) return undefined;
   return async (bytes, isUrgent) => {
     await own?.take(bytes, isUrgent);
     await shared()?.take(bytes, isUrgent);

@@ -73,7 +73,7 @@ export interface LinkSettings {
   trash: {keepMs: number; /** 0 for no limit. */ sizeBytes: number};
   /** Bytes a second; 0 for no limit. */
   rateBytes: number;
-  drift: 'repair' | 'report';
+  drift: 'repair';
 }
 
 export interface SendConfig extends LinkSettings {

@@ -126,6 +126,11 @@ const absolutePath = (what: string) =>
     return text.length > 1 ? normalize(text).replace(/\/$/, '') : text;
   });
 
+function parseDrift(text: string): 'repair' {
+  if (text === 'repair') return text;
+  throw new Sentence(`found ${showText(text)}: report comes in a later version; allowed is repair`);
+}
+
 function parseWhen(text: string): When {
   if (text === 'live') return {kind: 'live'};
   const every = /^every\s+(\S+)$/.exec(text);
@@ -235,7 +240,7 @@ const volume = z.strictObject({
   receive: z.union([name("a peer's name"), receiveLink], {error: () => "a peer's name, or a map with from"}).optional(),
   ...linkSettings,
   trash: trash.optional(),
-  drift: oneOf(['repair', 'report']).optional(),
+  drift: leaf('repair', parseDrift).optional(),
 });
 
 const peer = z.strictObject({

@@ -164,7 +164,8 @@ async function flushed(volume: AgentVolume, send: SendLink, isRescan: boolean): 
   const source = volume.sourceOf(send);
   await source?.scanned.catch(() => undefined);
   await source?.drain();
-  if (isRescan) await source?.live.rescan();
+  // Where not everything is watched, no event tells what is not.
+  if (isRescan || source?.live.isPolling === true) await source?.live.rescan();
   return send.nextProof(false);
 }
 
@@ -184,17 +185,8 @@ export function once(core: AgentCore, volumes: readonly AgentVolume[], timeoutMs
 
 async function caughtUp(volume: AgentVolume, send: SendLink): Promise<LinkOutcome> {
   const source = volume.sourceOf(send);
-  // One that is just being opened is scanned anyway.
-  if (source !== undefined) {
-    const isScanned = await Promise.race([
-      source.scanned.then(
-        () => true,
-        () => true,
-      ),
-      Promise.resolve(false),
-    ]);
-    if (isScanned) await source.live.rescan();
-  }
+  await source?.scanned.catch(() => undefined);
+  await source?.live.rescan(); // events do not tell everything: mmap, for one
   return send.nextProof(true);
 }
 
@@ -231,6 +223,7 @@ async function forget(core: AgentCore, name: string): Promise<void> {
   volume?.cleanUp();
   rmSync(join(core.parts.stateFolder, 'volumes', name), {recursive: true, force: true});
   forgetVolume(core.parts.file, name);
+  if (volume !== undefined) volume.notes.setPaused(true); // still configured: it begins anew when it is resumed
 }
 
 function invite(core: AgentCore, addresses: readonly string[]): Invitation {
@@ -262,8 +255,8 @@ async function syncPeer(
       if (signal.aborted) resolve(undefined);
       signal.addEventListener('abort', () => resolve(undefined), {once: true});
     });
-    for (;;) {
-      const outcome = await Promise.race([send.nextProof(false), stopped]);
+    for (let first = true; ; first = false) {
+      const outcome = await Promise.race([first ? send.nextProof(false) : send.nextOutcome(), stopped]);
       if (outcome === undefined) {
         const isDone = send.report().state === 'in-sync';
         const last = isDone

@@ -49,6 +49,8 @@ export interface AgentCoreParts {
   onEvent(event: LinkEvent): void;
 }
 
+const STOP_MS_MAX = 3_000; // then peers are cut: whoever waits for one of them ends
+
 export class AgentCore {
   readonly peers = new Map<string, Peer>();
   readonly volumes = new Map<string, AgentVolume>();
@@ -61,6 +63,7 @@ export class AgentCore {
   #listener: Listener | undefined;
   #pace: Pace | undefined;
   #invitation: Invitation | undefined;
+  #applying: Promise<unknown> = Promise.resolve();
   /** Who waits for a peer's word that it has pinned our next key. */
   readonly #pinned = new Map<string, (id: string) => void>();
   /** Of this run alone: links that the configuration does not name. */
@@ -128,7 +131,18 @@ export class AgentCore {
    * @returns what changed, a sentence each
    * @throws USAGE when it cannot listen there: nothing has changed then
    */
-  async apply(next: AgentConfig): Promise<string[]> {
+  apply(next: AgentConfig): Promise<string[]> {
+    const applied = this.#afterOthers(next);
+    this.#applying = Promise.allSettled([applied]); // one after the other
+    return applied;
+  }
+
+  async #afterOthers(next: AgentConfig): Promise<string[]> {
+    await this.#applying;
+    return this.#apply(next);
+  }
+
+  async #apply(next: AgentConfig): Promise<string[]> {
     const told: string[] = [];
     checkPeers(next, this.#identity.id);
     if (!isDeepStrictEqual(next.listen, this.#config.listen)) {
@@ -337,8 +351,10 @@ export class AgentCore {
     this.invitation = undefined;
     const listener = this.#listener;
     this.#listener = undefined;
-    await Promise.all(this.allVolumes().map((volume) => volume.stop('the agent stops')));
+    const stopped = Promise.all(this.allVolumes().map((volume) => volume.stop('the agent stops')));
+    await Promise.race([stopped, this.#parts.clock.sleep(STOP_MS_MAX)]);
     for (const peer of this.peers.values()) peer.close('the agent stops');
+    await stopped;
     await listener?.close();
     await this.#thread.close();
   }

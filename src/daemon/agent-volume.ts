@@ -21,7 +21,7 @@ import {ReceiveLink} from './receive-link.ts';
 import {SendLink} from './send-link.ts';
 import {SourceVolume} from './source-volume.ts';
 import {TargetVolume} from './target-volume.ts';
-import {closeSides, stopError, stopSides, viewKey, type OpenVolume} from './volume-sides.ts';
+import {closeSides, stopError, stopSides, viewKey, whenAborted, type OpenVolume} from './volume-sides.ts';
 import {receiveScope, sendScope, volumeScope} from './volume-scopes.ts';
 
 const ROOT_POLL_MS = 2_000;
@@ -49,6 +49,8 @@ export class AgentVolume {
   #reopen: AbortController | undefined;
   #notices: string[] = [];
   #ended: Promise<void> = Promise.resolve();
+  /** Resolves when what was open is closed. */
+  #closed: Promise<unknown> = Promise.resolve();
 
   constructor(
     options: {config: VolumeConfig; chokidarEntries: number; onEvent: (event: LinkEvent) => void},
@@ -141,7 +143,7 @@ export class AgentVolume {
   async pause(): Promise<void> {
     this.#notes.setPaused(true);
     this.#reopen?.abort(new TowlineError('CANCELLED', 'paused', {signal: 'pause'}));
-    while (this.#open !== undefined) await this.#parts.clock.sleep(10);
+    await this.#closed;
   }
 
   resume(): void {
@@ -156,7 +158,10 @@ export class AgentVolume {
       else
         try {
           const found = await this.#find();
-          await this.#runAt(found, signal);
+          if (this.isPaused) continue;
+          const ran = this.#runAt(found, signal);
+          this.#closed = ran.catch(() => undefined);
+          await ran;
           continue;
         } catch (error) {
           if (signal.aborted) return;
@@ -215,7 +220,7 @@ export class AgentVolume {
         works.push(open.target.run(both));
       }
       this.#parts.onChange();
-      await Promise.all(works);
+      await Promise.race([Promise.all(works), whenAborted(both)]);
     } catch (error) {
       failure = error;
       throw error;
@@ -224,10 +229,10 @@ export class AgentVolume {
       stopEngines();
       const {state, reason} = this.#standing(signal);
       this.receive?.detach(state, reason);
+      this.#open = undefined;
       await stopSides(open, stopError(failure, reason));
       await Promise.allSettled(works);
       closeSides(open);
-      this.#open = undefined;
       this.#parts.onChange();
     }
   }
@@ -266,7 +271,9 @@ export class AgentVolume {
         );
       return {sources, target};
     } catch (error) {
-      void stopSides({sources, target}, stopError(error, messageOf(error))).then(() => closeSides({sources, target}));
+      void stopSides({sources, target}, stopError(error, messageOf(error)))
+        .then(() => closeSides({sources, target}))
+        .catch((problem: unknown) => this.#parts.log.error(messageOf(problem), {volume: name}));
       throw error;
     }
   }

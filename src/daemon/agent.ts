@@ -114,8 +114,7 @@ async function startAgent(
     closers.push(() => lock.release());
     const file = openAgentFile({place: {folder: stateFolder}, bootId: readBootId()});
     closers.push(() => file.close());
-    const flushing = setInterval(() => flushNotes(file, log), FLUSH_MS);
-    closers.push(() => clearInterval(flushing));
+    closers.push(flushSoon(file, log));
     const identity = await loadOrCreateIdentity(stateFolder);
     const actions = openActionLog(logFolderOf(stateFolder), {onNotice: (message) => log.warn(message)});
     closers.push(() => actions.close());
@@ -180,13 +179,16 @@ function summaryOf(core: AgentCore): string {
   return `${core.volumes.size} volumes, ${inSync} of ${links.length} links in sync`;
 }
 
-/** What is noted does not wait long for the disk, and keeps no other process from reading it. */
-function flushNotes(file: AgentFile, log: LogPort): void {
-  try {
-    file.flush();
-  } catch (error) {
-    log.error(`what links are about cannot be noted: ${messageOf(error)}`);
-  }
+/** What is noted does not wait long for the disk, and keeps no other process from reading it. @returns ends it */
+function flushSoon(file: AgentFile, log: LogPort): () => void {
+  const timer = setInterval(() => {
+    try {
+      file.flush();
+    } catch (error) {
+      log.error(`what links are about cannot be noted: ${messageOf(error)}`);
+    }
+  }, FLUSH_MS);
+  return () => clearInterval(timer);
 }
 
 /** The control loop's own turn feeds the watchdog: a process that hangs does not. */

@@ -16,6 +16,7 @@ import type {LogPort} from '../telemetry/log.ts';
 import type {Channel} from '../transport/channel.ts';
 import {dial} from '../transport/dial.ts';
 import type {Identity} from '../transport/identity.ts';
+import {protocolFault} from '../wire/fault.ts';
 import {FRAME_BYTES_MAX} from '../wire/limits.ts';
 import type {Message, MessageOf} from '../wire/messages.ts';
 
@@ -43,6 +44,8 @@ interface Open {
 
 const RECONNECT = {delayMsMin: 200, delayMsMax: 15_000};
 const PROBE_MS = 3_000;
+const JUDGING_MAX = 8; // connections of one peer that are not judged yet
+const EARLY_MAX = 300; // a link for each volume, and a little more
 const SETTLED_MS = 10_000; // a connection that lasted so long worked: the next try is the first again
 
 export class Peer {
@@ -55,6 +58,7 @@ export class Peer {
   #opened = Promise.withResolvers<SessionLinks>();
   /** Connections are judged one after the other. */
   #judging: Promise<void> = Promise.resolve();
+  #judgingCount = 0;
   #tried: {atMs: number; reason: string; code: ErrorCode} | undefined;
   #halt: HaltReport | undefined;
 
@@ -146,31 +150,43 @@ export class Peer {
   /** A connection that has proved the peer's key. */
   take(channel: Channel, dialledBy: 'us' | 'peer'): Promise<void> {
     const early: (() => void)[] = [];
+    const later = (tell: () => void): void => {
+      if (early.length >= EARLY_MAX)
+        throw protocolFault('a session', 'messages before it is kept', EARLY_MAX + 1, EARLY_MAX);
+      early.push(tell);
+    };
     let isKept = false;
-    const {name} = this.#config;
+    const {name, id} = this.#config;
     const {instance} = this.#parts;
     const session = new Session({name: this.#parts.name, instance, isShared: true}, {channel});
     const links = new SessionLinks({
       session,
       onOpen: (request, port) => {
         if (isKept) this.#parts.onOpen(name, request, port);
-        else early.push(() => this.#parts.onOpen(name, request, port));
+        else later(() => this.#parts.onOpen(name, request, port));
       },
       onAgentMessage: (message) => {
         if (isKept) this.#parts.onMessage(name, message);
-        else early.push(() => this.#parts.onMessage(name, message));
+        else later(() => this.#parts.onMessage(name, message));
       },
     });
+    // Begun at once: who says nothing keeps nobody else waiting.
+    const greeted = session.ready();
+    greeted.catch(() => undefined);
+    if (++this.#judgingCount > JUDGING_MAX) session.close('too many connections at once');
     this.#judging = this.#judging
       .then(async () => {
-        const hello = await session.ready();
+        const hello = await greeted;
+        if (id !== this.#config.id) session.close('the peer has another identity now');
+        if (!session.isOpen) return;
         const open = {session, links, instance: Buffer.from(hello.instance), dialledBy, sinceMs: 0};
         isKept = await this.#judge(open);
         if (!isKept) return;
         this.#adopt({...open, sinceMs: this.#parts.clock.nowMs()});
         for (const tell of early) tell();
       })
-      .catch((error: unknown) => this.#failed(error));
+      .catch((error: unknown) => this.#failed(error))
+      .finally(() => this.#judgingCount--);
     return this.#judging;
   }
 
@@ -231,7 +247,6 @@ export class Peer {
     this.#open = undefined;
     this.#opened = Promise.withResolvers();
     this.#failed(reason);
-    this.#kick.resolve();
     this.#parts.onChange(this.#config.name);
   }
 

@@ -42,6 +42,8 @@ export class ReceiveLink {
   #confirmed = 0;
   /** While the volume is not open for a reason that a single run does not wait out: its exit code. */
   #final: number | undefined;
+  /** Why the volume is not open. */
+  #why: string | undefined;
   #peerVolume: string;
   #proof: {atMs: number; digest: string} | undefined;
   #driftTimer: NodeJS.Timeout | undefined;
@@ -98,6 +100,7 @@ export class ReceiveLink {
     this.#driftTimer = undefined;
     this.#setState(state, reason);
     this.#final = exitCode;
+    this.#why = reason;
     if (exitCode !== undefined) this.#settle(exitCode, reason);
   }
 
@@ -155,9 +158,13 @@ export class ReceiveLink {
       throw new TowlineError('HALTED', `${message}; confirm it on this host`, {kind, volume: name, count, limit});
     }
     if (this.#volume === undefined)
-      throw new TowlineError('REFUSED', `volume ${name} is not open: ${this.#reason ?? 'it is being opened'}`, {
-        reason: 'not open',
-      });
+      throw new TowlineError(
+        'REFUSED',
+        `volume ${name} is not open${this.#why === undefined ? '' : `: ${this.#why}`}`,
+        {
+          reason: 'not open',
+        },
+      );
     const pin = receive?.ignorePin;
     const found = ignorePinOf(request.view.ignore);
     if (pin !== undefined && pin !== found)

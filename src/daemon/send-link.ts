@@ -131,6 +131,12 @@ export class SendLink {
     return proof;
   }
 
+  /** The next proof or refusal that comes by itself. */
+  nextOutcome(): Promise<LinkOutcome> {
+    const link = this.#running?.link;
+    return this.#waiters.next({connection: link, cut: link?.lastCut ?? 0});
+  }
+
   /** What the outcome is when nobody can wait any longer. */
   lateOutcome(): LinkOutcome {
     const isOpen = this.#running !== undefined;
@@ -220,6 +226,9 @@ export class SendLink {
     const both = AbortSignal.any([signal, over.signal]);
     this.#running = running;
     const leave = source.listen(events);
+    // Whatever is waited for from the peer is not waited for any longer.
+    const onAbort = (): void => links.closeSource(port, 'the source stops this link');
+    signal.addEventListener('abort', onAbort, {once: true});
     let catchingUp: Promise<void> | undefined;
     try {
       this.#setState('scanning', undefined);
@@ -238,6 +247,7 @@ export class SendLink {
       throw error;
     } finally {
       over.abort();
+      signal.removeEventListener('abort', onAbort);
       leave();
       this.#sentBefore += port.bytesSent;
       this.#running = undefined;
@@ -278,9 +288,13 @@ export class SendLink {
   }
 
   #live(status: FollowStatus, events: SyncEvents): void {
-    if (status.kind === 'sending') return this.#setState('sending', undefined);
+    if (status.kind === 'sending') {
+      if (this.#state !== 'sending') this.#tellPeer('catching-up', '');
+      return this.#setState('sending', undefined);
+    }
     if (status.kind === 'unequal') {
       const problemCount = this.#notes.problemCount();
+      this.#confirmed = 0; // what was confirmed was sent
       const reason = problemCount > 0 ? undefined : 'both sides differ; it is tried again';
       this.#setState('problems', reason);
       this.#tellPeer('settled', reason ?? '');

@@ -58,7 +58,8 @@ export class SourceVolume {
   readonly #scanner: Scanner;
   readonly #listeners = new Set<ScanListener>();
   readonly #firstScan = Promise.withResolvers<void>();
-  #lastProblems: readonly PathProblem[] = [];
+  /** What keeps paths from being read, as the last look at each said. */
+  #problems = new Map<RelPath, PathProblem>();
   #watch: RunningWatch | undefined;
 
   /** @throws TowlineError as `openState` */
@@ -90,7 +91,10 @@ export class SourceVolume {
         clock: parts.clock,
         events: {
           onProblems: (problems, isWhole) => this.#tellScanned(problems, isWhole),
-          onGone: (path) => this.#listeners.forEach((listener) => listener.gone(path)),
+          onGone: (path) => {
+            this.#problems.delete(path);
+            for (const listener of this.#listeners) listener.gone(path);
+          },
           onNotice: (message) => options.onNotice(message),
         },
       },
@@ -102,7 +106,7 @@ export class SourceVolume {
   /** @returns ends it */
   listen(listener: ScanListener): () => void {
     this.#listeners.add(listener);
-    listener.scanned(this.#lastProblems, true);
+    listener.scanned([...this.#problems.values()], true);
     return () => this.#listeners.delete(listener);
   }
 
@@ -114,7 +118,7 @@ export class SourceVolume {
     const {root, volume} = this.opened;
     try {
       this.#watch = await startWatch(
-        {root, backEnd: this.#options.settings.watch},
+        {root, backEnd: this.#options.settings.watch, chokidarEntries: this.#options.chokidarEntries},
         {
           live: this.live,
           thread: this.#parts.watchThread,
@@ -131,6 +135,8 @@ export class SourceVolume {
     } catch (error) {
       this.#firstScan.reject(error);
       throw error;
+    } finally {
+      await this.#watch?.close();
     }
   }
 
@@ -141,13 +147,13 @@ export class SourceVolume {
   }
 
   #tellScanned(problems: readonly PathProblem[], isWhole: boolean): void {
-    if (isWhole) this.#lastProblems = problems;
+    if (isWhole) this.#problems.clear();
+    for (const problem of problems) this.#problems.set(problem.path, problem);
     for (const listener of this.#listeners) listener.scanned(problems, isWhole);
   }
 
   /** Ends what works on the volume. */
   async stop(): Promise<void> {
-    await this.#watch?.close();
     await this.jobs.close();
   }
 

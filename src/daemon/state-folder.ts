@@ -61,8 +61,11 @@ export function openState(options: OpenStateOptions): OpenState {
     return store;
   };
   const close = (): void => {
-    for (const store of opened.reverse()) store.close();
-    lock.release();
+    try {
+      for (const store of opened.reverse()) store.close();
+    } finally {
+      lock.release();
+    }
   };
   try {
     const bootId = readBootId();

@@ -66,6 +66,7 @@ export class TargetVolume {
   readonly #live: LiveVolume;
   #ready: {view: View; isDurable: boolean; applier: Applier} | undefined;
   #isWatching = false;
+  #isLooking = false;
   #watch: RunningWatch | undefined;
   #link: TargetLink | undefined;
   #port: LinkPort | undefined;
@@ -141,16 +142,18 @@ export class TargetVolume {
       const {promise, resolve} = Promise.withResolvers<void>();
       signal.addEventListener('abort', () => resolve(), {once: true});
       if (signal.aborted) resolve();
-      await Promise.race([promise, this.#untilReady(signal).then(() => this.#live.run(signal))]);
+      await Promise.race([promise, this.#untilReady(signal).then(() => this.#look(signal))]);
     } finally {
       clearInterval(prune);
+      this.#isWatching = false;
+      await this.#watch?.close();
     }
   }
 
   async #startWatch(): Promise<void> {
     const {config} = this.#options;
     this.#watch = await startWatch(
-      {root: this.opened.root, backEnd: config.watch},
+      {root: this.opened.root, backEnd: config.watch, chokidarEntries: this.#options.chokidarEntries},
       {
         live: this.#live,
         thread: this.#parts.watchThread,
@@ -158,6 +161,11 @@ export class TargetVolume {
       },
     );
     this.#isWatching = true;
+  }
+
+  async #look(signal: AbortSignal): Promise<void> {
+    this.#isLooking = true;
+    await this.#live.run(signal);
   }
 
   /** While a first copy runs, nearly everything that changes is the link's own. */
@@ -173,7 +181,9 @@ export class TargetVolume {
     const beforePort = this.#port;
     const {config} = this.#options;
     const {volume} = this.opened;
-    beforePort?.close(new TowlineError('PEER_LOST', 'replaced by a newer link', {peer: '', idleMs: 0}));
+    const replaced = new TowlineError('REFUSED', 'another link of this agent took its place', {reason: 'replaced'});
+    beforePort?.send(refusalMessage(beforePort.link, replaced));
+    beforePort?.close(replaced);
     this.#port = port;
     const closed = this.#serving.then(() => before?.close());
     this.#serving = closed.catch(() => undefined);
@@ -192,6 +202,7 @@ export class TargetVolume {
         hour: hooks.hour,
         open: async (request, view) => {
           await this.#serving;
+          if (!port.isOpen) throw await port.closed; // a newer one came meanwhile: it scans
           return this.#open(request, view);
         },
         onProblem: (error) => hooks.onRefused(error),
@@ -200,7 +211,10 @@ export class TargetVolume {
           if (cut.isEqual) this.#proved.resolve();
           hooks.onCut?.(cut);
         },
-        ...(hooks.onSourceState === undefined ? {} : {onSourceState: hooks.onSourceState}),
+        onSourceState: (state) => {
+          if (state.state !== 'catching-up') this.#proved.resolve(); // the first copy is over, equal or not
+          hooks.onSourceState?.(state);
+        },
       },
     );
     this.#link = link;
@@ -214,7 +228,7 @@ export class TargetVolume {
     const known = this.#ready;
     const isSame =
       known !== undefined && known.isDurable === isDurable && viewDigest(known.view).equals(viewDigest(view));
-    if (known !== undefined && isSame && this.#isWatching && !this.#live.isPolling) {
+    if (known !== undefined && isSame && this.#isWatching && this.#live.isQuiet && !this.#live.isPolling) {
       this.#checkRoot();
       return this.#inTurns(known.applier);
     }
@@ -253,7 +267,14 @@ export class TargetVolume {
   #inTurns(applier: Applier): BatchApplier {
     return {
       apply: (frame, message, staged: Map<number, StagedFile>, refused) =>
-        this.#turns.shared(() => applier.apply(frame, message, staged, refused)),
+        this.#turns.shared(async () => {
+          try {
+            return await applier.apply(frame, message, staged, refused);
+          } catch (error) {
+            this.#ready = undefined; // a batch that failed half way is rolled forward before anything else
+            throw error;
+          }
+        }),
     };
   }
 
@@ -311,8 +332,10 @@ export class TargetVolume {
   }
 
   /** Looks at the whole tree; @returns when what differs from the state was told. */
-  rescan(): Promise<void> {
-    return this.#ready === undefined ? Promise.resolve() : this.#live.rescan();
+  async rescan(): Promise<void> {
+    if (this.#isLooking) return this.#live.rescan();
+    // Nothing looks yet: the first copy is not over.
+    if (this.#ready !== undefined) await this.#turns.exclusive(() => this.#newScanner(this.#view).scan());
   }
 
   async #pruneTrash(): Promise<void> {
@@ -342,7 +365,6 @@ export class TargetVolume {
     port?.close(reason);
     await this.#serving;
     await this.#link?.close();
-    await this.#watch?.close();
     await this.#jobs.close();
   }
 

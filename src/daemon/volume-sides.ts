@@ -24,9 +24,25 @@ export async function stopSides({sources, target}: OpenVolume, reason: TowlineEr
   await Promise.all([...[...sources.values()].map((source) => source.stop()), target?.stop(reason)]);
 }
 
+/** @throws the first error, after all were closed */
 export function closeSides({sources, target}: OpenVolume): void {
-  for (const source of sources.values()) source.close();
-  target?.close();
+  const errors: unknown[] = [];
+  for (const side of [...sources.values(), ...(target === undefined ? [] : [target])]) {
+    try {
+      side.close();
+    } catch (error) {
+      errors.push(error);
+    }
+  }
+  if (errors.length > 0) throw errors[0];
+}
+
+/** Resolves when the signal is aborted. */
+export function whenAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    signal.addEventListener('abort', () => resolve(), {once: true});
+  });
 }
 
 /** Links with the same view share a state. */

@@ -32,7 +32,7 @@ const REMOTE_TYPES: ReadonlySet<number> = new Set([0x6969, 0xff534d42, 0xfe534d4
 
 /** Resolves when the whole tree is watched. */
 export async function startWatch(
-  options: {root: RootIdentity; backEnd: 'auto' | 'inotify' | 'chokidar'},
+  options: {root: RootIdentity; backEnd: 'auto' | 'inotify' | 'chokidar'; chokidarEntries?: number},
   parts: WatchParts,
 ): Promise<RunningWatch> {
   const {fd} = openRoot(options.root.path, options.root);
@@ -61,13 +61,20 @@ export async function startWatch(
 }
 
 function newWatcher(
-  {backEnd, filesystemType}: {backEnd: 'auto' | 'inotify' | 'chokidar'; filesystemType: number},
+  {
+    backEnd,
+    filesystemType,
+    chokidarEntries,
+  }: {backEnd: 'auto' | 'inotify' | 'chokidar'; filesystemType: number; chokidarEntries?: number},
   options: WatcherOptions,
   {thread}: WatchParts,
 ): Watcher {
   const isRemote = REMOTE_TYPES.has(filesystemType);
   if (backEnd === 'chokidar' || (backEnd === 'auto' && isRemote))
-    return new ChokidarWatcher(options, {usePolling: isRemote});
+    return new ChokidarWatcher(options, {
+      usePolling: isRemote,
+      ...(chokidarEntries === undefined ? {} : {entriesMax: chokidarEntries}),
+    });
   return new InotifyWatcher(options, thread === undefined ? {} : {thread});
 }
 

@@ -57,8 +57,12 @@ export class CreditQueue {
         const {bytes, of} = this.#waiting[index] as Waiter;
         if (this.#window.take(bytes, of)) return index;
       }
-      // A large urgent frame must not wait for ever behind small ones that are not.
-      if (heads.size > 0 && this.#window.availableBytes < URGENT_ROOM_BYTES) return -1;
+      // A large urgent frame must not wait for ever behind small ones that are not; one whose link is stuck may.
+      const waits = turns.some(([, index]) => {
+        const {bytes, of} = this.#waiting[index] as Waiter;
+        return !this.#window.isHeldBack(bytes, of);
+      });
+      if (waits) return -1;
     }
     return -1;
   }
@@ -72,5 +76,3 @@ export class CreditQueue {
     for (const waiter of this.#waiting.splice(0)) waiter.reject(reason);
   }
 }
-
-const URGENT_ROOM_BYTES = 2 * 1024 * 1024; // one frame

@@ -4,6 +4,7 @@
  * A link does not know whether it has the session for itself (`sync`) or shares it with others (agents).
  * Invariant: after a port is closed nothing of its link is sent, and who waits on it gets the reason.
  */
+import {Ending} from '../base/ending.ts';
 import type {TowlineError} from '../base/errors.ts';
 import {protocolFault} from '../wire/fault.ts';
 import type {Message} from '../wire/messages.ts';
@@ -22,7 +23,7 @@ export interface LinkSession {
   /** Sends a frame that costs credit; urgent ones overtake others. @throws the reason of the end */
   sendData(frame: Buffer, isUrgent: boolean): Promise<void>;
   /** Asks, and gives answers to `take` until that returns true. @throws the reason of the end */
-  ask(make: (request: number) => Message, take: (answer: Message) => boolean): Promise<void>;
+  ask(make: (request: number) => Message, take: (answer: Message) => boolean, ending?: Ending): Promise<void>;
   drained(): Promise<void>;
   /** Ends the whole session: the peer broke the protocol. */
   fail(error: TowlineError): void;
@@ -41,7 +42,7 @@ export class LinkPort implements LinkSession {
   readonly link: number;
   readonly #parts: LinkPortParts;
   readonly #closed = Promise.withResolvers<TowlineError>();
-  readonly #rejected: Promise<never>;
+  readonly #ending = new Ending();
   #handler: MessageHandler | undefined;
   /** What came before there was a handler: the request that opens the link, and little more. */
   #early: {message: Message; frame: Buffer; done: (work: void | Promise<void>) => void}[] = [];
@@ -52,8 +53,6 @@ export class LinkPort implements LinkSession {
     this.link = options.link;
     this.#parts = parts;
     void parts.session.closed.then((reason) => this.close(reason));
-    this.#rejected = this.#closed.promise.then((reason) => Promise.reject(reason));
-    this.#rejected.catch(() => undefined);
   }
 
   get isOpen(): boolean {
@@ -90,14 +89,14 @@ export class LinkPort implements LinkSession {
   async sendData(frame: Buffer, isUrgent: boolean): Promise<void> {
     const {session, pace} = this.#parts;
     if (!this.#isOpen) throw await this.closed;
-    if (pace !== undefined) await Promise.race([pace(frame.length, isUrgent), this.#rejected]);
+    if (pace !== undefined) await this.#ending.orEnd(pace(frame.length, isUrgent));
     this.#bytesSent += frame.length;
-    await Promise.race([session.sendData(frame, isUrgent), this.#rejected]);
+    await this.#ending.orEnd(session.sendData(frame, isUrgent));
   }
 
   async ask(make: (request: number) => Message, take: (answer: Message) => boolean): Promise<void> {
     if (!this.#isOpen) throw await this.closed;
-    await Promise.race([this.#parts.session.ask(make, take), this.#rejected]);
+    await this.#parts.session.ask(make, take, this.#ending);
   }
 
   drained(): Promise<void> {
@@ -112,6 +111,7 @@ export class LinkPort implements LinkSession {
   close(reason: TowlineError): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
+    this.#ending.end(reason);
     this.#closed.resolve(reason);
   }
 }

@@ -62,6 +62,8 @@ export class LiveLink implements Follower {
   #walkAtMs: number | undefined;
   #walkAttempts = 0;
   #isCatchingUp = false;
+  /** Paths that did not arrive, ever. */
+  #failureCount = 0;
   #oldestMs: number | undefined;
   #link: SourceLink | undefined;
 
@@ -121,10 +123,13 @@ export class LiveLink implements Follower {
 
   /** A path did not arrive; what differs is looked for again after a while. */
   noteFailure(path: RelPath, isChanging: boolean): void {
-    this.#needsProof = true;
-    if (isChanging) this.#parts.volume.note(parentOf(path), nameOf(path));
-    else
+    if (isChanging) {
+      this.#needsProof = true;
+      this.#parts.volume.note(parentOf(path), nameOf(path));
+    } else {
+      this.#failureCount++;
       this.#walkAtMs ??= this.#parts.clock.monotonicMs() + backoffDelayMs(this.#walkAttempts++, RETRY, Math.random());
+    }
     this.#wake.resolve();
   }
 
@@ -137,20 +142,23 @@ export class LiveLink implements Follower {
     const {volume} = this.#parts;
     this.#link = link;
     this.#needsProof = true;
-    const failed = Promise.withResolvers<never>();
-    failed.promise.catch(() => undefined);
-    this.#catchUp(catchingUp, failed.reject);
+    let failure: {reason: unknown} | undefined;
+    const fail = (reason: unknown): void => {
+      failure ??= {reason};
+      this.#wake.resolve();
+    };
+    this.#catchUp(catchingUp, fail);
     const onAbort = (): void => this.#wake.resolve();
     signal.addEventListener('abort', onAbort);
-    const leave = volume.follow(this);
+    const leave = [volume.follow(this), link.whenOver(fail)];
     try {
       while (!signal.aborted) {
+        if (failure !== undefined) throw failure.reason as Error;
         this.#wake = Promise.withResolvers<void>();
-        if (await this.#step(link, failed.reject)) continue;
-        await Promise.race([this.#sleep(link), link.over, failed.promise]);
+        if (!(await this.#step(link, fail)) && failure === undefined) await this.#sleep(link);
       }
     } finally {
-      leave();
+      for (const forget of leave) forget();
       signal.removeEventListener('abort', onAbort);
       this.#dropQueue();
       this.#link = undefined;
@@ -283,15 +291,18 @@ export class LiveLink implements Follower {
     if (cut.isEqual) {
       this.#walkAttempts = 0;
       this.#walkAtMs = undefined;
-      if (this.#oldestMs === oldestMs) this.#oldestMs = undefined;
+      if (!this.#needsProof && this.#oldestMs === oldestMs) this.#oldestMs = undefined;
       events.onStatus({kind: 'in-sync', digest: cut.digest});
       return;
     }
-    this.#needsProof = true;
-    if (seq !== state.seq() || !volume.isQuiet || this.#queue.length > 0) return; // it moved on meanwhile
-    const sent = cut.isTreeEqual ? await link.repairLinks() : (await link.catchUp()).steps;
-    if (sent > 0) return;
-    this.#needsProof = false;
+    const hasMovedOn = seq !== state.seq() || !volume.isQuiet || this.#queue.length > 0;
+    const failures = this.#failureCount;
+    const sent = hasMovedOn ? 0 : cut.isTreeEqual ? await link.repairLinks() : (await link.catchUp()).steps;
+    // What was sent and arrived is proved next; what cannot arrive is tried again after a while only.
+    if (hasMovedOn || (sent > 0 && failures === this.#failureCount)) {
+      this.#needsProof = true;
+      return;
+    }
     this.#walkAtMs ??= clock.monotonicMs() + backoffDelayMs(this.#walkAttempts++, RETRY, Math.random());
     events.onStatus({kind: 'unequal'});
   }

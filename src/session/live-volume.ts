@@ -168,6 +168,8 @@ export class LiveVolume {
       }
     } finally {
       signal.removeEventListener('abort', onAbort);
+      this.#scans.done = Infinity; // nobody scans any more: who waits need not
+      for (const check of this.#scans.waiting.splice(0)) check();
     }
   }
 

@@ -5,6 +5,7 @@
  * that costs credit is sent only when the peer gave it, and its credit goes back when it was worked off.
  */
 import {randomBytes} from 'node:crypto';
+import {Ending} from '../base/ending.ts';
 import {release} from '../base/memory.ts';
 import {invariant, isTowlineError, TowlineError} from '../base/errors.ts';
 import {decode, encode, peek} from '../wire/codec.ts';
@@ -29,6 +30,7 @@ export interface FrameChannel {
   onClose: ((reason: TowlineError) => void) | undefined;
 }
 
+const GIVE_MS = 10; // after the first frame that was worked off
 const HELLO_MS_MAX = 10_000;
 export const ANSWER_MS_MAX = 30 * 60_000; // hashing a large file is work, not silence: the heartbeat watches the line
 
@@ -51,6 +53,8 @@ export class Session implements LinkSession {
   readonly #window: CreditWindow;
   readonly #queue: CreditQueue;
   readonly #grant = new CreditGrant();
+  readonly #isShared: boolean;
+  #giving: NodeJS.Timeout | undefined;
   /** Worked off and not given back yet, by link. */
   readonly #workedOff = new Map<number, {of: LinkOfCredit; bytes: number}>();
   readonly #asked = new Map<number, Asked>();
@@ -61,11 +65,13 @@ export class Session implements LinkSession {
   #hasHello = false;
   #nextRequest = 1;
   #pingsOpen = 0;
+  readonly #ending = new Ending();
   readonly #probes = new Map<number, () => void>();
 
   constructor(options: SessionOptions, parts: {channel: FrameChannel}) {
     this.#channel = parts.channel;
-    this.#window = new CreditWindow(undefined, {isShared: options.isShared ?? false});
+    this.#isShared = options.isShared ?? false;
+    this.#window = new CreditWindow(undefined, {isShared: this.#isShared});
     this.#queue = new CreditQueue(this.#window);
     this.#hello.promise.catch(() => undefined);
     parts.channel.onClose = (reason) => this.#end(reason);
@@ -134,7 +140,11 @@ export class Session implements LinkSession {
    * Asks, and gives every answer with the request's number to `take` until that returns true.
    * @throws PEER_LOST when it is not answered in time, or the reason why the session ended
    */
-  async ask(make: (request: number) => Message, take: (answer: Message) => boolean): Promise<void> {
+  async ask(
+    make: (request: number) => Message,
+    take: (answer: Message) => boolean,
+    ending: Ending = this.#ending,
+  ): Promise<void> {
     if (!this.#isOpen) throw await this.closed;
     const request = this.#nextRequest++;
     const {promise, resolve, reject} = Promise.withResolvers<void>();
@@ -151,7 +161,7 @@ export class Session implements LinkSession {
     this.#asked.set(request, asked);
     this.send(make(request));
     try {
-      await promise;
+      await ending.orEnd(promise);
     } finally {
       clearTimeout(timer);
       this.#asked.delete(request);
@@ -226,7 +236,14 @@ export class Session implements LinkSession {
     const key = creditKey(of);
     const bytes = (this.#workedOff.get(key)?.bytes ?? 0) + size;
     this.#workedOff.set(key, {of, bytes});
-    if (this.#grant.consumed(size) === 0) return;
+    if (this.#grant.consumed(size) > 0) return this.#giveAllBack();
+    // With several links what is left of the window may be less than what is saved up here: nobody waits for ever.
+    if (this.#isShared) this.#giving ??= setTimeout(() => this.#grant.takeSaved() > 0 && this.#giveAllBack(), GIVE_MS);
+  }
+
+  #giveAllBack(): void {
+    clearTimeout(this.#giving);
+    this.#giving = undefined;
     for (const worked of this.#workedOff.values())
       this.send({kind: 'credit', bytes: worked.bytes, of: worked.of.link, isOurs: worked.of.isOurs});
     this.#workedOff.clear();
@@ -295,6 +312,8 @@ export class Session implements LinkSession {
   #end(reason: TowlineError): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
+    this.#ending.end(reason);
+    clearTimeout(this.#giving);
     this.#closed.resolve(reason);
     this.#hello.reject(reason);
     for (const asked of this.#asked.values()) asked.reject(reason);

@@ -5,6 +5,7 @@
  * edges are in STATES.md. Invariant: "in sync" is said only for equal digests of one cut that both sides observed.
  */
 import type {Clock} from '../base/clock.ts';
+import {Ending} from '../base/ending.ts';
 import type {TowlineError} from '../base/errors.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import type {Digest} from '../model/digest.ts';
@@ -83,7 +84,7 @@ export class SourceLink {
   readonly #peer: AskPeer;
   readonly #opened = Promise.withResolvers<MessageOf<'link-opened'>>();
   readonly #cuts = new Map<number, (result: MessageOf<'cut-result'>) => void>();
-  readonly #refused = Promise.withResolvers<never>();
+  readonly #ending = new Ending();
   readonly #hour: RollingHour;
   readonly #losses: SourceLosses;
   #view: View;
@@ -103,14 +104,13 @@ export class SourceLink {
     this.#losses = new SourceLosses(options, {...parts, hour: this.#hour});
     this.sender = new Sender(options, {...parts, store: parts.state});
     this.#opened.promise.catch(() => undefined);
-    this.#refused.promise.catch(() => undefined);
     parts.session.onMessage = (message) => this.#take(message);
     void parts.session.closed.then((reason) => this.#fail(reason));
   }
 
-  /** Rejects when the target refuses the link or the session ends. */
-  get over(): Promise<never> {
-    return this.#refused.promise;
+  /** Tells when the target refuses the link or the session ends, also when it has. @returns forgets it */
+  whenOver(tell: (reason: Error) => void): () => void {
+    return this.#ending.whenOver(tell);
   }
 
   /** Number of the last cut; 0 before the first. */
@@ -144,7 +144,7 @@ export class SourceLink {
       confirmedDeletes: Math.min(confirmedDeletes, Number.MAX_SAFE_INTEGER),
     });
     this.#hour.confirmed(confirmedDeletes, this.#parts.clock.monotonicMs());
-    const opened = await Promise.race([this.#opened.promise, this.over]);
+    const opened = await this.#ending.orEnd(this.#opened.promise);
     this.#view = {...view, timePrecisionNs: Math.max(view.timePrecisionNs, opened.timePrecisionNs)};
     this.#targetCount = opened.entryCount;
     this.#targetDigest = Buffer.from(opened.rootDigest);
@@ -175,9 +175,10 @@ export class SourceLink {
         if (step.destroys === 0) await this.sender.add(step);
         else {
           destroyed += step.destroys;
-          destructive.push(step);
-          if (destroyed > this.#options.deleteLimits.count && destroyed > this.#options.confirmedDeletes)
-            this.#judge(destroyed);
+          // Counted to the end, so that the operator hears the whole number; none of it will be done.
+          const {deleteLimits, confirmedDeletes} = this.#options;
+          if (destroyed <= Math.max(deleteLimits.count, confirmedDeletes)) destructive.push(step);
+          else destructive.length = 0;
         }
       }
     }
@@ -210,7 +211,7 @@ export class SourceLink {
     const {promise, resolve} = Promise.withResolvers<MessageOf<'cut-result'>>();
     this.#cuts.set(cut, resolve);
     session.send({kind: 'cut', link: this.#options.link, cut, seq: state.seq(), rootDigest, groupsDigest});
-    const theirs = await Promise.race([promise, this.over]);
+    const theirs = await this.#ending.orEnd(promise);
     this.#targetCount = theirs.entryCount;
     this.#targetDigest = Buffer.from(theirs.rootDigest);
     const isTreeEqual = theirs.rootDigest.equals(rootDigest);
@@ -299,7 +300,7 @@ export class SourceLink {
   }
 
   #fail(reason: TowlineError): void {
-    this.#refused.reject(reason);
+    this.#ending.end(reason);
     this.sender.fail(reason);
   }
 }

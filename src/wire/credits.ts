@@ -110,6 +110,12 @@ export class CreditWindow {
     return true;
   }
 
+  /** Whether the credit is there, and only the share of its link keeps a frame back. */
+  isHeldBack(bytes: number, of: LinkOfCredit): boolean {
+    const takenBytes = this.#onTheWay.get(creditKey(of)) ?? 0;
+    return bytes <= this.#availableBytes && this.#isShared && takenBytes > 0;
+  }
+
   /** Adds what the peer gave back. @throws PROTOCOL when that is more than was taken */
   give(bytes: number, of: LinkOfCredit = ONLY_LINK): void {
     const key = creditKey(of);
@@ -150,7 +156,11 @@ export class CreditGrant {
   consumed(bytes: number): number {
     this.#consumedBytes += bytes;
     if (this.#consumedBytes > this.#receivedBytes) throw encodeBug('the giving back of bytes that never came');
-    if (this.#consumedBytes < this.#windowBytes * GRANT_SHARE) return 0;
+    return this.#consumedBytes < this.#windowBytes * GRANT_SHARE ? 0 : this.takeSaved();
+  }
+
+  /** What was saved up, to be given back now. */
+  takeSaved(): number {
     const grantBytes = this.#consumedBytes;
     this.#receivedBytes -= grantBytes;
     this.#consumedBytes = 0;

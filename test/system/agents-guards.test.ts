@@ -11,7 +11,9 @@ import {command} from '../sync/harness.ts';
 
 const FILES = 100;
 
-needsHosts(needsLoopMounts(needsCommands('setfattr')(describe)))('guards of two agents', {timeout: 120_000}, () => {
+const hostsDescribe = needsHosts(needsLoopMounts(needsCommands('setfattr')(describe)));
+
+hostsDescribe('guards of two agents', {timeout: 120_000}, () => {
   let source: TestAgent;
   let target: TestAgent;
 

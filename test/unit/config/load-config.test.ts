@@ -49,7 +49,7 @@ volumes:
     guard: {delete-share: 30%, delete-count: 5_000, share-from: 7}
     trash: {keep: 1d, size: 1GiB}
     limit: {rate: 2MiB}
-    drift: report
+    drift: repair
 limits: {workers: 4, rate: 1MB, chokidar-entries: 10}
 engines: {podman: {socket: /run/user/0/p.sock}}
 `);
@@ -64,7 +64,7 @@ engines: {podman: {socket: /run/user/0/p.sock}}
       deleteLimits: {share: 0.3, count: 5_000, shareFrom: 7},
       trash: {keepMs: 86_400_000, sizeBytes: 2 ** 30},
       rateBytes: 2 ** 21,
-      drift: 'report',
+      drift: 'repair',
     };
     expect(config).toMatchObject({
       name: 'web-1',

@@ -1,3 +1,4 @@
+import type {SourceLink} from '../../../src/session/source-link.ts';
 import {describe, expect, test} from 'vitest';
 import {ROOT} from '../../../src/model/path.ts';
 import type {DeleteLimits} from '../../../src/reconcile/delete-guard.ts';
@@ -9,6 +10,8 @@ import {LinkPair, putLinks} from './link-pair.ts';
 
 const LIMITS: DeleteLimits = {count: 10_000, share: 0.5, shareFrom: 20};
 const OPEN: MessageOf<'open-link'> = {...OPEN_LINK, volume: 'v', isDurable: true};
+
+const overOf = (link: SourceLink): Promise<never> => new Promise((_, reject) => link.whenOver(reject));
 
 describe('catching up', () => {
   test('S8 300 symlinks and a directory arrive; the cut is unequal before and equal after', async () => {
@@ -99,7 +102,7 @@ describe('the guard', () => {
       details: {kind: 'delete-count', volume: 'v', count: 31, limit: 30},
     });
     expect(pair.target.entryCount()).toBe(100);
-    await expect(pair.link.over).rejects.toMatchObject({code: 'HALTED'});
+    await expect(overOf(pair.link)).rejects.toMatchObject({code: 'HALTED'});
   });
 });
 
@@ -134,7 +137,7 @@ describe('order', () => {
     const pair = new LinkPair();
     await Promise.all([pair.sourceSession.ready(), pair.targetSession.ready()]);
     pair.sourceSession.send({...OPEN, volume: 'other'});
-    await expect(pair.link.over).rejects.toMatchObject({code: 'NOT_AUTHORISED'});
+    await expect(overOf(pair.link)).rejects.toMatchObject({code: 'NOT_AUTHORISED'});
     expect(pair.targetSession.isOpen).toBe(true);
   });
 
@@ -144,7 +147,7 @@ describe('order', () => {
     pair.gate = new Promise(() => undefined);
     const catchingUp = pair.link.catchUp();
     await expect.poll(() => pair.link.sender.pendingCount).toBe(10);
-    const over = Promise.allSettled([catchingUp, pair.link.cut(), pair.link.over]);
+    const over = Promise.allSettled([catchingUp, pair.link.cut(), overOf(pair.link)]);
     pair.targetSession.close('enough');
     for (const result of await over) expect(result).toMatchObject({status: 'rejected', reason: {code: 'PEER_LOST'}});
   });
