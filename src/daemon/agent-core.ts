@@ -27,6 +27,7 @@ import {refusalMessage} from '../session/refusal.ts';
 import type {AgentParts, EnginesPort} from './agent-parts.ts';
 import {AgentVolume} from './agent-volume.ts';
 import {Peer} from './peer.ts';
+import {AGENT_STOPS} from './volume-sides.ts';
 import {showHostPort} from '../config/host-port.ts';
 import type {LinkEvent} from './agent-parts.ts';
 import type {VolumeJobs} from './volume-jobs.ts';
@@ -83,7 +84,7 @@ export class AgentCore {
       pace: () => this.#pace,
       mounts: readMounts,
       jobsFor: (data) => parts.pool.scope(data),
-      forgetRoot: (root) => forgetRoot(root),
+      forgetRoot: (root, beside) => forgetRoot(root, beside),
       peer: (name) => this.peers.get(name),
       onActions: (actions) => {
         for (const action of actions) parts.actions.note(action);
@@ -351,9 +352,9 @@ export class AgentCore {
     this.invitation = undefined;
     const listener = this.#listener;
     this.#listener = undefined;
-    const stopped = Promise.all(this.allVolumes().map((volume) => volume.stop('the agent stops')));
+    const stopped = Promise.all(this.allVolumes().map((volume) => volume.stop(AGENT_STOPS)));
     await Promise.race([stopped, this.#parts.clock.sleep(STOP_MS_MAX)]);
-    for (const peer of this.peers.values()) peer.close('the agent stops');
+    for (const peer of this.peers.values()) peer.close(AGENT_STOPS);
     await stopped;
     await listener?.close();
     await this.#thread.close();

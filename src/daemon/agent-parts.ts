@@ -58,8 +58,8 @@ export interface AgentParts {
   mounts(): string;
   /** A pool's share for one volume. */
   jobsFor(data: {root: RootIdentity; places: Places | undefined}): ScopedJobs;
-  /** Takes Towline's mark and folders from a root that is there. */
-  forgetRoot(root: RootIdentity): void;
+  /** Takes Towline's mark and folders from a root that is there. @param beside see FoundRoot */
+  forgetRoot(root: RootIdentity, beside: string | undefined): void;
   peer(name: string): Peer | undefined;
   /** Written down when it returns: a kill right after loses nothing of it. */
   onActions(actions: readonly LoggedAction[]): void;

@@ -4,7 +4,6 @@
  * Invariant: nothing is open while the root is not the known one; it is looked for again, and goes on by itself when it
  * is back.
  */
-import {basename, dirname} from 'node:path';
 import {sleepUnless} from '../base/clock.ts';
 import {EXIT_CODE, isTowlineError, messageOf, TowlineError, type ErrorCode} from '../base/errors.ts';
 import type {VolumeConfig} from '../config/agent-config.ts';
@@ -14,6 +13,7 @@ import {showAddress} from '../model/address.ts';
 import {bytesOf, fromText} from '../model/path.ts';
 import type {RootIdentity} from '../model/root.ts';
 import type {LinkNotes} from '../state/agent-store.ts';
+import {besideIfUsed} from '../volume/places.ts';
 import {openRoot} from '../volume/root-identity.ts';
 import type {AgentParts, FoundRoot, LinkEvent} from './agent-parts.ts';
 import {haltReport} from './link-figures.ts';
@@ -188,8 +188,8 @@ export class AgentVolume {
   /** Where it was, with the place beside an engine's data folder: staging must be found where it was left. */
   #knownPlace(known: RootIdentity): FoundRoot {
     const path = bytesOf(known.path).toString();
-    const isEngines = this.config.at.kind !== 'path' && basename(path) === '_data';
-    return {path, beside: this.#found?.beside ?? (isEngines ? dirname(path) : undefined)};
+    if (this.#found?.path === path) return this.#found;
+    return {path, beside: this.config.at.kind === 'path' ? undefined : besideIfUsed(path)};
   }
 
   /** A known volume that is gone is a halt; an unknown one is waited for. */
@@ -238,7 +238,7 @@ export class AgentVolume {
   }
 
   #standing(signal: AbortSignal): {state: 'paused' | 'waiting'; reason: string} {
-    if (signal.aborted) return {state: 'waiting', reason: 'the agent stops'};
+    if (signal.aborted) return {state: 'waiting', reason: messageOf(signal.reason)};
     return this.isPaused
       ? {state: 'paused', reason: 'paused'}
       : {state: 'waiting', reason: 'the volume is opened again'};
@@ -328,14 +328,15 @@ export class AgentVolume {
       log[isHalted || code === 'BUG' ? 'error' : 'warn'](message, {volume: this.config.name, code});
       if (code === 'BUG') log.error(String((error as Error).stack), {volume: this.config.name});
     }
-    this.#stand(isHalted ? 'halted' : 'waiting', message, isTowlineError(error) ? FINAL[error.code] : EXIT_CODE.BUG);
+    const exitCode = isTowlineError(error) ? FINAL[error.code] : EXIT_CODE.BUG;
+    this.#stand(isHalted ? 'halted' : 'waiting', message, exitCode, isHalted ? error : undefined);
   }
 
   /** @param exitCode what a single run ends with; undefined where it is worth waiting */
-  #stand(state: 'halted' | 'waiting' | 'paused', reason: string, exitCode?: number): void {
+  #stand(state: 'halted' | 'waiting' | 'paused', reason: string, exitCode?: number, halted?: TowlineError): void {
     this.#reason = reason;
     for (const send of this.sends) send.stand(state, reason, exitCode);
-    this.receive?.detach(state, reason, exitCode);
+    this.receive?.detach(state, reason, {exitCode, halted});
     this.#parts.onChange();
   }
 
@@ -348,7 +349,7 @@ export class AgentVolume {
   /** Takes Towline's mark and folders from the root; the volume is not open. */
   cleanUp(): void {
     const root = this.#notes.rootIdentity();
-    if (root !== undefined) this.#parts.forgetRoot(root);
+    if (root !== undefined) this.#parts.forgetRoot(root, this.#knownPlace(root).beside);
   }
 
   /** Halts that the operator can end here: the volume's own and its links'. */

@@ -44,6 +44,8 @@ export class ReceiveLink {
   #final: number | undefined;
   /** Why the volume is not open. */
   #why: string | undefined;
+  /** What halted the volume itself, while it is not open for that. */
+  #halted: TowlineError | undefined;
   #peerVolume: string;
   #proof: {atMs: number; digest: string} | undefined;
   #driftTimer: NodeJS.Timeout | undefined;
@@ -86,6 +88,7 @@ export class ReceiveLink {
   attach(volume: TargetVolume): void {
     this.#volume = volume;
     this.#final = undefined;
+    this.#halted = undefined;
     const halt = this.#notes.haltOf();
     if (halt !== undefined) this.#setState('halted', halt.message);
     else this.#setState('waiting', `waiting for ${this.from} to open the link`);
@@ -93,7 +96,12 @@ export class ReceiveLink {
   }
 
   /** @param reason why the volume is not open */
-  detach(state: LinkState, reason: string, exitCode?: number): void {
+  detach(
+    state: LinkState,
+    reason: string,
+    {exitCode, halted}: {exitCode?: number | undefined; halted?: TowlineError | undefined} = {},
+  ): void {
+    this.#halted = halted;
     this.#volume = undefined;
     this.#port = undefined;
     clearTimeout(this.#driftTimer);
@@ -157,6 +165,7 @@ export class ReceiveLink {
       const {kind, count, limit, message} = halt;
       throw new TowlineError('HALTED', `${message}; confirm it on this host`, {kind, volume: name, count, limit});
     }
+    if (this.#halted !== undefined) throw this.#halted;
     if (this.#volume === undefined)
       throw new TowlineError(
         'REFUSED',

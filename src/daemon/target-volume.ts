@@ -358,11 +358,11 @@ export class TargetVolume {
   }
 
   /** Ends what works on the volume: the batch at hand is finished. */
-  async stop(reason: TowlineError): Promise<void> {
+  async stop(reason: TowlineError | undefined): Promise<void> {
     const port = this.#port;
     // The source waits for answers that do not come any more.
-    port?.send(refusalMessage(port.link, reason));
-    port?.close(reason);
+    if (port !== undefined && reason !== undefined) port.send(refusalMessage(port.link, reason));
+    port?.close(reason ?? new TowlineError('CANCELLED', 'the agent stops', {signal: 'stop'}));
     await this.#serving;
     await this.#link?.close();
     await this.#jobs.close();

@@ -14,13 +14,16 @@ export interface OpenVolume {
   target: TargetVolume | undefined;
 }
 
+export const AGENT_STOPS = 'the agent stops';
+
 /** What the source of a link is told when its target stops: a halt as it is, everything else as something to wait for. */
-export function stopError(failure: unknown, reason: string): TowlineError {
+export function stopError(failure: unknown, reason: string): TowlineError | undefined {
+  if (reason === AGENT_STOPS) return undefined; // the session's end says it
   if (isTowlineError(failure) && failure.code === 'HALTED') return failure;
   return new TowlineError('REFUSED', failure === undefined ? reason : messageOf(failure), {reason: 'not open'});
 }
 
-export async function stopSides({sources, target}: OpenVolume, reason: TowlineError): Promise<void> {
+export async function stopSides({sources, target}: OpenVolume, reason: TowlineError | undefined): Promise<void> {
   await Promise.all([...[...sources.values()].map((source) => source.stop()), target?.stop(reason)]);
 }
 

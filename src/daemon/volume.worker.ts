@@ -9,9 +9,11 @@ import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {applyHandlers} from '../apply/apply-jobs.ts';
 import type {WithPlaces} from '../apply/context.ts';
+import {TowlineError} from '../base/errors.ts';
 import {serveJobs} from '../base/jobs.ts';
 import {loadXxhash} from '../delta/hash.ts';
 import {Jail} from '../linux/jail.ts';
+import {isLinuxError, type LinuxError} from '../linux/linux-error.ts';
 import {closeFd, openDirPath} from '../linux/open-fd.ts';
 import {fromText} from '../model/path.ts';
 import type {RootIdentity, WithRoot} from '../model/root.ts';
@@ -50,8 +52,7 @@ serveJobs<VolumeJobs>((data) => {
 function placesOf(root: RootIdentity, places: Places | undefined, withRoot: WithRoot): WithPlaces {
   return (job) => {
     if (places === undefined) throw new Error('this volume has no staging folder');
-    const {staging, trash, isInRoot} = places;
-    if (isInRoot) {
+    if (places.isInRoot) {
       return withRoot((open) => {
         const opened = openPlacesInRoot(open.fd, Buffer.from(root.path, 'latin1').toString());
         try {
@@ -62,9 +63,7 @@ function placesOf(root: RootIdentity, places: Places | undefined, withRoot: With
         }
       });
     }
-    const [stagingFd, trashFd] = jail.outside(
-      () => [openDirPath(fromText(staging)), openDirPath(fromText(trash))] as const,
-    );
+    const {stagingFd, trashFd} = openPlaces(places, withRoot);
     try {
       return withRoot((open) => job(open, {stagingFd, trashFd}));
     } finally {
@@ -72,6 +71,26 @@ function placesOf(root: RootIdentity, places: Places | undefined, withRoot: With
       closeFd(trashFd);
     }
   };
+}
+
+/** @throws HALTED, SYSTEM */
+function openPlaces({staging, trash}: Places, withRoot: WithRoot): {stagingFd: number; trashFd: number} {
+  const opened: number[] = [];
+  try {
+    jail.outside(() => [staging, trash].forEach((path) => opened.push(openDirPath(fromText(path)))));
+    const [stagingFd, trashFd] = opened as [number, number];
+    return {stagingFd, trashFd};
+  } catch (error) {
+    opened.forEach(closeFd);
+    // A volume that an engine removes takes them with it: the root that is gone is the trouble then.
+    withRoot(() => undefined);
+    throw isLinuxError(error) ? placesGone(staging, error) : error;
+  }
+}
+
+function placesGone(staging: string, error: LinuxError): TowlineError {
+  const message = `${staging} cannot be opened (${error.code}); towline pause and resume make it again`;
+  return new TowlineError('SYSTEM', message, {syscall: error.syscall, errno: error.code, path: staging});
 }
 
 /** A folder that is empty for good: it is removed while it is held. */

@@ -29,10 +29,16 @@ export class EngineEvents {
   readonly #parts: EngineEventsParts;
   #running: AbortController | undefined;
   #isGone = false;
+  #isOpen = false;
   #sinceMs: number | undefined;
 
   constructor(parts: EngineEventsParts) {
     this.#parts = parts;
+  }
+
+  /** Whether what happens now is told: not while it is connected to again. */
+  get isOpen(): boolean {
+    return this.#isOpen;
   }
 
   /** Begins to follow; does nothing while it does. */
@@ -71,6 +77,7 @@ export class EngineEvents {
         signal,
         onOpen: () => {
           openedMs = clock.monotonicMs();
+          this.#isOpen = true;
           this.#sinceMs ??= clock.nowMs();
           this.#setBack();
         },
@@ -83,6 +90,7 @@ export class EngineEvents {
       reason = messageOf(error);
       if (isAnswerFault(error)) this.#sinceMs = undefined; // asking for the same again would end the same
     }
+    this.#isOpen = false;
     if (!signal.aborted) this.#setGone(reason);
     return openedMs === undefined ? 0 : clock.monotonicMs() - openedMs;
   }

@@ -79,6 +79,8 @@ class OpenEngines implements Engines {
   async protectedBelow(rootPath: string): Promise<RelPath[]> {
     const lists = await Promise.all(
       this.#engines.map(async (engine) => {
+        // A container that was started since the last answer is told of by events alone.
+        if (!engine.events.isOpen && engine.mounts.isAnswering) engine.mounts.invalidate();
         const paths = await engine.mounts.protectedBelow(rootPath);
         if (engine.mounts.isAnswering) this.#follow(engine);
         return paths;

@@ -6,8 +6,8 @@
  * is a directory of our own user with mode 0700; one in the root that is not is refused, one beside it is passed over.
  */
 import {randomBytes} from 'node:crypto';
-import {mkdirSync, rmdirSync} from 'node:fs';
-import {basename, join} from 'node:path';
+import {existsSync, mkdirSync, rmdirSync} from 'node:fs';
+import {basename, dirname, join} from 'node:path';
 import {TowlineError} from '../base/errors.ts';
 import {listNames, mkdirAt, openDirAt, rmdirAt} from '../linux/directories.ts';
 import {linkFdAt, openTmp, unlinkAt} from '../linux/files.ts';
@@ -56,7 +56,7 @@ function makeBeside(rootFd: number, rootPath: string, beside: string): boolean {
   let fd: number | undefined;
   try {
     fd = openDirPath(fromText(beside));
-    if (!isParentOf(fd, fromText(basename(rootPath)), rootFd) || !isOurs(fd, 0o022)) return false;
+    if (!holdsRoot(fd, fromText(rootPath), rootFd) || !isOurs(fd, 0o022)) return false;
     return makePlacesIn(fd, (made) => isOurs(made, 0o077) && isLinkable(rootFd, made));
   } catch (error) {
     if (!isLinuxError(error)) throw error;
@@ -66,10 +66,23 @@ function makeBeside(rootFd: number, rootPath: string, beside: string): boolean {
   }
 }
 
-/** On one mount: what is mounted on the data folder of a volume is not of the filesystem that the folder is on. */
-function isParentOf(parentFd: number, name: string, fd: number): boolean {
-  const held = statFd(fd);
-  return statFd(parentFd).mountId === held.mountId && statAt(parentFd, name).ino === held.ino;
+/**
+ * Whether a folder has this root in it, on one mount: what is mounted on the data folder of a volume is not of the
+ * filesystem that the folder is on.
+ * @param rootPath its host path as a byte string
+ */
+export function holdsRoot(folderFd: number, rootPath: string, rootFd: number): boolean {
+  const held = statFd(rootFd);
+  return statFd(folderFd).mountId === held.mountId && statAt(folderFd, basename(rootPath)).ino === held.ino;
+}
+
+/**
+ * The folder beside which places of a root were made before; for when nobody can be asked whether it is an engine's.
+ * @param rootPath its host path, as text
+ */
+export function besideIfUsed(rootPath: string): string | undefined {
+  const beside = dirname(rootPath);
+  return existsSync(placesIn(join(beside, RESERVED_NAME), false).staging) ? beside : undefined;
 }
 
 /** Whether a nameless file of the root can get a name there: what a rename would need too. */
