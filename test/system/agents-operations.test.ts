@@ -155,6 +155,17 @@ needsHosts(describe)('two agents with a counted line between them', {timeout: 12
     const trash = await target.must('trash', 'list', 'data', '--json');
     expect(trash).toContain('to-delete');
   });
+
+  test('J17 a target killed right after a delete was answered has it in the log', async () => {
+    writeFileSync(inSource('last-word'), 'x');
+    await untilInSync(source, 'data');
+    rmSync(inSource('last-word'));
+    await source.flush('data', 20_000);
+    await target.kill9();
+    expect(await target.must('log', 'data', '--json')).toContain('"path":"last-word"');
+    await target.start();
+    await untilInSync(source, 'data');
+  });
 });
 
 needsHosts(describe)('rules that are pinned', {timeout: 60_000}, () => {
