@@ -1,8 +1,8 @@
 /**
  * Another key for this agent: told to every connected peer over the session that the old key has proved.
  *
- * A peer pins the new ID when it is told; from then on only the new key gets in there. Invariant: without `--force` no
- * peer is left behind that could not be told.
+ * A peer pins the new ID when it is told; from then on only the new key gets in there. Invariant: without `--force` it
+ * begins only when every peer is connected; whom the new key did not reach is named, to be paired again.
  */
 import {createHash, createPrivateKey, createPublicKey, sign, verify} from 'node:crypto';
 import {TowlineError} from '../base/errors.ts';

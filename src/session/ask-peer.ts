@@ -6,11 +6,13 @@
 import type {Digest} from '../model/digest.ts';
 import type {RelPath} from '../model/path.ts';
 import type {TreeNode} from '../model/tree.ts';
+import {protocolFault} from '../wire/fault.ts';
 import {splitNodeRequests, splitPaths} from '../wire/split.ts';
 import type {LinkSession} from './link-port.ts';
 import type {PeerTree} from './walk.ts';
 
 const ASK_NODES_OPEN_MAX = 4; // overlapping requests hide the round trip
+const GROUP_PATHS_ALL_MAX = 2_000_000;
 const PAGE_GOES_ON = 0xffff_ffff; // PROTOCOL.md: more parts of this page follow
 
 export class AskPeer implements PeerTree {
@@ -59,6 +61,7 @@ export class AskPeer implements PeerTree {
   /** All hard-link groups of the target. */
   async groups(): Promise<RelPath[][]> {
     const groups: RelPath[][] = [];
+    let pathCount = 0;
     for (let after = 0; ;) {
       let next = 0;
       await this.#session.ask(
@@ -66,11 +69,16 @@ export class AskPeer implements PeerTree {
         (answer) => {
           if (answer.kind !== 'group-listing') return false;
           groups.push(...answer.groups);
+          pathCount += answer.groups.reduce((sum, group) => sum + group.length, 0);
+          // A tree of as many linked files as this is repaired by nobody in memory; a peer that pages for ever is broken.
+          if (pathCount > GROUP_PATHS_ALL_MAX)
+            throw protocolFault('group-listing', 'paths of all groups', pathCount, GROUP_PATHS_ALL_MAX);
           next = answer.next;
           return next !== PAGE_GOES_ON;
         },
       );
       if (next === 0) return groups;
+      if (next <= after) throw protocolFault('group-listing', 'next cursor', next, `above ${after}`);
       after = next;
     }
   }
