@@ -282,6 +282,18 @@ function adHocVolume(
     const hint = known.length === 0 ? 'pair one with towline invite and join' : `paired are ${known.join(', ')}`;
     throw new TowlineError('USAGE', `there is no peer ${JSON.stringify(peer)}; ${hint}`, {hint});
   }
+  const feeder = core
+    .allVolumes()
+    .find(({sends}) => sends.some(({config}) => config.to === peer && config.as === peerVolume));
+  if (feeder !== undefined)
+    throw new TowlineError(
+      'LOCKED',
+      `${peer}:${peerVolume} has its one source already: volume ${feeder.config.name} of this agent; pause it and take its link out first`,
+      {
+        path: `${peer}:${peerVolume}`,
+        holder: feeder.config.name,
+      },
+    );
   const at = parseAddress(address);
   const name = `sync-${sha256(Buffer.from(JSON.stringify([at, peer, peerVolume])))
     .toString('hex')
