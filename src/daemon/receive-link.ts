@@ -42,8 +42,10 @@ export class ReceiveLink {
   #confirmed = 0;
   /** While the volume is not open for a reason that a single run does not wait out: its exit code. */
   #final: number | undefined;
-  /** Why the volume is not open. */
+  /** Why the volume is not open; undefined while it is being opened for the first time. */
   #why: string | undefined;
+  /** A link that the peer opened before that. */
+  #early: (() => void) | undefined;
   /** What halted the volume itself, while it is not open for that. */
   #halted: TowlineError | undefined;
   #peerVolume: string;
@@ -88,10 +90,12 @@ export class ReceiveLink {
   attach(volume: TargetVolume): void {
     this.#volume = volume;
     this.#final = undefined;
+    this.#why = undefined;
     this.#halted = undefined;
     const halt = this.#notes.haltOf();
     if (halt !== undefined) this.#setState('halted', halt.message);
     else this.#setState('waiting', `waiting for ${this.from} to open the link`);
+    this.#takeEarly();
     this.ready();
   }
 
@@ -109,12 +113,19 @@ export class ReceiveLink {
     this.#setState(state, reason);
     this.#final = exitCode;
     this.#why = reason;
+    this.#takeEarly();
     if (exitCode !== undefined) this.#settle(exitCode, reason);
   }
 
   /** The peer does not let this agent in, or is another: who waits need not wait on. */
   peerRefused(): void {
     this.#settle(EXIT_CODE.NOT_AUTHORISED, this.#parts.peer(this.from)?.reason);
+  }
+
+  #takeEarly(): void {
+    const early = this.#early;
+    this.#early = undefined;
+    early?.();
   }
 
   /** Tells the peer that a link can be opened (again). */
@@ -125,9 +136,15 @@ export class ReceiveLink {
 
   /** The peer opens a link. */
   accept(peer: string, request: MessageOf<'open-link'>, port: LinkPort): void {
+    const isOpening = this.#volume === undefined && this.#why === undefined;
+    if (isOpening && peer === this.from) {
+      this.#early = () => this.accept(peer, request, port);
+      return;
+    }
     try {
       const volume = this.#checked(peer, request);
       this.#confirmed = Math.max(this.#confirmed, this.#notes.takeConfirmation());
+      this.#final = undefined;
       this.#port = port;
       this.#lastCut = {cut: 0, isEqual: false, digest: ''};
       this.#setState('scanning', undefined);
@@ -143,6 +160,7 @@ export class ReceiveLink {
       if (!isTowlineError(error)) throw error;
       this.refuse(port, error, peer);
       if (peer !== this.from) return;
+      this.#final = EXIT_CODE[error.code]; // who asks later hears of it too
       this.#setState(error.code === 'HALTED' ? 'halted' : 'waiting', error.message);
       this.#settle(EXIT_CODE[error.code], error.message);
     }

@@ -47,6 +47,8 @@ export class SendLink {
   #confirmed = 0;
   /** While the volume is not open for a reason that a single run does not wait out: its exit code. */
   #final: number | undefined;
+  /** How the last attempt was refused. */
+  #refused: {exitCode: number; reason: string} | undefined;
   #again = Promise.withResolvers<void>();
   readonly #waiters = new ProofWaiters();
   /** Errors that are the peer's word, and not our own trouble. */
@@ -123,7 +125,10 @@ export class SendLink {
     const peer = this.#parts.peer(this.config.to);
     if (peer?.failure === 'NOT_AUTHORISED')
       return Promise.resolve(this.#outcome(EXIT_CODE.NOT_AUTHORISED, peer.reason));
-    if (this.#running === undefined) this.wake(); // a refusal may be no more
+    // A peer that refused and left says nothing else; one that is there may have thought better of it.
+    if (this.#refused !== undefined && peer?.links === undefined)
+      return Promise.resolve(this.#outcome(this.#refused.exitCode, this.#refused.reason));
+    if (this.#running === undefined) this.wake();
     const link = this.#running?.link;
     const proof = this.#waiters.next({connection: link, cut: link?.lastCut ?? 0});
     if (isCompared) this.#running?.live.compare();
@@ -203,6 +208,7 @@ export class SendLink {
     }
     const isFinal = isRefused || error.code === 'NOT_AUTHORISED' || error.code === 'REFUSED';
     this.#setState(isFinal ? 'waiting' : 'connecting', error.message);
+    if (isFinal) this.#refused = {exitCode: EXIT_CODE[error.code], reason: error.message};
     if (isFinal) this.#settle(EXIT_CODE[error.code], error.message);
     if (isFinal) return REFUSED_MS;
     if (error.code === 'PEER_LOST' || error.code === 'CANCELLED') return 0; // the peer has its own patience
@@ -234,6 +240,7 @@ export class SendLink {
       this.#setState('scanning', undefined);
       await Promise.all([running.link.open(), source.scanned]);
       source.state.setView(running.link.view);
+      this.#refused = undefined;
       this.#setState('comparing', undefined);
       this.#tellPeer('catching-up', '');
       catchingUp = running.link.catchUp().then(() => undefined);

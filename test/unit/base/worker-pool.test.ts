@@ -177,7 +177,7 @@ test('what a scope keeps in a thread that another hangs is given up in the end, 
   await kept.run('keep', 'again');
   expect(Atomics.load(closed, 0)).toBe(0);
   await end();
-  await expect.poll(() => Atomics.load(closed, 0)).toBe(1);
+  await expect.poll(() => Atomics.load(closed, 0), {timeout: 20_000}).toBe(1);
   expect(await kept.run('look', undefined)).toMatchObject({kept: 'again', thread: after.thread});
 });
 
