@@ -19,10 +19,7 @@ export async function startCli(): Promise<void> {
   const onBug = (thrown: unknown): void => process.exit(fail(thrown, argv, {...parts, screen: new Screen(parts)}));
   process.on('uncaughtException', onBug);
   process.on('unhandledRejection', onBug);
-  // Threads at rest do not keep a process alive, but a command that waits for one is not over.
-  const running = setInterval(() => undefined, 3_600_000);
   const exitCode = await runCli(argv, parts);
-  clearInterval(running);
   // Not left to the event loop: a handle that was forgotten must not keep a finished command alive.
   process.exit(exitCode);
 }
