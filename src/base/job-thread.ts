@@ -121,7 +121,8 @@ export class JobThread {
       else closing.resolve();
     }
     if (this.#running?.id === reply.id) this.#takeOfJob(reply, this.#running.line);
-    if (this.#running === undefined && this.#closing.size === 0) this.#worker.unref();
+    // Not once it is being ended: whoever waits for that must not be left by a process that has nothing else to do.
+    if (this.#running === undefined && this.#closing.size === 0 && !this.#isLost) this.#worker.unref();
   }
 
   #takeOfJob(reply: Reply, line: JobLine): void {

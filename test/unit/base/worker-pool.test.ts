@@ -1,3 +1,4 @@
+import {spawnSync} from 'node:child_process';
 import {readdirSync} from 'node:fs';
 import {expect, onTestFinished, test} from 'vitest';
 import {WorkerPool, type ScopedRunner} from '../../../src/base/worker-pool.ts';
@@ -201,4 +202,18 @@ test('100 scopes run in two threads', async () => {
   });
   expect(new Set((await Promise.all(looks)).flat()).size).toBe(2);
   expect(threads()).toBe(before + 2);
+});
+
+test('a process that has nothing else to do waits for the end of 10 pools, and is not left in the middle', () => {
+  const pool = new URL('../../../src/base/worker-pool.ts', import.meta.url).href;
+  const script = `
+    const {WorkerPool} = await import(${JSON.stringify(pool)});
+    for (let count = 0; count < 10; count++) {
+      const pool = new WorkerPool({url: new URL(${JSON.stringify(url.href)}), name: 'alone'});
+      await pool.scope({name: 'a'}).run('look', undefined);
+      await pool.close();
+    }
+    console.log('all are closed');`;
+  const {status, stdout} = spawnSync(process.execPath, ['--input-type=module', '-e', script], {encoding: 'utf8'});
+  expect([status, stdout]).toEqual([0, 'all are closed\n']);
 });
