@@ -10,7 +10,7 @@ import type {
   TrashItem,
   VolumeReport,
 } from '../control/agent-api.ts';
-import type {ActionRecord} from './agent-parts.ts';
+import type {ActionRecord} from '../state/action-log.ts';
 import {type JsonObject, pathFields, problemFields, utcTime} from './json-view.ts';
 
 export function reportFields(report: AgentReport): JsonObject {

@@ -5,6 +5,7 @@
 import type {RunOutcome, TrashItem} from '../control/agent-api.ts';
 import type {SyncEvent} from '../daemon/sync-api.ts';
 import type {RelPath} from '../model/path.ts';
+import type {ActionRecord} from '../state/action-log.ts';
 import type {LogPort} from '../telemetry/log.ts';
 
 /** What `sync` tells too, and of which link it is. */
@@ -33,20 +34,6 @@ export interface AgentDaemon {
     options: AgentOptions & {volumes: string[]; timeoutMs: number},
     parts: AgentRunParts,
   ): Promise<RunOutcome>;
-}
-
-/** One delete or overwrite that was done. */
-export interface ActionRecord {
-  atMs: number;
-  volume: string;
-  peer: string;
-  /** Of the batch that did it. */
-  batch: number;
-  op: string;
-  path: RelPath;
-  to?: RelPath | undefined;
-  /** Relative to the trash folder; undefined when nothing was kept. */
-  place?: string | undefined;
 }
 
 /** A volume's trash, with or without an agent that runs. */

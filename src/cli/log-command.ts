@@ -6,7 +6,7 @@ import {TowlineError} from '../base/errors.ts';
 import {fromText, relPathFault, type RelPath, showPath} from '../model/path.ts';
 import {agentFolderOf} from './agent-connection.ts';
 import {actionFields} from './agent-json.ts';
-import type {ActionRecord} from './agent-parts.ts';
+import type {ActionRecord} from '../state/action-log.ts';
 import type {CommonFlags} from './common-options.ts';
 import type {CliParts} from './parts.ts';
 import type {Screen} from './screen.ts';

@@ -4,7 +4,7 @@
 import type {Clock} from '../base/clock.ts';
 import {messageOf, TowlineError, type HaltKind} from '../base/errors.ts';
 import type {HaltReport} from '../control/agent-api.ts';
-import type {Halt} from '../state/agent-store.ts';
+import type {Halt, LinkNotes} from '../state/agent-store.ts';
 
 /** Halts that are about the root of a volume, not about one of its links. */
 const ROOT_HALTS: readonly HaltKind[] = ['root-missing', 'root-replaced', 'root-mark-missing', 'root-unreadable'];
@@ -15,6 +15,19 @@ export function isRootHalt(error: TowlineError): boolean {
 
 export function haltReport({kind, count, limit, message, sinceMs}: Halt): HaltReport {
   return {kind, count, limit, message, sinceMs};
+}
+
+/** When the link was last proved to be in sync, and by what. */
+export interface Proof {
+  atMs: number;
+  /** Of the tree, in hex. */
+  digest: string;
+}
+
+/** What an earlier run proved. */
+export function lastProof(notes: LinkNotes): Proof | undefined {
+  const base = notes.linkBase().lastInSync;
+  return base && {atMs: base.atMs, digest: base.digest.toString('hex')};
 }
 
 const WINDOW_MS = 5_000;

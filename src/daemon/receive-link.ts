@@ -15,7 +15,7 @@ import {refusalMessage} from '../session/refusal.ts';
 import type {LinkNotes} from '../state/agent-store.ts';
 import type {MessageOf} from '../wire/messages.ts';
 import type {AgentParts} from './agent-parts.ts';
-import {haltReport, isRootHalt} from './link-figures.ts';
+import {haltReport, isRootHalt, lastProof, type Proof} from './link-figures.ts';
 import {ProofWaiters} from './proof-waiters.ts';
 import type {TargetVolume} from './target-volume.ts';
 
@@ -49,7 +49,7 @@ export class ReceiveLink {
   /** What halted the volume itself, while it is not open for that. */
   #halted: TowlineError | undefined;
   #peerVolume: string;
-  #proof: {atMs: number; digest: string} | undefined;
+  #proof: Proof | undefined;
   #driftTimer: NodeJS.Timeout | undefined;
 
   constructor(options: {config: VolumeConfig; from: string; notes: LinkNotes}, parts: AgentParts) {
@@ -58,8 +58,7 @@ export class ReceiveLink {
     this.#peerVolume = options.config.name;
     this.#notes = options.notes;
     this.#parts = parts;
-    const base = this.#notes.linkBase().lastInSync;
-    if (base !== undefined) this.#proof = {atMs: base.atMs, digest: base.digest.toString('hex')};
+    this.#proof = lastProof(this.#notes);
   }
 
   get notes(): LinkNotes {

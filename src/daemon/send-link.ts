@@ -18,7 +18,7 @@ import type {FollowStatus} from '../session/live-link.ts';
 import type {SessionLinks} from '../session/session-links.ts';
 import type {LinkNotes} from '../state/agent-store.ts';
 import type {AgentParts, LinkEvent} from './agent-parts.ts';
-import {bug, haltReport, isRootHalt, Meter} from './link-figures.ts';
+import {bug, haltReport, isRootHalt, lastProof, Meter, type Proof} from './link-figures.ts';
 import {ProofWaiters} from './proof-waiters.ts';
 import {newRunning, type RunningLink} from './running-link.ts';
 import type {SourceVolume} from './source-volume.ts';
@@ -41,7 +41,7 @@ export class SendLink {
   #state: LinkState = 'waiting';
   #reason: string | undefined = 'the volume is not open yet';
   #running: RunningLink | undefined;
-  #proof: {atMs: number; digest: string} | undefined;
+  #proof: Proof | undefined;
   #sentBefore = 0;
   /** Deletes that the operator has confirmed: until they are done, over all connections. */
   #confirmed = 0;
@@ -64,8 +64,7 @@ export class SendLink {
     this.#onEvent = options.onEvent;
     this.#parts = parts;
     this.#meter = new Meter(parts.clock);
-    const base = this.#notes.linkBase().lastInSync;
-    if (base !== undefined) this.#proof = {atMs: base.atMs, digest: base.digest.toString('hex')};
+    this.#proof = lastProof(this.#notes);
   }
 
   get notes(): LinkNotes {

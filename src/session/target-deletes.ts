@@ -65,13 +65,17 @@ export class TargetDeletes {
     const treeCount = tree.entryCount() - count; // noteDeletes counts what goes as still there
     this.#burst = noteDeletes(this.#burst, count, treeCount, nowMs, NO_DELETE_LIMITS).burst; // nothing is held here
     const {deleteLimits} = this.#options;
-    const verdict = judgeDeletes(this.#burst.released, this.#burst.treeCount, deleteLimits, this.#confirmed);
-    if (!verdict.go) throw this.#halted(verdict, `${verdict.count} of ${this.#burst.treeCount}`, '');
-    const hourly = judged.reduce((sum, each) => sum + each.hourly, 0);
     const made = ops.filter((op, index) => makesEntry(op) && judged[index]?.isNew === true).length;
+    const leftCount = tree.entryCount() - count + made;
+    const {released} = this.#burst;
+    // A tree that holds anything is not emptied: a long burst can replace more entries than there were at its start.
+    const burstTreeCount = leftCount <= 0 ? this.#burst.treeCount : Math.max(this.#burst.treeCount, released + 1);
+    const verdict = judgeDeletes(released, burstTreeCount, deleteLimits, this.#confirmed);
+    if (!verdict.go) throw this.#halted(verdict, `${verdict.count} of ${burstTreeCount}`, '');
+    const hourly = judged.reduce((sum, each) => sum + each.hourly, 0);
     const withinHour = this.#parts.hour.judge(hourly, {
       treeCount: tree.entryCount(),
-      leftCount: tree.entryCount() - count + made,
+      leftCount,
       limits: deleteLimits,
       nowMs,
       countAt: (path) => this.#filledCountAt(path),

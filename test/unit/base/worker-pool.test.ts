@@ -1,7 +1,9 @@
 import {spawnSync} from 'node:child_process';
-import {readdirSync} from 'node:fs';
+import {readdirSync, writeFileSync} from 'node:fs';
+import {join} from 'node:path';
 import {expect, onTestFinished, test} from 'vitest';
 import {WorkerPool, type ScopedRunner} from '../../../src/base/worker-pool.ts';
+import {makeTmpDir} from '../../tmp.ts';
 import type {TestJobs, TestScope} from './jobs.worker.ts';
 
 type Flag = Int32Array<SharedArrayBuffer>;
@@ -206,14 +208,17 @@ test('100 scopes run in two threads', async () => {
 
 test('a process that has nothing else to do waits for the end of 10 pools, and is not left in the middle', () => {
   const pool = new URL('../../../src/base/worker-pool.ts', import.meta.url).href;
-  const script = `
-    const {WorkerPool} = await import(${JSON.stringify(pool)});
+  const script = join(makeTmpDir(), 'ten-pools.mjs');
+  writeFileSync(
+    script,
+    `import {WorkerPool} from ${JSON.stringify(pool)};
     for (let count = 0; count < 10; count++) {
       const pool = new WorkerPool({url: new URL(${JSON.stringify(url.href)}), name: 'alone'});
       await pool.scope({name: 'a'}).run('look', undefined);
       await pool.close();
     }
-    console.log('all are closed');`;
-  const {status, stdout} = spawnSync(process.execPath, ['--input-type=module', '-e', script], {encoding: 'utf8'});
-  expect([status, stdout]).toEqual([0, 'all are closed\n']);
+    console.log('all are closed');`,
+  );
+  const {status, stdout, stderr} = spawnSync(process.execPath, [script], {encoding: 'utf8'});
+  expect([status, stdout], stderr).toEqual([0, 'all are closed\n']);
 });

@@ -167,4 +167,14 @@ describe('a target', () => {
     apply(make('new'), remove('l2'));
     expect(store.entryCount()).toBe(1);
   });
+
+  test('a burst that replaces everything does not empty the tree; the last one of a tree that stays empty does', () => {
+    deletes = new TargetDeletes({volume: 'v', deleteLimits: {...LIMITS, share: 1}}, {tree: store, clock, hour});
+    for (let index = 0; index < 99; index++) apply(make(`m${index}`), remove(`l${index}`));
+    apply(remove('l99'));
+    expect(store.entryCount()).toBe(99);
+    nowMs += ROUND_MS;
+    const rest = Array.from({length: 99}, (_, index) => remove(`m${index}`));
+    expect(() => apply(...rest)).toThrow(expect.objectContaining({code: 'HALTED'}));
+  });
 });
