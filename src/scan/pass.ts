@@ -4,8 +4,9 @@
  * Not the judge of what vanished: that is the scanner's. Invariant: what was known elsewhere before is told as moved,
  * wherever it turns up.
  */
-import {isSameListed, sameInode, type Entry, type Outline, type Stat} from '../model/entry.ts';
+import {isSameListed, sameInode, sameMeta, type Entry, type Outline, type Stat} from '../model/entry.ts';
 import {joinPath, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
+import type {EntryStore} from './entry-store.ts';
 import type {ListedEntry} from './listing.ts';
 import type {PathProblem} from './scan-problems.ts';
 
@@ -38,6 +39,8 @@ export interface ScanResult {
   newDirs: RelPath[];
   /** Directories that were not there any more, or not the same, when they were to be looked at: what they hold is in doubt. */
   missed: RelPath[];
+  /** Names of hard-linked files of new directories elsewhere that are to be looked at. */
+  stale: RelPath[];
 }
 
 /** Names of one directory; `names` undefined: all of them. */
@@ -70,7 +73,7 @@ export interface Pass {
 
 export function newPass(isDetailed: boolean): Pass {
   return {
-    result: {changes: [], problems: [], entries: 0, directories: 0, newDirs: [], missed: []},
+    result: {changes: [], problems: [], entries: 0, directories: 0, newDirs: [], missed: [], stale: []},
     gone: new Map(),
     exchanged: new Set(),
     moved: new Set(),
@@ -102,11 +105,28 @@ export function isBelowNew(dir: RelPath, pass: Pass): boolean {
   return false;
 }
 
+/** Other names of a file whose rows show it as it was: what changed it may have been told under the new name alone. */
+function staleNames(after: Entry, store: EntryStore): RelPath[] {
+  const isStale = (row: KnownEntry): boolean =>
+    sameInode(row, after) && (row.sizeBytes !== after.sizeBytes || !sameMeta(row, after));
+  const rows = store.findByInode(after.ino).filter(isStale);
+  return rows.map(({parentId, name}) => joinPath(store.pathOf(parentId), name));
+}
+
 /** Notes that an entry was put; one of a new directory comes with that. */
-export function tellPut(pass: Pass, path: RelPath, before: KnownEntry | undefined, after: Entry): void {
+export function tellPut(
+  pass: Pass,
+  path: RelPath,
+  {before, after}: {before: KnownEntry | undefined; after: Entry},
+  store: EntryStore,
+): void {
   const isNewDir = after.type === 'dir' && before?.type !== 'dir';
   if (!pass.isDetailed && isNewDir && before !== undefined) pass.result.newDirs.push(path);
-  if (!pass.isDetailed || (pass.isNew && before === undefined)) return;
+  if (!pass.isDetailed) return;
+  if (pass.isNew && before === undefined) {
+    if (after.type === 'file' && after.nlink > 1) pass.result.stale.push(...staleNames(after, store));
+    return;
+  }
   pass.result.changes.push({kind: 'put', path, before, after});
   if (isNewDir) {
     pass.newDirs.add(path);

@@ -111,17 +111,27 @@ export class Scanner {
     const packed = await jobs.run('scan-names', {dirs: asked, rules: this.#options.rules});
     for (const listing of readListings(packed)) await this.#takeListing(listing, pass);
     for (const path of trees) if (!unknown.includes(path)) await this.#walk(path, pass);
-    await this.#walkNew(pass);
-    await this.#takeDeferred(pass);
+    await this.#walkNewAnd(unknown, pass);
     await this.#confirmGone(pass);
     if (pass.gone.size > 0 && unsettled.length > 0) {
       await this.#findGone(unsettled, pass);
-      await this.#walkNew(pass);
-      await this.#takeDeferred(pass);
+      await this.#walkNewAnd(unknown, pass);
     }
     this.#dropGone(pass);
     pass.result.directories += asked.length;
     return pass.result;
+  }
+
+  /** Also scans what was asked for before the state knew it: a directory that came by a rename is not new. */
+  async #walkNewAnd(unknown: RelPath[], pass: Pass): Promise<void> {
+    await this.#walkNew(pass);
+    await this.#takeDeferred(pass);
+    for (const path of unknown) {
+      if (pass.walked.has(path) || this.#parts.store.dirIdOf(path) === undefined) continue;
+      pass.walked.add(path);
+      await this.#walk(path, pass);
+      await this.#walkNewAnd([], pass);
+    }
   }
 
   /** Scans the directories that are new: what vanished elsewhere may be in there. */
@@ -192,11 +202,8 @@ export class Scanner {
       const entry = store.get(dirId, name);
       if (entry !== undefined) pass.gone.set(joinPath(listing.path, name), entry);
     }
-    if (isWhole)
-      store.setFingerprint(
-        dirId,
-        hasProblem || (missing?.size ?? 0) > 0 ? undefined : Buffer.from(listing.fingerprint),
-      );
+    const isSettled = !hasProblem && (missing?.size ?? 0) === 0;
+    if (isWhole) store.setFingerprint(dirId, isSettled ? Buffer.from(listing.fingerprint) : undefined);
     if (hasUnseen) markIncomplete(store, listing.path); // a name is there, and the state may not know what it is
   }
 
@@ -229,7 +236,7 @@ export class Scanner {
     }
     const after = this.#newEntry(listed.name, stat, listed.linkTarget, before);
     store.put(dirId, after);
-    tellPut(pass, path, before, after);
+    tellPut(pass, path, {before, after}, store);
     return true;
   }
 

@@ -270,9 +270,12 @@ export class LiveVolume {
     }
     const oldestMs = atMs - this.#options.maxWaitMs - MOVES_MS;
     for (const [path, sinceMs] of this.#doubtful) {
+      // What was looked for too early, under a name that the state learns of only now.
+      const hasArrived = this.#moves.slice(before).some(({to}) => isWithin(path, to));
+      if (hasArrived && state.entryAt(path)?.type === 'dir') this.note(path, undefined);
       const moved = this.#movedTo(path, sinceMs === atMs ? 0 : before);
       for (const to of moved) this.noteTree(to);
-      if (moved.length > 0 || sinceMs < oldestMs) this.#doubtful.delete(path);
+      if (sinceMs < oldestMs) this.#doubtful.delete(path);
     }
     this.#moves = this.#moves.filter((move) => move.atMs >= oldestMs);
     if (this.#moves.length > MOVES_MAX) this.noteTree(ROOT);
@@ -295,7 +298,7 @@ export class LiveVolume {
   async #alsoOtherNames(result: ScanResult): Promise<void> {
     const {scanner, state} = this.#parts;
     const seen = new Set(result.changes.map(({path}) => path));
-    const others = new Set<RelPath>();
+    const others = new Set<RelPath>(result.stale.filter((path) => !seen.has(path)));
     for (const change of result.changes) {
       const entry = change.kind === 'put' ? change.after : change.kind === 'gone' ? change.before : undefined;
       if (entry === undefined || entry.type !== 'file') continue;
