@@ -79,9 +79,9 @@ export function linkOutcomeFields(link: LinkOutcome): JsonObject {
 }
 
 export function actionFields(action: ActionRecord): JsonObject {
-  const {atMs, volume, peer, batch, op, path, to, place} = action;
+  const {atMs, volume, peer, batch, op, path, to, place, reason} = action;
   const toFields = to === undefined ? {to: undefined} : pathFields('to', to);
-  return {at: utcTime(atMs), volume, peer, batch, op, ...pathFields('path', path), ...toFields, place};
+  return {at: utcTime(atMs), volume, peer, batch, op, ...pathFields('path', path), ...toFields, place, reason};
 }
 
 export function trashFields(item: TrashItem): JsonObject {

@@ -23,8 +23,18 @@ describe('what was recorded', () => {
           op: 'delete',
           path: 'db/\xff',
           place: '2026-11-20T13/x-d0',
+          reason: 'deleted',
         };
-        yield {atMs: NOW_MS, volume: 'pgdata', peer: 'web-1', batch: 8, op: 'rename', path: 'a', to: 'b'};
+        yield {
+          atMs: NOW_MS,
+          volume: 'pgdata',
+          peer: 'web-1',
+          batch: 8,
+          op: 'rename',
+          path: 'a',
+          to: 'b',
+          reason: 'replaced',
+        };
       },
     };
     const ran = await run(['log', 'pgdata', './db/', '--since', '2026-11-20T13:00:00Z'], {records});
@@ -36,7 +46,7 @@ describe('what was recorded', () => {
     expect(queries).toEqual([[STATE, {volume: 'pgdata', path: 'db', sinceMs: Date.UTC(2026, 10, 20, 13)}]]);
     expect(eventsOf(await run(['log', '--json'], {records}))).toMatchObject([
       {event: 'action', at: new Date(NOW_MS).toISOString(), path: 'db/\\xff', pathBytes: 'ZGIv/w==', to: null},
-      {event: 'action', op: 'rename', to: 'b', place: null},
+      {event: 'action', op: 'rename', to: 'b', place: null, reason: 'replaced'},
       {event: 'result', count: 2},
     ]);
   });
