@@ -42,7 +42,7 @@ export async function startWatch(
       rootPath: options.root.path,
       skipDirs: [RESERVED_NAME],
       onEvents: (events) => {
-        for (const event of events) take(event, parts);
+        for (const event of events) takeEvent(event, parts);
       },
     };
     const watcher = newWatcher({...options, filesystemType: filesystemOf(fd).type}, watched, parts);
@@ -78,7 +78,8 @@ function newWatcher(
   return new InotifyWatcher(options, thread === undefined ? {} : {thread});
 }
 
-function take(event: WatchEvent, {live, onNotice}: WatchParts): void {
+/** What a watcher has told becomes names to look at. */
+export function takeEvent(event: WatchEvent, {live, onNotice}: WatchParts): void {
   switch (event.kind) {
     case 'name':
       return live.note(event.dir, event.name === '' ? undefined : event.name);

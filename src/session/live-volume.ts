@@ -269,9 +269,10 @@ export class LiveVolume {
       if (change.kind === 'exchanged') this.#moves.push({from: change.to, to: change.path, atMs});
     }
     const oldestMs = atMs - this.#options.maxWaitMs - MOVES_MS;
+    const latest = this.#moves.slice(before);
     for (const [path, sinceMs] of this.#doubtful) {
       // What was looked for too early, under a name that the state learns of only now.
-      const hasArrived = this.#moves.slice(before).some(({to}) => isWithin(path, to));
+      const hasArrived = latest.some(({to}) => isWithin(path, to));
       if (hasArrived && state.entryAt(path)?.type === 'dir') this.note(path, undefined);
       const moved = this.#movedTo(path, sinceMs === atMs ? 0 : before);
       for (const to of moved) this.noteTree(to);

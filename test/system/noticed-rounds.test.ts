@@ -10,6 +10,7 @@ import {afterAll, beforeAll, expect, onTestFinished, test} from 'vitest';
 import type {Clock} from '../../src/base/clock.ts';
 import type {JobRunner} from '../../src/base/jobs.ts';
 import {entryStore, sourceState} from '../../src/daemon/source-state.ts';
+import {takeEvent} from '../../src/daemon/watch-source.ts';
 import {loadXxhash} from '../../src/delta/hash.ts';
 import {statFd} from '../../src/linux/stat.ts';
 import {scanHandlers, type ScanJobs} from '../../src/scan/scan-tree.ts';
@@ -101,13 +102,10 @@ async function play(seed: number): Promise<string[]> {
     {settleMs: 10, maxWaitMs: 200, rescanMs: HOUR_MS, pollMs: HOUR_MS},
     {scanner, state: sourceState(store), clock, events: {onProblems: nothing, onGone: nothing, onNotice: nothing}},
   );
-  const take = (event: WatchEvent): void => {
-    if (event.kind === 'name') live.note(event.dir, event.name === '' ? undefined : event.name);
-    else if (event.kind === 'listing') live.note(event.dir, undefined);
-    else if (event.kind === 'subtree') live.noteTree(event.dir);
-    else throw new Error(`not expected: ${event.kind}`);
+  const onNotice = (_: string, message: string): void => {
+    throw new Error(`not expected: ${message}`);
   };
-  const onEvents = (events: WatchEvent[]): void => events.forEach(take);
+  const onEvents = (events: WatchEvent[]): void => events.forEach((event) => takeEvent(event, {live, onNotice}));
   const watcher = new InotifyWatcher({rootFd: fd, rootPath: root, skipDirs: [], onEvents}, {thread});
   await watcher.start();
   await scanner.scan();

@@ -3,9 +3,9 @@ import {TowlineError} from '../../../src/base/errors.ts';
 import type {LinkPort} from '../../../src/session/link-port.ts';
 import {SessionLinks} from '../../../src/session/session-links.ts';
 import {Session} from '../../../src/session/session.ts';
-import {PLAIN_VIEW, viewDigest} from '../../../src/model/view.ts';
 import {encode} from '../../../src/wire/codec.ts';
 import type {Message} from '../../../src/wire/messages.ts';
+import {OPEN_LINK} from '../../sync/hostile-source.ts';
 import {channelPair} from './channel-pair.ts';
 
 interface End {
@@ -29,19 +29,7 @@ function ends(): [End, End] {
   return made as [End, End];
 }
 
-const request = (link: number): Message => ({
-  kind: 'open-link',
-  link,
-  volume: 'v',
-  mode: 'mirror',
-  epoch: 1,
-  ackedSeq: 0,
-  view: PLAIN_VIEW,
-  viewDigest: viewDigest(PLAIN_VIEW),
-  isDryRun: false,
-  isDurable: true,
-  confirmedDeletes: 0,
-});
+const request = (link: number): Message => ({...OPEN_LINK, link, volume: 'v'});
 
 /** A frame that costs about 1 MiB of credit. */
 function leaves(link: number, transfer: number): Buffer {
