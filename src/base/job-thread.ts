@@ -100,10 +100,9 @@ export class JobThread {
     return closing.promise;
   }
 
-  /** Lets those go on who wait for what they held here: the thread is stuck in another's job. */
+  /** Lets those go on who wait for what they held here: the thread is stuck in another's job, and closes it later. */
   giveUpWaiting(): void {
     for (const {resolve} of this.#closing.values()) resolve();
-    this.#closing.clear();
   }
 
   /** Ends it, without a job. */
@@ -119,6 +118,7 @@ export class JobThread {
       this.#closing.delete(reply.id);
       if (reply.type === 'failed') closing.reject(revivedError(reply.error));
       else closing.resolve();
+      if (this.#running === undefined) this.#events.onRest(); // not before: what it held would stay open
     }
     if (this.#running?.id === reply.id) this.#takeOfJob(reply, this.#running.line);
     // Not once it is being ended: whoever waits for that must not be left by a process that has nothing else to do.
