@@ -19,6 +19,7 @@ import {
   type Verdict,
 } from '../reconcile/delete-guard.ts';
 import type {RollingHour} from '../reconcile/rolling-hour.ts';
+import {BatchTree} from './batch-tree.ts';
 import type {TargetTree} from './target-tree.ts';
 
 /** Of one operation: how many entries it destroys, and whether the state had nothing at its path before the batch. */
@@ -112,19 +113,20 @@ export class TargetDeletes {
   }
 
   #judgeEach(ops: readonly Op[], nowMs: number): Judged[] {
-    const vacated = new Set<RelPath>(); // by an earlier operation of this batch: nothing is destroyed there any more
+    const batch = new BatchTree((path) => this.#countAt(path));
     const youngMs = youngSinceMs(this.#burst, nowMs);
     return ops.map((op) => {
       if (op.kind === 'set-meta') return {count: 0, hourly: 0, isNew: false};
       const path = op.kind === 'rename' ? op.to : op.path;
       const entry = this.#entryAt(path);
       const isYoung = op.kind === 'delete' && this.#parts.hour.births.isBornSince(path, youngMs);
-      let count = entry === undefined || isYoung || vacated.has(path) ? 0 : this.#destroyedBy(op, entry);
+      let count = isYoung ? 0 : destroyedBy(op, entry, batch.countAt(path));
       // What comes out of there is not destroyed with it.
       if (count > 0 && op.kind === 'rename' && isWithin(op.path, op.to))
-        count = Math.max(0, count - this.#countAt(op.path));
-      vacated.delete(path);
-      if (op.kind === 'rename' || op.kind === 'delete') vacated.add(op.path);
+        count = Math.max(0, count - batch.countAt(op.path));
+      if (op.kind === 'exchange') batch.exchange(op.path, op.to);
+      else if (op.kind === 'rename') batch.rename(op.path, op.to, op.type === 'dir');
+      else if (op.kind === 'delete') batch.remove(op.path);
       return {count, hourly: this.#parts.hour.countOf(path, count, nowMs), isNew: entry === undefined};
     });
   }
@@ -146,13 +148,17 @@ export class TargetDeletes {
     const entry = this.#entryAt(path);
     return entry?.type === 'file' && entry.sizeBytes === 0 ? 0 : this.#countAt(path);
   }
+}
 
-  #destroyedBy(op: Op, entry: Entry & {dirId: number}): number {
-    if (op.kind === 'make-dir' || op.kind === 'exchange') return 0;
-    if (entry.type === 'dir') return 1 + this.#parts.tree.countBelow(entry.dirId);
-    if (op.kind === 'delete') return 1;
-    return op.kind === 'put-file' && entry.type === 'file' && op.sizeBytes === 0 && entry.sizeBytes > 0 ? 1 : 0;
-  }
+/**
+ * @param entry what the state has at the operation's place
+ * @param there entries that are there and below it by now
+ */
+function destroyedBy(op: Op, entry: Entry | undefined, there: number): number {
+  if (op.kind === 'make-dir' || op.kind === 'exchange') return 0;
+  if (op.kind === 'delete' || entry?.type === 'dir' || there > 1) return there;
+  const isCut = op.kind === 'put-file' && op.sizeBytes === 0 && entry?.type === 'file' && entry.sizeBytes > 0;
+  return isCut ? there : 0;
 }
 
 /** Whether there is one entry more after it, where there was nothing. */

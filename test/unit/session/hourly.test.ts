@@ -177,4 +177,22 @@ describe('a target', () => {
     const rest = Array.from({length: 99}, (_, index) => remove(`m${index}`));
     expect(() => apply(...rest)).toThrow(expect.objectContaining({code: 'HALTED'}));
   });
+
+  test('what a batch moves out of a directory before it deletes it is not lost with it', () => {
+    const rootId = store.dirIdOf(ROOT) as number;
+    const oldId = store.put(rootId, directory('old', {ino: 500}));
+    for (let index = 0; index < 10; index++) store.put(oldId, entry(`l${index}`, {type: 'symlink'}));
+    for (let index = 1; index < 100; index++) store.remove(rootId, `l${index}`);
+    const moves = Array.from({length: 9}, (_, index): Op => ({
+      kind: 'rename',
+      path: `old/l${index}`,
+      to: `l${index + 1}`,
+      type: 'symlink',
+      content: undefined,
+    }));
+    expect(deletes.judge([...moves, {kind: 'delete', path: 'old', type: 'dir'}])).toMatchObject([
+      ...moves.map(() => ({count: 0})),
+      {count: 2},
+    ]);
+  });
 });

@@ -1,0 +1,46 @@
+/** What a batch takes away is counted once, wherever the batch itself moved it. */
+import {beforeEach, describe, expect, test} from 'vitest';
+import {isWithin, type RelPath} from '../../../src/model/path.ts';
+import {BatchTree} from '../../../src/session/batch-tree.ts';
+
+const PATHS: RelPath[] = ['a', 'a/b', 'a/b/1', 'a/b/2', 'a/c', 'd', 'd/e', 'f'];
+let batch: BatchTree;
+
+beforeEach(() => {
+  batch = new BatchTree((path) => PATHS.filter((each) => isWithin(each, path)).length);
+});
+
+describe('entries at a path within a batch', () => {
+  test('what was moved out of a directory does not go with it', () => {
+    batch.rename('a/b', 'g', true);
+    expect(batch.countAt('a')).toBe(2);
+    expect(batch.countAt('g')).toBe(3);
+    batch.remove('a');
+    expect(batch.countAt('')).toBe(6);
+  });
+
+  test('what was deleted before its directory goes once', () => {
+    batch.remove('a/b/1');
+    batch.remove('a/b');
+    expect(batch.countAt('a')).toBe(2);
+  });
+
+  test('what was moved into a directory goes with it', () => {
+    batch.rename('a', 'd/e/a', true);
+    expect(batch.countAt('d')).toBe(7);
+    expect(batch.countAt('d/e/a/b/2')).toBe(1);
+    batch.remove('d');
+    expect(batch.countAt('')).toBe(1);
+  });
+
+  test('what lies in a directory that was moved twice is still found', () => {
+    batch.rename('a', 'g', true);
+    batch.rename('g/b', 'd/b', true);
+    expect([batch.countAt('g'), batch.countAt('d'), batch.countAt('d/b/1')]).toEqual([2, 5, 1]);
+  });
+
+  test('names that change places keep what each had', () => {
+    batch.exchange('a', 'f');
+    expect([batch.countAt('a'), batch.countAt('f')]).toEqual([1, 5]);
+  });
+});
