@@ -6,17 +6,19 @@
  */
 import type {Clock} from '../base/clock.ts';
 import type {JobRunner} from '../base/jobs.ts';
+import {NO_ATTRS, withAttrs, type Attrs} from '../model/attrs.ts';
 import {sameDigest, type Digest} from '../model/digest.ts';
 import type {Entry, Stat} from '../model/entry.ts';
-import {isCreation, type Failed, type Op, type OpResult} from '../model/op.ts';
+import {isCreation, opInView, type Failed, type Op, type OpResult} from '../model/op.ts';
 import {unpackStat} from '../model/packed-stats.ts';
 import {nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {bumped, type VersionVector} from '../model/version.ts';
+import {isTypeInView, type View} from '../model/view.ts';
 import type {MessageOf} from '../wire/messages.ts';
 import type {ApplyJobs, BatchInput, SeenDir} from './apply-jobs.ts';
 import type {ApplyOptions} from './context.ts';
 import {actionsOf, recoveredActions, type DestroyedAction} from './destroyed.ts';
-import {DONE} from './failure.ts';
+import {DONE, failure} from './failure.ts';
 import {decodeJournal, encodeJournal, type Known} from './journal-record.ts';
 
 /** What the applier needs of the state. */
@@ -25,6 +27,7 @@ export interface TargetStore {
   putRoot(entry: Entry): void;
   get(parentId: number, name: Name): Entry | undefined;
   put(parentId: number, entry: Entry): number;
+  refreshNames(entry: Entry): void;
   remove(parentId: number, name: Name): number;
   move(fromParentId: number, fromName: Name, toParentId: number, toName: Name): void;
   dirIdOf(path: RelPath): number | undefined;
@@ -53,12 +56,12 @@ export interface StagedFile {
   content: Uint8Array;
 }
 
-const NONE_REFUSED: ReadonlyMap<number, Failed> = new Map();
-
 export class Applier {
   readonly #options: ApplyOptions & {agent: string};
   readonly #parts: ApplierParts;
   #nextBatch: number;
+  /** Entries with more than one name whose metadata this batch has set, by inode. */
+  readonly #linked = new Map<number, Entry>();
   /** Of the last batch: when the next one's creations may begin, and when it may be recorded. */
   #turn = {created: Promise.resolve(), recorded: Promise.resolve()};
 
@@ -80,21 +83,23 @@ export class Applier {
     frame: Uint8Array,
     message: MessageOf<'batch'>,
     staged: Map<number, StagedFile>,
-    refused: ReadonlyMap<number, Failed> = NONE_REFUSED,
+    refused: ReadonlyMap<number, Failed> = new Map(),
   ): Promise<OpResult[]> {
-    const {ops} = message;
+    const {view} = this.#options;
+    const ops = message.ops.map((op) => opInView(op, view));
+    const left = new Map([...refused, ...outOfView(ops, view)]);
     const input = {frame, options: this.#applyOptions(), batch: this.#nextBatch++, atMs: this.#parts.clock.nowMs()};
     const before = this.#turn;
     const [created, recorded] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     this.#turn = {created: created.promise, recorded: recorded.promise};
     try {
-      const isCreating = ops[0] !== undefined && isCreation(ops[0]) && refused.size === 0;
+      const isCreating = ops[0] !== undefined && isCreation(ops[0]) && left.size === 0;
       if (isCreating) await before.created;
       const made = isCreating ? await this.#parts.jobs.run('create-batch', input) : undefined;
       // The worker makes the next batch's files while this one's are recorded.
       if (made?.count === ops.length) created.resolve();
       await before.recorded;
-      return await this.#finish({...input, refused: new Map(refused)}, ops, made, staged);
+      return await this.#finish({...input, refused: left}, ops, made, staged);
     } finally {
       created.resolve();
       recorded.resolve();
@@ -112,6 +117,8 @@ export class Applier {
     if (made !== undefined) this.#recordCreated(ops, made, results);
     let from = made?.count ?? 0;
     while (from < ops.length) from = await this.#applyRest(input, ops, from, staged, results);
+    for (const entry of this.#linked.values()) this.#parts.store.refreshNames(entry);
+    this.#linked.clear();
     if (results.some((result) => result.status === 'failed' && result.code === 'no-space')) await this.#makeRoom();
     return results;
   }
@@ -121,7 +128,7 @@ export class Applier {
       const stat = unpackStat(made.stats, index);
       if (stat === undefined) continue;
       results[index] = DONE;
-      this.#record(ops[index] as Op, stat, undefined);
+      this.#record(ops[index] as Op, stat, undefined, made.attrs.get(index));
     }
     for (const {index, result} of made.failed) results[index] = result;
     this.#recordDirs(made.dirs);
@@ -168,10 +175,11 @@ export class Applier {
       batch: input.batch,
       atMs: input.atMs,
     });
-    for (const {index, result, stat, otherStat} of switched) {
+    for (const {index, result, stat, otherStat, attrs} of switched) {
       results[index] = result;
       const op = ops[index] as Op;
-      if (result.status === 'done') this.#recordSwitched(op, stat, otherStat);
+      // Without some attributes it is there all the same.
+      if (result.status === 'done' || attrs !== undefined) this.#recordSwitched(op, stat, otherStat, attrs);
       else this.#doubt(op.path, result);
     }
     this.#recordDirs(dirs);
@@ -185,8 +193,8 @@ export class Applier {
   }
 
   #applyOptions(): ApplyOptions {
-    const {isDurable, setsOwners, reserved, ignore} = this.#options;
-    return {isDurable, setsOwners, reserved, ignore};
+    const {isDurable, view, reserved} = this.#options;
+    return {isDurable, view, reserved};
   }
 
   /** A full disk: the oldest hour of the trash goes; the operation that failed is sent again. */
@@ -224,7 +232,7 @@ export class Applier {
     return parentId === undefined ? undefined : store.get(parentId, nameOf(path));
   }
 
-  #recordSwitched(op: Op, stat: Stat | undefined, otherStat: Stat | undefined): void {
+  #recordSwitched(op: Op, stat: Stat | undefined, otherStat: Stat | undefined, attrs: Attrs | undefined): void {
     const {store} = this.#parts;
     if (op.kind === 'delete') {
       const parentId = store.dirIdOf(parentOf(op.path));
@@ -233,7 +241,7 @@ export class Applier {
     }
     if (op.kind === 'rename') this.#moveRow(op.path, op.to);
     if (op.kind === 'exchange') this.#exchangeRows(op.path, op.to);
-    if (stat !== undefined) this.#record(op, stat, this.#entryAt(placeOf(op)));
+    if (stat !== undefined) this.#record(op, stat, this.#entryAt(placeOf(op)), attrs);
     if (op.kind === 'exchange' && otherStat !== undefined)
       this.#record({...op, path: op.to, to: op.path}, otherStat, this.#entryAt(op.path));
   }
@@ -259,8 +267,11 @@ export class Applier {
     });
   }
 
-  /** @param before what the state has there; undefined where it was created */
-  #record(op: Op, stat: Stat, before: Entry | undefined): void {
+  /**
+   * @param before what the state has there; undefined where it was created
+   * @param attrs those that it has, where they are not those that were asked for
+   */
+  #record(op: Op, stat: Stat, before: Entry | undefined, attrs?: Attrs): void {
     const {store} = this.#parts;
     const path = placeOf(op);
     const entry: Entry = {
@@ -269,9 +280,10 @@ export class Applier {
       linkTarget:
         op.kind === 'put-symlink'
           ? op.target
-          : before?.type === 'symlink' && stat.type === 'symlink'
-            ? before.linkTarget
+          : stat.type === 'symlink'
+            ? ((op.kind === 'link' ? this.#entryAt(op.to) : before)?.linkTarget ?? '')
             : '',
+      attrs: attrs ?? this.#attrsAfter(op, before),
       content: this.#contentAfter(op, stat, before),
       isIncomplete: false,
       seq: store.nextSeq(),
@@ -280,6 +292,7 @@ export class Applier {
     if (path === ROOT) return store.putRoot(entry);
     const parentId = store.dirIdOf(parentOf(path));
     if (parentId !== undefined) store.put(parentId, entry);
+    if (op.kind === 'set-meta' && stat.nlink > 1 && stat.type !== 'dir') this.#linked.set(stat.ino, entry);
     // Another name changed the inode's ctime and link count: the other names' rows follow.
     if (op.kind === 'link') this.#refreshNames(op.to, stat);
   }
@@ -288,7 +301,7 @@ export class Applier {
   #versionBefore(op: Op, before: Entry | undefined): VersionVector {
     if (op.kind === 'link') return this.#entryAt(op.to)?.version ?? [];
     const version = before?.version ?? [];
-    const isNew = op.kind === 'put-file' || op.kind === 'put-symlink' || op.kind === 'make-dir';
+    const isNew = isCreation(op) || op.kind === 'put-file';
     return isNew ? version.filter(({agent}) => agent === this.#options.agent) : version;
   }
 
@@ -297,6 +310,13 @@ export class Applier {
     const parentId = this.#parts.store.dirIdOf(parentOf(path));
     if (entry === undefined || parentId === undefined || entry.ino !== stat.ino) return;
     this.#parts.store.put(parentId, {...entry, ctime: stat.ctime, nlink: stat.nlink});
+  }
+
+  #attrsAfter(op: Op, before: Entry | undefined): Attrs {
+    if (op.kind === 'link') return this.#entryAt(op.to)?.attrs ?? NO_ATTRS;
+    // What is in the view was set; an entry that stays keeps what is not.
+    if (op.kind === 'set-meta') return withAttrs(before?.attrs ?? NO_ATTRS, op.meta.attrs, this.#options.view.xattrs);
+    return 'meta' in op ? op.meta.attrs : (before?.attrs ?? NO_ATTRS);
   }
 
   #contentAfter(op: Op, stat: Stat, before: Entry | undefined): Digest | undefined {
@@ -331,4 +351,12 @@ export class Applier {
 /** Where an operation's entry is once it is done. */
 function placeOf(op: Op): RelPath {
   return op.kind === 'rename' || op.kind === 'exchange' ? op.to : op.path;
+}
+
+/** What this side does not accept, whatever was agreed on: a device, say. By index. */
+function outOfView(ops: readonly Op[], view: View): [number, Failed][] {
+  return ops.flatMap((op, index): [number, Failed][] => {
+    if (op.kind !== 'put-special' || isTypeInView(op.type, view)) return [];
+    return [[index, failure('refused', op.path, `a ${op.type} is not accepted here`)]];
+  });
 }

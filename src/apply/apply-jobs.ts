@@ -10,6 +10,7 @@ import {isLinuxError} from '../linux/linux-error.ts';
 import {closeFd} from '../linux/open-fd.ts';
 import {statAt, statFd} from '../linux/stat.ts';
 import {syncFd, syncFilesystem} from '../linux/sync.ts';
+import type {Attrs} from '../model/attrs.ts';
 import type {Stat} from '../model/entry.ts';
 import type {Failed, Op, OpResult} from '../model/op.ts';
 import {packStats} from '../model/packed-stats.ts';
@@ -43,7 +44,14 @@ export type ApplyJobs = StagedJobs & {
   /** `stats` of the operations that were done (packed-stats.ts), from the first on; `failed` of them by index. */
   'create-batch': {
     in: BatchInput;
-    out: {count: number; stats: Float64Array; failed: {index: number; result: OpResult}[]; dirs: SeenDir[]};
+    out: {
+      count: number;
+      stats: Float64Array;
+      failed: {index: number; result: OpResult}[];
+      /** Of those that could not be given all the attributes that were asked for: what they have. */
+      attrs: Map<number, Attrs>;
+      dirs: SeenDir[];
+    };
     part: never;
   };
   /** Stages operations from `from` on, as far as they do not build on one that is only staged. */
@@ -88,12 +96,15 @@ export function applyHandlers(withPlaces: WithPlaces): ScopeHandlers<ApplyJobs> 
     ...received.handlers,
     'create-batch': (input, job) =>
       inContext(input, (context) => {
-        const created = applyCreations(context, opsOf(input.frame));
+        const created = applyCreations(context, opsOf(input.frame, input.options.view));
         release(input.frame);
         const stats = packStats(created.map(({stat}) => stat));
         job.transfer(stats.buffer);
         const failed = created.flatMap(({result}, index) => (result.status === 'done' ? [] : [{index, result}]));
-        return {count: created.length, stats, failed, dirs: settleDirs(context)};
+        const attrs = new Map(
+          created.flatMap((each, index) => (each.attrs === undefined ? [] : [[index, each.attrs]])),
+        );
+        return {count: created.length, stats, failed, attrs, dirs: settleDirs(context)};
       }),
     'stage-batch': (input) => inContext(input, (context) => stageBatch(context, input)),
     'switch-batch': (input) =>
@@ -109,7 +120,7 @@ export function applyHandlers(withPlaces: WithPlaces): ScopeHandlers<ApplyJobs> 
 }
 
 function stageBatch(context: ApplyContext, input: ApplyJobs['stage-batch']['in']): ApplyJobs['stage-batch']['out'] {
-  const ops = opsOf(input.frame);
+  const ops = opsOf(input.frame, input.options.view);
   const records: JournalRecord[] = [];
   const failed: {index: number; result: Failed}[] = [];
   const moving = new Set<RelPath>();

@@ -1,14 +1,18 @@
 /** The operations of a batch: taken from the frame that it came in, and which of them build on others. Pure. */
 import {invariant} from '../base/errors.ts';
-import type {Op} from '../model/op.ts';
+import {opInView, type Op} from '../model/op.ts';
 import {parentOf, ROOT, type RelPath} from '../model/path.ts';
+import type {View} from '../model/view.ts';
 import {decode} from '../wire/codec.ts';
 
-/** @throws BUG for another message: only batches are handed over */
-export function opsOf(frame: Uint8Array): Op[] {
+/**
+ * @returns the operations with what of their metadata is in the view
+ * @throws BUG for another message: only batches are handed over
+ */
+export function opsOf(frame: Uint8Array, view: View): Op[] {
   const message = decode(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength));
   invariant(message.kind === 'batch', 'a frame that is no batch was handed over');
-  return message.ops;
+  return message.ops.map((op) => opInView(op, view));
 }
 
 /** Whether an operation needs what is at or above one of these paths to be there already, or to be gone. */

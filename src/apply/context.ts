@@ -5,6 +5,7 @@ import {DirCache} from '../linux/beneath.ts';
 import {EPERM, LinuxError} from '../linux/linux-error.ts';
 import {isWithin, nameOf, parentOf, type Name, type RelPath} from '../model/path.ts';
 import type {OpenRoot} from '../model/root.ts';
+import type {View} from '../model/view.ts';
 import {TouchedDirs} from './touched-dirs.ts';
 import {Trash} from './trash.ts';
 
@@ -18,11 +19,10 @@ export type WithPlaces = <T>(job: (root: OpenRoot, places: OpenPlaces) => T) => 
 
 export interface ApplyOptions {
   isDurable: boolean;
-  /** Not where the process may not set owners. */
-  setsOwners: boolean;
+  /** As both sides agreed on it: what is beyond it is not set, whatever the source asks. */
+  view: View;
   /** Names in the root that are no part of the volume. */
   reserved: readonly Name[];
-  ignore: readonly string[];
 }
 
 export class ApplyContext implements Disposable {

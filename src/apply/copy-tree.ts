@@ -8,16 +8,17 @@
  */
 import {constants} from 'node:fs';
 import {constants as osConstants} from 'node:os';
+import {readAttrsFd, readAttrsHeld, setAttrsFd, setAttrsHeld, type AttrFailure} from '../linux/attrs.ts';
 import {openBeneath} from '../linux/beneath.ts';
 import {listNames, mkdirAt, openDirAt} from '../linux/directories.ts';
 import {clone, copyRange, nextData, nextHole} from '../linux/extents.ts';
-import {linkAt, makeFifoAt, openRegular, readlinkAt, symlinkAt, truncate} from '../linux/files.ts';
+import {linkAt, makeSpecialAt, openRegular, readlinkAt, symlinkAt, truncate} from '../linux/files.ts';
 import {isLinuxError, LinuxError} from '../linux/linux-error.ts';
-import {chmodAt, chmodFd, chownAt, chownFd, setTimeAt, setTimeFd} from '../linux/metadata.ts';
-import {closeFd, openAt} from '../linux/open-fd.ts';
+import {chmodFd, chmodHeld, chownFd, chownHeld, setTimeFd, setTimeHeld} from '../linux/metadata.ts';
+import {closeFd, holdAt, openAt} from '../linux/open-fd.ts';
 import {statAtIfAny, statFd} from '../linux/stat.ts';
-import {getXattr, listXattrs, setXattr, XATTR_BYTES_MAX} from '../linux/xattrs.ts';
-import type {Stat} from '../model/entry.ts';
+import {NO_ATTRS, XATTR_CLASSES, type Attrs} from '../model/attrs.ts';
+import {isSpecial, type Stat} from '../model/entry.ts';
 import {joinPath, nameOf, parentOf, type Name, type RelPath} from '../model/path.ts';
 
 const STEP_BYTES = 16 << 20; // between two steps
@@ -32,7 +33,7 @@ export interface CopyRequest {
   toName: Name;
 }
 
-/** What was left out: sockets, devices, and what went away meanwhile. */
+/** What was left out: what went away meanwhile. */
 export interface CopyResult {
   leftOutCount: number;
 }
@@ -138,27 +139,39 @@ class TreeCopy {
   }
 
   #special(from: Place, to: Place, stat: Stat): void {
-    if (stat.type === 'symlink') symlinkAt(readlinkAt(from.dirFd, from.name), to.dirFd, to.name);
-    else if (stat.type === 'fifo') makeFifoAt(to.dirFd, to.name, 0o600);
-    else return void this.leftOutCount++;
-    if (this.#setsOwners) chownAt(to.dirFd, to.name, stat.uid, stat.gid);
-    if (stat.type === 'fifo') chmodAt(to.dirFd, to.name, stat.mode);
-    setTimeAt(to.dirFd, to.name, stat.mtime);
+    const fromHeld = holdAt(from.dirFd, from.name);
+    try {
+      const {type, rdev} = stat;
+      if (type === 'symlink') symlinkAt(readlinkAt(from.dirFd, from.name), to.dirFd, to.name);
+      else if (isSpecial(type)) makeSpecialAt(to.dirFd, to.name, type, 0o600, rdev);
+      this.#heldMetadata(readAttrsHeld(fromHeld), holdAt(to.dirFd, to.name), stat);
+    } finally {
+      closeFd(fromHeld);
+    }
+  }
+
+  #heldMetadata(attrs: Attrs | undefined, toHeld: number, stat: Stat): void {
+    try {
+      if (this.#setsOwners) chownHeld(toHeld, stat.uid, stat.gid);
+      checkAttrs(setAttrsHeld(toHeld, attrs ?? NO_ATTRS, XATTR_CLASSES));
+      if (stat.type !== 'symlink') chmodHeld(toHeld, stat.mode);
+      setTimeHeld(toHeld, stat.mtime);
+    } finally {
+      closeFd(toHeld);
+    }
   }
 
   /** Owner first, which takes capabilities and special bits away; the time last. */
   #metadata(fromFd: number, toFd: number, stat: Stat): void {
     if (this.#setsOwners) chownFd(toFd, stat.uid, stat.gid);
-    for (const name of listXattrs(fromFd)) {
-      const value = getXattr(fromFd, name, XATTR_BYTES_MAX);
-      if (value === undefined) continue;
-      try {
-        setXattr(toFd, name, value);
-      } catch (error) {
-        if (!isLinuxError(error, 'EPERM', 'EOPNOTSUPP', 'ENOTSUP')) throw error; // as `cp -a`: what this filesystem or user may not
-      }
-    }
+    checkAttrs(setAttrsFd(toFd, readAttrsFd(fromFd) ?? NO_ATTRS, XATTR_CLASSES));
     chmodFd(toFd, stat.mode);
     setTimeFd(toFd, stat.mtime);
   }
+}
+
+/** As `cp -a`, what this filesystem or user may not set is left out. */
+function checkAttrs(failures: AttrFailure[]): void {
+  const failed = failures.find(({error}) => !isLinuxError(error, 'EPERM', 'EOPNOTSUPP', 'ENOTSUP'));
+  if (failed !== undefined) throw failed.error;
 }

@@ -5,20 +5,21 @@
  * Invariant: an existing name is never touched here; from the first operation that is no pure creation on, the batch
  * takes the way through the journal.
  */
+import {readAttrsAt, readAttrsFd} from '../linux/attrs.ts';
 import {mkdirAt, openDirAt} from '../linux/directories.ts';
-import {linkAt, linkFdAt, openTmp, renameAt, symlinkAt, unlinkAt} from '../linux/files.ts';
+import {linkAt, linkFdAt, openTmp, renameAt, unlinkAt} from '../linux/files.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
 import {closeFd} from '../linux/open-fd.ts';
-import {chmodFd, chownFd} from '../linux/metadata.ts';
 import {statAt, statAtIfAny, statFd} from '../linux/stat.ts';
 import {syncFd, syncFilesystem} from '../linux/sync.ts';
+import type {Attrs} from '../model/attrs.ts';
 import type {Stat} from '../model/entry.ts';
 import {isCreation, type Op, type OpKind, type OpResult} from '../model/op.ts';
 import {parentOf, showPath} from '../model/path.ts';
 import type {ApplyContext} from './context.ts';
 import {DONE, failure, failureFrom} from './failure.ts';
-import {setFreshLinkMeta, setFreshMeta} from './metadata.ts';
-import {fillFile, stageName} from './stage.ts';
+import {setFreshMeta} from './metadata.ts';
+import {fillFile, makeUnopened, stageName} from './stage.ts';
 
 type OpOf<K extends OpKind> = Extract<Op, {kind: K}>;
 
@@ -26,12 +27,15 @@ export interface Created {
   result: OpResult;
   /** What is there now; undefined where it failed. */
   stat: Stat | undefined;
+  /** The attributes that it has, where they are not those that were asked for. */
+  attrs?: Attrs | undefined;
 }
 
 const UNNAMED_FILES_MAX = 256; // each holds a descriptor until its batch is durable
 const SYNC_EACH_COUNT_MAX = 8; // up to here single fsyncs are cheaper than a syncfs, which flushes the neighbours too
 
 interface Unnamed {
+  attrs: Attrs | undefined;
   op: OpOf<'put-file'>;
   index: number;
   fd: number;
@@ -60,7 +64,8 @@ export function applyCreations(context: ApplyContext, ops: readonly Op[]): Creat
           const {dirFd, name} = context.changedPlace(op.path);
           if (statAtIfAny(dirFd, name) !== undefined) break;
           const fd = openTmp(dirFd, 0o600);
-          unnamed.push({op, index, fd});
+          const file: Unnamed = {op, index, fd, attrs: undefined};
+          unnamed.push(file);
           const fault = fillFile(context, fd, op);
           if (fault !== undefined) {
             closeFd(fd);
@@ -68,15 +73,15 @@ export function applyCreations(context: ApplyContext, ops: readonly Op[]): Creat
             done[index] = {result: fault, stat: undefined};
             continue;
           }
-          setFreshMeta(fd, op.meta, context.options.setsOwners);
+          if (setFreshMeta(fd, op.meta, context.options.view).length > 0) file.attrs = readAttrsFd(fd);
           if (unnamed.length >= UNNAMED_FILES_MAX) settle();
           continue;
         }
         // A later name may belong to a file that has none yet.
         if (op.kind === 'link') settle();
-        const stat = create(context, op, index);
-        if (stat === undefined) break;
-        done[index] = {result: DONE, stat};
+        const made = create(context, op, index);
+        if (made === undefined) break;
+        done[index] = {result: DONE, ...made};
       } catch (error) {
         dropLast(unnamed, index);
         done[index] = {result: createFailure(error, op), stat: undefined};
@@ -101,30 +106,32 @@ function createFailure(error: unknown, op: Op): OpResult {
   return failureFrom(error, op.path);
 }
 
+type Made = Omit<Created, 'result'>;
+
 /** @returns what was made, or undefined when the name is taken */
-function create(context: ApplyContext, op: Op, index: number): Stat | undefined {
+function create(context: ApplyContext, op: Op, index: number): Made | undefined {
   const {dirFd, name} = context.changedPlace(op.path);
   try {
     switch (op.kind) {
       case 'make-dir':
         return makeDir(context, op);
-      case 'put-symlink': {
+      case 'put-symlink':
+      case 'put-special': {
         const stage = stageName(context, index);
-        symlinkAt(op.target, context.stagingFd, stage);
-        setFreshLinkMeta(context.stagingFd, stage, op.meta, context.options.setsOwners);
+        const {lacksAttrs} = makeUnopened(context, op, stage);
         try {
           renameAt(context.stagingFd, stage, dirFd, name, 'no-replace');
         } catch (error) {
           unlinkAt(context.stagingFd, stage);
           throw error;
         }
-        return statAt(dirFd, name);
+        return {stat: statAt(dirFd, name), attrs: lacksAttrs ? readAttrsAt(dirFd, name) : undefined};
       }
       case 'link': {
         const from = context.place(op.to);
-        if (statAt(from.dirFd, from.name).type !== 'file') return undefined;
+        if (statAt(from.dirFd, from.name).type === 'dir') return undefined;
         linkAt(from.dirFd, from.name, dirFd, name);
-        return statAt(dirFd, name);
+        return {stat: statAt(dirFd, name)};
       }
       default:
         return undefined;
@@ -135,15 +142,14 @@ function create(context: ApplyContext, op: Op, index: number): Stat | undefined 
   }
 }
 
-function makeDir(context: ApplyContext, op: OpOf<'make-dir'>): Stat {
+function makeDir(context: ApplyContext, op: OpOf<'make-dir'>): Made {
   const {dirFd, name} = context.place(op.path);
   mkdirAt(dirFd, name, 0o700);
   const fd = openDirAt(dirFd, name);
   try {
-    if (context.options.setsOwners) chownFd(fd, op.meta.uid, op.meta.gid);
-    chmodFd(fd, op.meta.mode);
+    const failures = setFreshMeta(fd, op.meta, context.options.view);
     context.touched.set(op.path, op.meta.mtime);
-    return {...statFd(fd), mtime: op.meta.mtime};
+    return {stat: statFd(fd), attrs: failures.length > 0 ? readAttrsFd(fd) : undefined};
   } finally {
     closeFd(fd);
   }
@@ -156,11 +162,11 @@ function nameFiles(context: ApplyContext, files: Unnamed[], done: Created[]): vo
       if (files.length <= SYNC_EACH_COUNT_MAX) for (const {fd} of files) syncFd(fd);
       else syncFilesystem((files[0] as Unnamed).fd);
     }
-    for (const {op, index, fd} of files) {
+    for (const {op, index, fd, attrs} of files) {
       try {
         const {dirFd, name} = context.changedPlace(op.path);
         linkFdAt(fd, dirFd, name);
-        done[index] = {result: DONE, stat: statFd(fd)};
+        done[index] = {result: DONE, stat: statFd(fd), attrs};
       } catch (error) {
         // Somebody else made this name meanwhile: planned again, then as a replacement.
         const isTaken = isLinuxError(error, 'EEXIST');

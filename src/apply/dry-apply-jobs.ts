@@ -4,7 +4,7 @@
  * So a dry run takes the way of a run, with the same comparisons, guards and answers. Invariant: no file is touched.
  */
 import type {JobRunner} from '../base/jobs.ts';
-import type {Entry, Meta, Stat} from '../model/entry.ts';
+import type {Entry, EntryType, Meta, Stat} from '../model/entry.ts';
 import type {Op} from '../model/op.ts';
 import {nameOf, parentOf, ROOT, showPath, type RelPath} from '../model/path.ts';
 import type {ApplyJobs} from './apply-jobs.ts';
@@ -24,9 +24,9 @@ export function dryApplyJobs(store: TargetStore): JobRunner<ApplyJobs> {
   const imagined = new ImaginedTree(store);
   let ops: Op[] = [];
   const jobs: {[K in 'create-batch' | 'stage-batch' | 'switch-batch']: (input: Input<K>) => Output<K>} = {
-    'create-batch': () => ({count: 0, stats: new Float64Array(), failed: [], dirs: []}),
-    'stage-batch': ({frame, from, stale}) => {
-      ops = opsOf(frame);
+    'create-batch': () => ({count: 0, stats: new Float64Array(), failed: [], attrs: new Map(), dirs: []}),
+    'stage-batch': ({frame, options, from, stale}) => {
+      ops = opsOf(frame, options.view);
       const taken = new Set<RelPath>();
       const records: JournalRecord[] = [];
       let next = from;
@@ -66,13 +66,13 @@ class ImaginedTree {
     const place = op.kind === 'rename' ? op.to : op.path;
     if (op.kind !== 'delete' && this.#store.dirIdOf(parentOf(place)) === undefined) {
       const result = failure('parent-missing', op.path, `its folder ${showPath(parentOf(place))} would not be there`);
-      return {index, result, stat: undefined, otherStat: undefined, destroyed: []};
+      return {index, result, stat: undefined, otherStat: undefined, attrs: undefined, destroyed: []};
     }
     const stat = this.#statAfter(op);
     const otherStat = op.kind === 'exchange' ? this.#entryAt(op.to) : undefined;
     const isMissing = stat === undefined && op.kind !== 'delete';
     const result = isMissing ? failure('base-changed', op.path, 'nothing would be there') : DONE;
-    return {index, result, stat, otherStat, destroyed: []};
+    return {index, result, stat, otherStat, attrs: undefined, destroyed: []};
   }
 
   #statAfter(op: Op): Stat | undefined {
@@ -85,6 +85,8 @@ class ImaginedTree {
         return this.#fresh('file', op.meta, op.sizeBytes);
       case 'put-symlink':
         return this.#fresh('symlink', op.meta, op.target.length);
+      case 'put-special':
+        return {...this.#fresh(op.type, op.meta, 0), rdev: op.rdev};
       case 'link': {
         const first = this.#entryAt(op.to);
         return first && {...first, nlink: first.nlink + 1};
@@ -101,7 +103,7 @@ class ImaginedTree {
     }
   }
 
-  #fresh(type: 'file' | 'dir' | 'symlink', meta: Meta, sizeBytes: number): Stat {
+  #fresh(type: EntryType, meta: Meta, sizeBytes: number): Stat {
     const {mode, uid, gid, mtime} = meta;
     const own = {mode, uid, gid, mtime, ctime: NO_TIME, btime: NO_TIME, ino: this.#lastInode--};
     return {type, ...own, sizeBytes, allocatedBytes: sizeBytes, nlink: 1, rdev: 0, mountId: 0};

@@ -1,6 +1,7 @@
 /**
  * What a failed system call on one path means for that path. Pure.
  */
+import type {AttrFailure} from '../linux/attrs.ts';
 import type {LinuxError} from '../linux/linux-error.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
 import type {Failed, OpResult} from '../model/op.ts';
@@ -23,6 +24,7 @@ const ADVICE: Partial<Record<ProblemCode, string>> = {
   'not-empty': 'it still holds entries that are ignored; remove them by hand or drop the ignore rule',
   'links-refused': 'the filesystem allows no more hard links to this file',
   mount: 'a mount point is in the way; give it a link of its own',
+  attributes: 'the target’s filesystem has no room for it, or none of its kind; everything else of the entry arrived',
   unwritable: 'check the target filesystem and its mount options; it is tried again',
 };
 
@@ -36,6 +38,11 @@ export function failureFrom(error: unknown, path: RelPath): Failed {
 
 function failureOf(error: LinuxError, path: RelPath): Failed {
   return failure(CODE_OF[error.code] ?? 'unwritable', path, error.message);
+}
+
+/** An attribute could not be set or removed; the rest of the entry is as it was asked for. */
+export function attrFailure({name, error}: AttrFailure, path: RelPath): Failed {
+  return failure('attributes', path, `the attribute ${showPath(name)} cannot be kept (${error.message})`);
 }
 
 export function failure(code: ProblemCode, path: RelPath, what: string): Failed {

@@ -3,7 +3,7 @@
  *
  * Invariant: a record names inodes, so that doing it twice changes nothing and doing it on something else is noticed.
  */
-import type {EntryType, FileTime, Meta, Seen} from '../model/entry.ts';
+import type {EntryType, FileTime, Meta, Seen, StatMeta} from '../model/entry.ts';
 import type {RelPath} from '../model/path.ts';
 
 /** What this link wrote at a path, as the state knows it: only that may be dropped without a place in the trash. */
@@ -21,8 +21,10 @@ export type JournalRecord =
       /** Time of a staged directory, which changes when it is moved. */
       mtime: FileTime;
       known: Known | undefined;
+      /** Not all of its attributes could be set: they are read again once it is in place. */
+      lacksAttrs?: boolean;
     }
-  | {kind: 'meta'; index: number; path: RelPath; type: EntryType; meta: Meta}
+  | {kind: 'meta'; index: number; path: RelPath; type: EntryType; meta: JournalMeta}
   /** `toIno`: what it replaces, if anything. */
   | {
       kind: 'rename';
@@ -36,12 +38,23 @@ export type JournalRecord =
   | {kind: 'exchange'; index: number; path: RelPath; to: RelPath; ino: number; toIno: number}
   | {kind: 'delete'; index: number; path: RelPath; ino: number; type: EntryType};
 
+/** Metadata whose attributes are a byte string, which survives JSON. */
+export type JournalMeta = StatMeta & {attrs: string};
+
 export interface JournalBatch {
   version: 1;
   batch: number;
   /** Wall clock of the batch, for places in the trash. */
   atMs: number;
   records: JournalRecord[];
+}
+
+export function journalMetaOf({attrs, ...meta}: Meta): JournalMeta {
+  return {...meta, attrs: attrs.toString('latin1')};
+}
+
+export function metaOfJournal({attrs, ...meta}: JournalMeta): Meta {
+  return {...meta, attrs: Buffer.from(attrs, 'latin1')};
 }
 
 /** Byte strings survive JSON: every char is below 256. */

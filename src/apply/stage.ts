@@ -5,19 +5,19 @@
  */
 import {constants} from 'node:fs';
 import {LEAF_BYTES, contentDigest, sha256, smallContentDigest} from '../model/digest.ts';
-import type {Stat} from '../model/entry.ts';
+import type {EntryType, Stat} from '../model/entry.ts';
 import type {Failed, Op, OpKind} from '../model/op.ts';
-import {nameOf, parentOf, ROOT, showPath, type RelPath} from '../model/path.ts';
+import {nameOf, parentOf, ROOT, showPath, type Name, type RelPath} from '../model/path.ts';
 import {mkdirAt, openDirAt, rmdirAt} from '../linux/directories.ts';
-import {linkAt, openRegular, readInto, symlinkAt, unlinkAt, writeFrom} from '../linux/files.ts';
+import {linkAt, makeSpecialAt, openRegular, readInto, symlinkAt, unlinkAt, writeFrom} from '../linux/files.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
 import {closeFd, openAt} from '../linux/open-fd.ts';
 import {statAt, statAtIfAny, statFd} from '../linux/stat.ts';
 import {syncFd} from '../linux/sync.ts';
 import type {ApplyContext} from './context.ts';
 import {failure, failureFrom} from './failure.ts';
-import type {JournalRecord, Known} from './journal-record.ts';
-import {setFreshLinkMeta, setFreshMeta} from './metadata.ts';
+import {journalMetaOf, type JournalRecord, type Known} from './journal-record.ts';
+import {setFreshMeta, setHeldMeta} from './metadata.ts';
 import type {StagedTransfers} from './staged-transfers.ts';
 
 type OpOf<K extends OpKind> = Extract<Op, {kind: K}>;
@@ -40,11 +40,12 @@ export function stage(
       case 'put-file':
         return stageFile(context, transfers, op, index, known);
       case 'put-symlink':
-        return stageSymlink(context, op, index, known);
+      case 'put-special':
+        return stageUnopened(context, op, index, known);
       case 'link':
         return stageLink(context, op, index, known);
       case 'set-meta':
-        return {record: {kind: 'meta', index, path: op.path, type: op.type, meta: op.meta}};
+        return {record: {kind: 'meta', index, path: op.path, type: op.type, meta: journalMetaOf(op.meta)}};
       case 'rename':
         return planRename(context, op, index);
       case 'exchange':
@@ -74,15 +75,16 @@ function stageDir(context: ApplyContext, op: OpOf<'make-dir'>, index: number, kn
   mkdirAt(context.stagingFd, stage, 0o700);
   const fd = openDirAt(context.stagingFd, stage);
   try {
-    setFreshMeta(fd, op.meta, context.options.setsOwners);
+    const lacksAttrs = setFreshMeta(fd, op.meta, context.options.view).length > 0;
     if (context.options.isDurable) syncFd(fd);
     if (statAtIfAny(dirFd, name)?.type === 'dir') {
       // The same directory again: its metadata is all that is left to do.
       rmdirAt(context.stagingFd, stage);
-      return {record: {kind: 'meta', index, path: op.path, type: 'dir', meta: op.meta}};
+      return {record: {kind: 'meta', index, path: op.path, type: 'dir', meta: journalMetaOf(op.meta)}};
     }
     const {ino} = statFd(fd);
-    return {record: {kind: 'install', index, path: op.path, stage, ino, type: 'dir', mtime: op.meta.mtime, known}};
+    const {mtime} = op.meta;
+    return {record: {kind: 'install', index, path: op.path, stage, ino, type: 'dir', mtime, known, lacksAttrs}};
   } finally {
     closeFd(fd);
   }
@@ -96,17 +98,17 @@ function stageFile(
   known: Known | undefined,
 ): Staged {
   context.place(op.path); // the parent must be there
-  const installed = (stage: string, ino: number): Staged => ({
-    record: {kind: 'install', index, path: op.path, stage, ino, type: 'file', mtime: op.meta.mtime, known},
+  const installed = (stage: string, ino: number, lacksAttrs: boolean): Staged => ({
+    record: {kind: 'install', index, path: op.path, stage, ino, type: 'file', mtime: op.meta.mtime, known, lacksAttrs},
   });
   if (op.source.from === 'staged') {
     const staged = transfers.claim(op.source.transfer, op.content);
     if (staged === undefined) return {failed: failure('base-changed', op.path, 'its staged content is not there')};
     const fd = openAt(context.stagingFd, staged, constants.O_RDWR);
     try {
-      setFreshMeta(fd, op.meta, context.options.setsOwners);
+      const lacksAttrs = setFreshMeta(fd, op.meta, context.options.view).length > 0;
       if (context.options.isDurable) syncFd(fd);
-      return installed(staged, statFd(fd).ino);
+      return installed(staged, statFd(fd).ino, lacksAttrs);
     } finally {
       closeFd(fd);
     }
@@ -119,8 +121,8 @@ function stageFile(
       unlinkAt(context.stagingFd, stage);
       return {failed: fault};
     }
-    setFreshMeta(fd, op.meta, context.options.setsOwners);
-    return installed(stage, statFd(fd).ino);
+    const lacksAttrs = setFreshMeta(fd, op.meta, context.options.view).length > 0;
+    return installed(stage, statFd(fd).ino, lacksAttrs);
   } catch (error) {
     unlinkAt(context.stagingFd, stage);
     throw error;
@@ -176,13 +178,37 @@ function openCopied(context: ApplyContext, path: RelPath): {fd: number; stat: St
   }
 }
 
-function stageSymlink(context: ApplyContext, op: OpOf<'put-symlink'>, index: number, known: Known | undefined): Staged {
+/** A symlink, FIFO, socket or device: made, and never opened. */
+function stageUnopened(
+  context: ApplyContext,
+  op: OpOf<'put-symlink' | 'put-special'>,
+  index: number,
+  known: Known | undefined,
+): Staged {
   context.place(op.path);
   const stage = stageName(context, index);
-  symlinkAt(op.target, context.stagingFd, stage);
-  setFreshLinkMeta(context.stagingFd, stage, op.meta, context.options.setsOwners);
+  const {path} = op;
+  const {type, lacksAttrs} = makeUnopened(context, op, stage);
   const {ino} = statAt(context.stagingFd, stage);
-  return {record: {kind: 'install', index, path: op.path, stage, ino, type: 'symlink', mtime: op.meta.mtime, known}};
+  return {record: {kind: 'install', index, path, stage, ino, type, mtime: op.meta.mtime, known, lacksAttrs}};
+}
+
+/** Makes one in the staging folder, with its metadata. */
+export function makeUnopened(
+  {stagingFd, options}: ApplyContext,
+  op: OpOf<'put-symlink' | 'put-special'>,
+  stage: Name,
+): {type: EntryType; lacksAttrs: boolean} {
+  const type = op.kind === 'put-symlink' ? 'symlink' : op.type;
+  if (op.kind === 'put-symlink') symlinkAt(op.target, stagingFd, stage);
+  else makeSpecialAt(stagingFd, stage, op.type, 0o600, op.rdev);
+  try {
+    const failures = setHeldMeta({dirFd: stagingFd, name: stage}, type, op.meta, options.view);
+    return {type, lacksAttrs: failures.length > 0};
+  } catch (error) {
+    unlinkAt(stagingFd, stage);
+    throw error;
+  }
 }
 
 function stageLink(context: ApplyContext, op: OpOf<'link'>, index: number, known: Known | undefined): Staged {
@@ -191,13 +217,8 @@ function stageLink(context: ApplyContext, op: OpOf<'link'>, index: number, known
   const stage = stageName(context, index);
   linkAt(from.dirFd, from.name, context.stagingFd, stage);
   const stat = statAt(context.stagingFd, stage);
-  if (stat.type !== 'file') {
-    unlinkAt(context.stagingFd, stage);
-    return {failed: failure('base-changed', op.path, `${showPath(op.to)} is no file`)};
-  }
-  return {
-    record: {kind: 'install', index, path: op.path, stage, ino: stat.ino, type: 'file', mtime: stat.mtime, known},
-  };
+  const {ino, type, mtime} = stat;
+  return {record: {kind: 'install', index, path: op.path, stage, ino, type, mtime, known}};
 }
 
 function planRename(context: ApplyContext, op: OpOf<'rename'>, index: number): Staged {

@@ -4,18 +4,20 @@
  *
  * Invariant: a path shows its old or its new entry at every moment; what is replaced or removed goes to the trash.
  */
+import {readAttrsAt} from '../linux/attrs.ts';
 import {listNames, openDirAt, rmdirAt} from '../linux/directories.ts';
 import {linkAt, renameAt, unlinkAt} from '../linux/files.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
 import {closeFd} from '../linux/open-fd.ts';
 import {statAt, statAtIfAny} from '../linux/stat.ts';
+import {NO_ATTRS, type Attrs} from '../model/attrs.ts';
 import {sameTime, type Stat} from '../model/entry.ts';
 import type {OpResult} from '../model/op.ts';
 import {joinPath, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {compileIgnore} from '../reconcile/ignore.ts';
 import type {ApplyContext} from './context.ts';
-import {DONE, failure, failureFrom} from './failure.ts';
-import type {JournalRecord, Known} from './journal-record.ts';
+import {attrFailure, DONE, failure, failureFrom} from './failure.ts';
+import {metaOfJournal, type JournalRecord, type Known} from './journal-record.ts';
 import {setMeta} from './metadata.ts';
 import {removeTree} from './trash.ts';
 import type {TrashReason} from './trash-index.ts';
@@ -32,6 +34,8 @@ export interface Switched {
   stat: Stat | undefined;
   /** After an exchange: what is at the other path now. */
   otherStat: Stat | undefined;
+  /** The attributes that it has, where they are not those that were asked for. */
+  attrs: Attrs | undefined;
   /** What was replaced or removed. */
   destroyed: Destroyed[];
 }
@@ -50,13 +54,13 @@ export function switchAll(context: ApplyContext, records: readonly JournalRecord
   return records.map((record) => {
     const destroyed: Destroyed[] = [];
     try {
-      const {result, stat, otherStat} = switchOne(context, record, destroyed);
-      return {index: record.index, result, stat, otherStat, destroyed};
+      const {result, stat, otherStat, attrs} = switchOne(context, record, destroyed);
+      return {index: record.index, result, stat, otherStat, attrs, destroyed};
     } catch (error) {
       if (record.kind === 'install') dropStaged(context, record);
       const isPathGone = isLinuxError(error, 'ENOENT', 'ENOTDIR');
       const result = isPathGone ? failure('base-changed', record.path, error.message) : failureFrom(error, record.path);
-      return {index: record.index, result, stat: undefined, otherStat: undefined, destroyed};
+      return {index: record.index, result, stat: undefined, otherStat: undefined, attrs: undefined, destroyed};
     }
   });
 }
@@ -65,6 +69,11 @@ interface Outcome {
   result: OpResult;
   stat: Stat | undefined;
   otherStat?: Stat;
+  attrs?: Attrs;
+}
+
+function attrsAt({dirFd, name}: {dirFd: number; name: Name}): Attrs {
+  return readAttrsAt(dirFd, name) ?? NO_ATTRS;
 }
 
 function switchOne(context: ApplyContext, record: JournalRecord, destroyed: Destroyed[]): Outcome {
@@ -76,9 +85,12 @@ function switchOne(context: ApplyContext, record: JournalRecord, destroyed: Dest
       const found = statAt(place.dirFd, place.name);
       if (found.type !== record.type)
         return {result: failure('base-changed', record.path, `it is a ${found.type} by now`), stat: undefined};
-      setMeta(place, record.type, record.meta, context.options);
+      const failures = setMeta(place, record.type, metaOfJournal(record.meta), context.options);
       if (record.type === 'dir') context.touched.set(record.path, record.meta.mtime);
-      return {result: DONE, stat: statAt(place.dirFd, place.name)};
+      const stat = statAt(place.dirFd, place.name);
+      const [refused] = failures;
+      if (refused === undefined) return {result: DONE, stat};
+      return {result: attrFailure(refused, record.path), stat, attrs: attrsAt(place)};
     }
     case 'rename':
       return rename(context, record, destroyed);
@@ -116,7 +128,8 @@ function install(context: ApplyContext, record: RecordOf<'install'>, destroyed: 
     }
     if (record.type === 'dir') context.touched.set(record.path, record.mtime);
     const stat = statAt(dirFd, name);
-    if (stat.ino === record.ino) return {result: DONE, stat};
+    if (stat.ino === record.ino)
+      return record.lacksAttrs === true ? {result: DONE, stat, attrs: attrsAt({dirFd, name})} : {result: DONE, stat};
   }
   return {result: failure('base-changed', record.path, 'it is being changed on the target'), stat: undefined};
 }
@@ -293,7 +306,7 @@ function remove(context: ApplyContext, record: RecordOf<'delete'>, destroyed: De
   if (stat === undefined) return {result: DONE, stat: undefined};
   if (stat.ino !== record.ino)
     return {result: failure('base-changed', record.path, 'something else is there by now'), stat: undefined};
-  const {ignore} = context.options;
+  const {ignore} = context.options.view;
   if (stat.type === 'dir' && ignore.length > 0 && holdsIgnored(context, record.path))
     return removeAround(context, record, destroyed);
   context.dirs.drop(record.path);
@@ -304,7 +317,7 @@ function remove(context: ApplyContext, record: RecordOf<'delete'>, destroyed: De
 }
 
 function holdsIgnored(context: ApplyContext, path: RelPath): boolean {
-  const matcher = compileIgnore(context.options.ignore);
+  const matcher = compileIgnore(context.options.view.ignore);
   const look = (dir: RelPath): boolean => {
     const fd = context.dirs.open(dir);
     return listNames(fd).some((name) => {
@@ -319,7 +332,7 @@ function holdsIgnored(context: ApplyContext, path: RelPath): boolean {
 
 /** Ignored entries stay, and so do the directories that hold them; all else below goes. */
 function removeAround(context: ApplyContext, record: RecordOf<'delete'>, destroyed: Destroyed[]): Outcome {
-  const matcher = compileIgnore(context.options.ignore);
+  const matcher = compileIgnore(context.options.view.ignore);
   const clear = (dir: RelPath): boolean => {
     let isEmpty = true;
     for (const name of listNames(context.dirs.open(dir))) {

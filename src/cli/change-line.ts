@@ -12,6 +12,7 @@ const SIGN: Record<ShownOp, Sign> = {
   'make-dir': '+',
   'put-file': '+',
   'put-symlink': '+',
+  'put-special': '+',
   link: '+',
   replace: '~',
   'set-meta': '~',
@@ -50,6 +51,7 @@ function subjectOf(change: Change): string {
     case 'exchange':
       return `${path} ⇄ ${to}`;
     case 'put-symlink':
+    case 'put-special':
     case 'delete':
       return path;
   }

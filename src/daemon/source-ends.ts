@@ -5,10 +5,11 @@
  */
 import {systemClock as clock} from '../base/clock.ts';
 import type {JobPool} from '../base/worker-pool.ts';
-import {PLAIN_VIEW, type View} from '../model/view.ts';
+import type {View} from '../model/view.ts';
 import {Scanner} from '../scan/scanner.ts';
 import type {SourceState} from '../session/source-link.ts';
 import {RESERVED_NAME} from '../volume/places.ts';
+import {ownView} from './own-limits.ts';
 import {entryStore, sourceState} from './source-state.ts';
 import {openState, type OpenState} from './state-folder.ts';
 import {SOURCE_AGENT} from './sync-agents.ts';
@@ -83,5 +84,5 @@ export async function closeEnds(ends: SourceEnds): Promise<void> {
 
 /** The view that the source offers; only root can keep owners. */
 export function viewOf(options: SyncOptions): View {
-  return {...PLAIN_VIEW, ignore: [...options.ignore], owners: process.geteuid?.() === 0};
+  return ownView(options.ignore);
 }

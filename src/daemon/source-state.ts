@@ -4,7 +4,7 @@
 import type {Digest} from '../model/digest.ts';
 import {sameInode, type Entry} from '../model/entry.ts';
 import {nameOf, parentOf, ROOT, type RelPath} from '../model/path.ts';
-import type {TreeEntry, TreeNode} from '../model/tree.ts';
+import type {OwnTreeEntry} from '../model/tree.ts';
 import type {View} from '../model/view.ts';
 import type {KnownEntry} from '../scan/pass.ts';
 import type {EntryStore} from '../scan/entry-store.ts';
@@ -70,8 +70,8 @@ export function sourceState(store: VolumeStore): SourceState {
 }
 
 /** Entries below a prefix of a directory's trie, a node at a time. */
-function* treeEntries(store: VolumeStore, dirId: number, prefix: Buffer): Generator<TreeEntry> {
-  const node: TreeNode = store.node(dirId, prefix);
+function* treeEntries(store: VolumeStore, dirId: number, prefix: Buffer): Generator<OwnTreeEntry> {
+  const node = store.node(dirId, prefix);
   if (node.kind === 'leaf') yield* node.entries;
   if (node.kind !== 'inner') return;
   for (const {index} of node.children) yield* treeEntries(store, dirId, Buffer.concat([prefix, Buffer.from([index])]));

@@ -5,7 +5,7 @@
  */
 import {join} from 'node:path';
 import {ROOT} from '../model/path.ts';
-import {PLAIN_VIEW, type View} from '../model/view.ts';
+import type {View} from '../model/view.ts';
 import type {LinkSettings} from '../config/agent-config.ts';
 import type {ScanResult} from '../scan/pass.ts';
 import {Scanner} from '../scan/scanner.ts';
@@ -14,6 +14,7 @@ import {LiveVolume} from '../session/live-volume.ts';
 import type {SourceState} from '../session/source-link.ts';
 import {RESERVED_NAME} from '../volume/places.ts';
 import type {AgentParts, FoundRoot, ScopedJobs} from './agent-parts.ts';
+import {ownView} from './own-limits.ts';
 import {entryStore, sourceState} from './source-state.ts';
 import {openState, type OpenState} from './state-folder.ts';
 import {SOURCE_AGENT} from './sync-agents.ts';
@@ -42,7 +43,7 @@ const POLL_MS = 10_000;
 
 /** The view that a source offers; only root can keep owners. */
 export function viewFor(settings: LinkSettings): View {
-  return {...PLAIN_VIEW, ignore: [...settings.ignore], owners: process.geteuid?.() === 0};
+  return ownView(settings.ignore);
 }
 
 export class SourceVolume {

@@ -22,6 +22,7 @@ import {closeFd} from '../linux/open-fd.ts';
 import {holdLock, volumeLockPath, type HeldLock} from '../volume/lock.ts';
 import {findPlaces, leavePlaces, RESERVED_NAME, type Places} from '../volume/places.ts';
 import {openRoot} from '../volume/root-identity.ts';
+import {ownLimits} from './own-limits.ts';
 import {entryStore} from './source-state.ts';
 import {openState, type OpenState} from './state-folder.ts';
 import {SOURCE_AGENT, TARGET_AGENT} from './sync-agents.ts';
@@ -124,7 +125,7 @@ export class TargetEnd {
     const session = new Session({name: 'target'}, {channel});
     this.#session = session;
     this.#link = new TargetLink(
-      {volume: this.#options.volume, timePrecisionNs: 1, deleteLimits: this.#options.deleteLimits},
+      {volume: this.#options.volume, limits: ownLimits(), deleteLimits: this.#options.deleteLimits},
       {
         session,
         jobs: this.#pool,
@@ -158,9 +159,8 @@ export class TargetEnd {
     volume.setView(view);
     const options = {
       isDurable,
-      setsOwners: view.owners,
       reserved: [RESERVED_NAME],
-      ignore: view.ignore,
+      view,
       agent: SOURCE_AGENT,
     };
     const jobs = this.#options.isDryRun ? dryApplyJobs(volume) : this.#pool;

@@ -27,6 +27,7 @@ import {findPlaces, leavePlaces, RESERVED_NAME, type Places} from '../volume/pla
 import {openRoot} from '../volume/root-identity.ts';
 import type {MessageOf} from '../wire/messages.ts';
 import type {AgentParts, FoundRoot, ScopedJobs} from './agent-parts.ts';
+import {ownLimits} from './own-limits.ts';
 import {viewFor} from './source-volume.ts';
 import {entryStore, sourceState} from './source-state.ts';
 import {openState, type OpenState} from './state-folder.ts';
@@ -190,7 +191,7 @@ export class TargetVolume {
     const link = new TargetLink(
       {
         volume: config.name,
-        timePrecisionNs: 1,
+        limits: ownLimits(),
         deleteLimits: config.deleteLimits,
         confirmedDeletes: hooks.confirmedDeletes,
       },
@@ -245,9 +246,8 @@ export class TargetVolume {
     this.#view = view;
     const options = {
       isDurable,
-      setsOwners: view.owners,
       reserved: [RESERVED_NAME],
-      ignore: view.ignore,
+      view,
       agent: SOURCE_AGENT,
     };
     const applier = new Applier(options, {

@@ -5,7 +5,7 @@
  */
 import {constants} from 'node:fs';
 import {invariant} from '../base/errors.ts';
-import type {Stat} from '../model/entry.ts';
+import type {SpecialType, Stat} from '../model/entry.ts';
 import type {Name} from '../model/path.ts';
 import {
   addressOf,
@@ -17,7 +17,7 @@ import {
   fail,
   ftruncate,
   linkat,
-  mkfifoat,
+  mknodat,
   O_TMPFILE_BIT,
   pread,
   putName,
@@ -144,7 +144,23 @@ export function readlinkAt(dirFd: number, name: Name): string {
   return length < 0 ? fail('readlinkat') : target.bytes.toString('latin1', 0, length);
 }
 
-/** @param mode before the umask */
-export function makeFifoAt(dirFd: number, name: Name, mode: number): void {
-  checked(mkfifoat(dirFd, putName(name), mode), 'mkfifoat');
+const S_IFSOCK = 0o140000;
+const TYPE_BITS: Record<SpecialType, number> = {
+  fifo: constants.S_IFIFO,
+  socket: S_IFSOCK,
+  block: constants.S_IFBLK,
+  char: constants.S_IFCHR,
+};
+
+/**
+ * A FIFO, socket or device. Devices need root (and more than a container's root); a socket is one that nobody listens on.
+ * @param mode before the umask
+ * @param rdev as `Stat` has it; 0 for what is no device
+ */
+export function makeSpecialAt(dirFd: number, name: Name, type: SpecialType, mode: number, rdev: number): void {
+  const [major, minor] = [Math.floor(rdev / 2 ** 32), rdev % 2 ** 32];
+  // glibc's makedev: 12 bits of major and 20 of minor are what Linux has; more is refused with EINVAL.
+  const low = (minor & 0xff) + (major & 0xfff) * 2 ** 8;
+  const device = low + Math.floor(minor / 2 ** 8) * 2 ** 20 + Math.floor(major / 2 ** 12) * 2 ** 44;
+  checked(mknodat(dirFd, putName(name), TYPE_BITS[type] | mode, device), 'mknodat');
 }

@@ -9,6 +9,7 @@
  */
 import {isMainThread} from 'node:worker_threads';
 import {invariant} from '../base/errors.ts';
+import {useWorkingDirectory} from './attrs.ts';
 import {ownFdsDir} from './open-fd.ts';
 import {checked, chroot, errno, fail, fchdir, putText, umask, unshare} from './libc.ts';
 import {EPERM} from './linux-error.ts';
@@ -36,6 +37,7 @@ export class Jail {
     checked(unshare(CLONE_FS), 'unshare');
     umask(0);
     this.isActive = this.#mayRest();
+    if (this.isActive) useWorkingDirectory();
   }
 
   /** @param rootFd of the volume's root; may be O_PATH */

@@ -30,7 +30,7 @@ export const pread = call('pread', 'long', [fd, pointer, size, offset]);
 export const pwrite = call('pwrite', 'long', [fd, pointer, size, offset]);
 export const statx = call('statx', 'int', [fd, text, flags, 'uint', pointer]);
 export const mkdirat = call('mkdirat', 'int', [fd, text, mode]);
-export const mkfifoat = call('mkfifoat', 'int', [fd, text, mode]);
+export const mknodat = call('mknodat', 'int', [fd, text, mode, 'uint64_t']);
 export const unlinkat = call('unlinkat', 'int', [fd, text, flags]);
 export const renameat2 = call('renameat2', 'int', [fd, text, fd, text, 'uint']);
 export const linkat = call('linkat', 'int', [fd, text, fd, text, flags]);
@@ -55,6 +55,12 @@ export const fgetxattr = call('fgetxattr', 'long', [fd, text, pointer, size]);
 export const fsetxattr = call('fsetxattr', 'int', [fd, text, pointer, size, flags]);
 export const flistxattr = call('flistxattr', 'long', [fd, pointer, size]);
 export const fremovexattr = call('fremovexattr', 'int', [fd, text]);
+export const getxattr = call('getxattr', 'long', [text, text, pointer, size]);
+export const setxattr = call('setxattr', 'int', [text, text, pointer, size, flags]);
+export const listxattr = call('listxattr', 'long', [text, pointer, size]);
+export const removexattr = call('removexattr', 'int', [text, text]);
+export const lgetxattr = call('lgetxattr', 'long', [text, text, pointer, size]);
+export const llistxattr = call('llistxattr', 'long', [text, pointer, size]);
 export const fstatfs = call('fstatfs', 'int', [fd, pointer]);
 export const flock = call('flock', 'int', [fd, 'int']);
 export const unshare = call('unshare', 'int', [flags]);
@@ -70,7 +76,6 @@ export const syscall = call('syscall', 'long', ['long', 'int64_t', 'int64_t', 'i
 
 export const SYS_GETDENTS64 = process.arch === 'arm64' ? 61 : 217; // glibc has a wrapper only since 2.30
 export const SYS_OPENAT2 = 437; // the same number everywhere; no wrapper in any glibc of our time
-export const SYS_FCHMODAT2 = 452; // Linux 6.6
 
 export const AT_SYMLINK_NOFOLLOW = 0x100;
 export const AT_REMOVEDIR = 0x200;
@@ -147,6 +152,11 @@ export function putSecondName(name: string): number {
 /** Writes any NUL-terminated byte string (a path, a link's target, an attribute's name). */
 export function putText(bytes: string): number {
   return put(slotA, bytes, 0);
+}
+
+/** The same, while another argument is a name or text. */
+export function putSecondText(bytes: string): number {
+  return put(slotB, bytes, 0);
 }
 
 function put(slot: Scratch, name: string, forbidden: number): number {

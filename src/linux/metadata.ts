@@ -4,13 +4,11 @@
  * Invariant: access times are never set. Chown before chmod: chown clears the setuid and setgid bits.
  */
 import type {FileTime} from '../model/entry.ts';
-import type {Name} from '../model/path.ts';
-import {closeFd, holdAt, ownFdsDir} from './open-fd.ts';
+import {ownFdsDir} from './open-fd.ts';
 import {
-  AT_SYMLINK_NOFOLLOW,
+  AT_EMPTY_PATH,
   checked,
-  errno,
-  fail,
+  EMPTY_TEXT,
   fchmod,
   fchmodat,
   fchown,
@@ -18,11 +16,8 @@ import {
   futimens,
   putName,
   scratch,
-  syscall,
-  SYS_FCHMODAT2,
   utimensat,
 } from './libc.ts';
-import {ENOSYS, EPERM} from './linux-error.ts';
 
 const UTIME_OMIT = 0x3ffffffe;
 
@@ -34,35 +29,27 @@ export function chmodFd(fd: number, mode: number): void {
   checked(fchmod(fd, mode), 'fchmod');
 }
 
-/** @throws LinuxError ENOTSUP for a symlink, which has no permissions of its own */
-export function chmodAt(dirFd: number, name: Name, mode: number): void {
-  if (syscall(SYS_FCHMODAT2, dirFd, putName(name), mode, AT_SYMLINK_NOFOLLOW) >= 0) return;
-  // ENOSYS before Linux 6.6; some system call filters answer EPERM for a number they don't know.
-  if (errno() !== ENOSYS && errno() !== EPERM) fail('fchmodat2');
-  const held = holdAt(dirFd, name);
-  try {
-    checked(fchmodat(ownFdsDir(), putName(String(held)), mode, 0), 'fchmodat');
-  } finally {
-    closeFd(held);
-  }
-}
-
 export function chownFd(fd: number, uid: number, gid: number): void {
   checked(fchown(fd, uid, gid), 'fchown');
 }
 
-/** Of the entry itself, also of a symlink. */
-export function chownAt(dirFd: number, name: Name, uid: number, gid: number): void {
-  checked(fchownat(dirFd, putName(name), uid, gid, AT_SYMLINK_NOFOLLOW), 'fchownat');
+/** Of what is held as O_PATH. */
+export function chmodHeld(held: number, mode: number): void {
+  checked(fchmodat(ownFdsDir(), putName(String(held)), mode, 0), 'fchmodat');
+}
+
+/** Of what is held as O_PATH, also of a symlink itself. */
+export function chownHeld(held: number, uid: number, gid: number): void {
+  checked(fchownat(held, EMPTY_TEXT, uid, gid, AT_EMPTY_PATH), 'fchownat');
+}
+
+/** Of what is held as O_PATH, also of a symlink itself. */
+export function setTimeHeld(held: number, mtime: FileTime): void {
+  checked(utimensat(ownFdsDir(), putName(String(held)), putTime(mtime), 0), 'utimensat');
 }
 
 export function setTimeFd(fd: number, mtime: FileTime): void {
   checked(futimens(fd, putTime(mtime)), 'futimens');
-}
-
-/** Of the entry itself, also of a symlink. */
-export function setTimeAt(dirFd: number, name: Name, mtime: FileTime): void {
-  checked(utimensat(dirFd, putName(name), putTime(mtime), AT_SYMLINK_NOFOLLOW), 'utimensat');
 }
 
 function putTime(mtime: FileTime): number {

@@ -10,7 +10,6 @@ import {
   errno,
   fail,
   fgetxattr,
-  flistxattr,
   fremovexattr,
   fsetxattr,
   putText,
@@ -21,13 +20,6 @@ import {ENODATA, ENOTSUP, ERANGE, LinuxError} from './linux-error.ts';
 export const XATTR_BYTES_MAX = 65_536; // XATTR_SIZE_MAX and XATTR_LIST_MAX of the kernel
 
 const out = scratch(XATTR_BYTES_MAX);
-
-/** Names of all attributes that this process may see, in the filesystem's order. */
-export function listXattrs(fd: number): string[] {
-  const sizeBytes = flistxattr(fd, out.address, XATTR_BYTES_MAX);
-  if (sizeBytes < 0) return errno() === ENOTSUP ? [] : fail('flistxattr');
-  return sizeBytes === 0 ? [] : out.bytes.toString('latin1', 0, sizeBytes - 1).split('\0');
-}
 
 /**
  * @param sizeBytesMax 0 to XATTR_BYTES_MAX

@@ -10,7 +10,7 @@ export type Digest = Buffer;
 export const DIGEST_BYTES = 32;
 /** Size of a leaf of a content digest: a range that can be verified, resumed and patched alone. One frame holds one. */
 export const LEAF_BYTES = 256 * 1024;
-export const TREE_DIGEST_VERSION = 1;
+export const TREE_DIGEST_VERSION = 2;
 
 export function sha256(bytes: Uint8Array): Digest {
   return hash('sha256', bytes, 'buffer');
@@ -38,4 +38,9 @@ export function digestAt(digests: Uint8Array, index: number): Digest {
 
 export function sameDigest(a: Digest | undefined, b: Digest | undefined): boolean {
   return a !== undefined && b !== undefined && a.equals(b);
+}
+
+/** Whether both are known to be nothing, or are equal. */
+export function equalOrNone(a: Digest | undefined, b: Digest | undefined): boolean {
+  return a === undefined || b === undefined ? a === b : a.equals(b);
 }

@@ -3,6 +3,7 @@
  *
  * Not a change and not an operation: an entry says what was seen, when it was seen.
  */
+import type {Attrs} from './attrs.ts';
 import type {Digest} from './digest.ts';
 import type {Name} from './path.ts';
 import type {VersionVector} from './version.ts';
@@ -10,8 +11,12 @@ import type {VersionVector} from './version.ts';
 export const ENTRY_TYPES = ['file', 'dir', 'symlink', 'fifo', 'socket', 'block', 'char'] as const;
 export type EntryType = (typeof ENTRY_TYPES)[number];
 
-/** Types that this version carries; the others are in the format and become problems. */
-export const CARRIED_TYPES: readonly EntryType[] = ['file', 'dir', 'symlink'];
+/** Made with a number instead of bytes; nothing opens them here. */
+export type SpecialType = Extract<EntryType, 'fifo' | 'socket' | 'block' | 'char'>;
+
+export function isSpecial(type: EntryType): type is SpecialType {
+  return type !== 'file' && type !== 'dir' && type !== 'symlink';
+}
 
 /** A point in time of a filesystem: whole seconds since the epoch (may be negative) and 0..999,999,999 ns. */
 export interface FileTime {
@@ -41,19 +46,19 @@ export interface Stat {
   mountId: number;
 }
 
-/** What travels and must be equal: permissions, owner, modification time. */
-export interface Meta {
-  mode: number;
-  uid: number;
-  gid: number;
-  mtime: FileTime;
+/** The metadata that statx(2) tells. */
+export type StatMeta = Pick<Stat, 'mode' | 'uid' | 'gid' | 'mtime'>;
+
+/** What travels and must be equal: permissions, owner, modification time, extended attributes. */
+export interface Meta extends StatMeta {
+  attrs: Attrs;
 }
 
 /** What tells whether a file was touched since it was seen. */
 export type Seen = Pick<Stat, 'type' | 'ino' | 'sizeBytes' | 'mtime' | 'ctime'>;
 
 /** What a listing shows of an entry: equal to what is known means that nothing happened to it. */
-export interface Outline extends Seen, Meta {
+export interface Outline extends Seen, StatMeta {
   nlink: number;
   isIncomplete: boolean;
 }
@@ -61,6 +66,8 @@ export interface Outline extends Seen, Meta {
 /** One entry of a volume's state. */
 export interface Entry extends Stat {
   name: Name;
+  /** Those that may travel, of all classes. */
+  attrs: Attrs;
   /** Content digest of a file; undefined while its bytes were not read since they last changed. */
   content: Digest | undefined;
   /** Target of a symlink as a byte string; '' for every other type. */
@@ -76,12 +83,16 @@ export function sameTime(a: FileTime, b: FileTime): boolean {
   return a.s === b.s && a.ns === b.ns;
 }
 
-export function sameMeta(a: Meta, b: Meta): boolean {
+export function sameStatMeta(a: StatMeta, b: StatMeta): boolean {
   return a.mode === b.mode && a.uid === b.uid && a.gid === b.gid && sameTime(a.mtime, b.mtime);
 }
 
-export function metaOf(entry: Meta): Meta {
-  return {mode: entry.mode, uid: entry.uid, gid: entry.gid, mtime: entry.mtime};
+export function sameMeta(a: Meta, b: Meta): boolean {
+  return sameStatMeta(a, b) && a.attrs.equals(b.attrs);
+}
+
+export function metaOf({mode, uid, gid, mtime, attrs}: Meta): Meta {
+  return {mode, uid, gid, mtime, attrs};
 }
 
 /** Whether an entry may be unread since `before`: equal means its bytes can be trusted to be those that were read. */
@@ -100,9 +111,9 @@ export function isAsRead(entry: Entry, now: Stat): boolean {
   return entry.content !== undefined && entry.sizeBytes === now.sizeBytes && sameTime(entry.mtime, now.mtime);
 }
 
-/** Whether a listing shows nothing new of an entry. */
+/** Whether a listing shows nothing new of an entry; a change of its attributes moves its ctime. */
 export function isSameListed(known: Outline, now: Stat): boolean {
-  return isUntouched(known, now) && sameMeta(known, now) && known.nlink === now.nlink;
+  return isUntouched(known, now) && sameStatMeta(known, now) && known.nlink === now.nlink;
 }
 
 /** Whether both are one inode: number and birth time, so that a reused number is not taken for a rename. */

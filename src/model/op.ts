@@ -4,9 +4,10 @@
  * Invariant: an operation names everything it needs; applying it twice gives the same tree.
  */
 import type {Digest} from './digest.ts';
-import type {EntryType, Meta} from './entry.ts';
+import type {EntryType, Meta, SpecialType} from './entry.ts';
 import type {RelPath} from './path.ts';
 import type {ProblemCode} from './problem.ts';
+import {metaInView, type View} from './view.ts';
 
 /** Where the bytes of a file come from. */
 export type ContentSource =
@@ -20,7 +21,9 @@ export type Op =
   | {kind: 'make-dir'; path: RelPath; meta: Meta}
   | {kind: 'put-file'; path: RelPath; meta: Meta; sizeBytes: number; content: Digest; source: ContentSource}
   | {kind: 'put-symlink'; path: RelPath; meta: Meta; target: string}
-  /** `path` becomes another name of the file at `to`. */
+  /** A FIFO, socket or device; `rdev` as `Stat` has it. */
+  | {kind: 'put-special'; path: RelPath; meta: Meta; type: SpecialType; rdev: number}
+  /** `path` becomes another name of what is at `to`, which is no directory. */
   | {kind: 'link'; path: RelPath; to: RelPath}
   | {kind: 'set-meta'; path: RelPath; type: EntryType; meta: Meta}
   /** `content` is what the file at `path` must hold for the rename to be right; undefined for other types. */
@@ -37,10 +40,23 @@ export type OpResult = {status: 'done'} | Failed;
 /** Whether an operation makes something without anything staged before; what is there already is another matter. */
 export function isCreation(op: Op): boolean {
   if (op.kind === 'put-file') return op.source.from !== 'staged';
-  return op.kind === 'make-dir' || op.kind === 'put-symlink' || op.kind === 'link';
+  return op.kind === 'make-dir' || op.kind === 'put-symlink' || op.kind === 'put-special' || op.kind === 'link';
 }
 
 /** Inline bytes an operation carries, for byte credits and statistics. */
 export function inlineBytesOf(op: Op): number {
   return op.kind === 'put-file' && op.source.from === 'inline' ? op.source.bytes.length : 0;
+}
+
+/** Type of what an operation makes or changes, where it has metadata. */
+function typeOf(op: Extract<Op, {meta: Meta}>): EntryType {
+  if (op.kind === 'set-meta' || op.kind === 'put-special') return op.type;
+  return op.kind === 'make-dir' ? 'dir' : op.kind === 'put-file' ? 'file' : 'symlink';
+}
+
+/** An operation with what of its metadata is in the view. */
+export function opInView(op: Op, view: Pick<View, 'setuid' | 'xattrs'>): Op {
+  if (!('meta' in op)) return op;
+  const meta = metaInView(op.meta, typeOf(op), view);
+  return meta === op.meta ? op : {...op, meta};
 }

@@ -8,10 +8,11 @@
  * Invariant: what is unknown (unread content, an incomplete directory) never makes equal digests.
  */
 import {createHash} from 'node:crypto';
+import {attrsDigest} from './attrs.ts';
 import {sha256, TREE_DIGEST_VERSION, type Digest} from './digest.ts';
-import {ENTRY_TYPES, type Entry, type EntryType, type Meta} from './entry.ts';
+import {ENTRY_TYPES, type Entry, type EntryType, type Meta, type StatMeta} from './entry.ts';
 import {bytesOf, type Name} from './path.ts';
-import type {View} from './view.ts';
+import {metaInView, type View} from './view.ts';
 
 export const TRIE_FANOUT = 256;
 export const TRIE_LEAF_COUNT_MAX = 256;
@@ -22,11 +23,15 @@ export const TRIE_DEPTH_MAX = 6;
 export interface TreeEntry {
   name: Name;
   type: EntryType;
-  meta: Meta;
+  meta: StatMeta;
+  /** Of the attributes in the view; undefined for none. */
+  attrs: Digest | undefined;
   sizeBytes: number;
   /** Files: undefined while unread. */
   content: Digest | undefined;
   linkTarget: string;
+  /** Device number of a device, else 0. */
+  rdev: number;
   /** Directories: digest of their trie's root; undefined for other types. */
   subtree: Digest | undefined;
   /** Directories: entries below them (all levels, without themselves); 0 for other types. */
@@ -42,19 +47,30 @@ export interface TrieChild {
   count: number;
 }
 
+/** An entry of one's own tree: its attributes are at hand. */
+export type OwnTreeEntry = TreeEntry & {meta: Meta};
+
 /** One node of a directory's trie. */
-export type TreeNode =
+export type TreeNode<E extends TreeEntry = TreeEntry> =
   | {kind: 'absent'}
   | {kind: 'inner'; digest: Digest; count: number; children: TrieChild[]}
-  | {kind: 'leaf'; digest: Digest; count: number; entries: TreeEntry[]};
+  | {kind: 'leaf'; digest: Digest; count: number; entries: E[]};
 
 /** Which side makes a digest: each marks what it does not know in its own way, so that two unknowns differ. */
 export type Side = 'source' | 'target';
 
-/** An entry as a tree has it; a directory without what is below. */
-export function treeEntryOf(entry: Entry): TreeEntry {
+/** An entry as a tree has it in a view; a directory without what is below. */
+export function treeEntryOf(entry: Entry, view: View): OwnTreeEntry {
   const {name, type, sizeBytes, content, linkTarget, isIncomplete} = entry;
-  return {name, type, meta: entry, sizeBytes, content, linkTarget, subtree: undefined, count: 0, isIncomplete};
+  const meta = metaInView(entry, type, view);
+  const rdev = rdevOf(entry);
+  const attrs = attrsDigest(meta.attrs);
+  return {name, type, meta, attrs, sizeBytes, content, linkTarget, rdev, subtree: undefined, count: 0, isIncomplete};
+}
+
+/** A number that some filesystems give to what is no device says nothing. */
+export function rdevOf({type, rdev}: Pick<Entry, 'type' | 'rdev'>): number {
+  return type === 'block' || type === 'char' ? rdev : 0;
 }
 
 const KEYS_KEPT_MAX = 8_192; // about 1 MB; each name is asked for several times in a row
@@ -85,13 +101,15 @@ export function keyRange(prefix: Uint8Array): {from: number; to: number} {
 
 /**
  * The bytes of one entry that its node's digest covers, in a view.
- * Layout: u16 name length, name, u8 type, u16 mode, u32 uid, u32 gid, i64 mtime s, u32 mtime ns, then by type:
- * file u64 size + 32 content, symlink u32 length + target, dir 32 subtree, device u64 rdev (not carried yet).
+ * Layout: u16 name length, name, u8 type, u16 mode, u32 uid, u32 gid, i64 mtime s, u32 mtime ns, u8 attributes (0 none,
+ * 1 followed by the 32 bytes of their digest), then by type: file u64 size + 32 content, symlink its target, dir 32
+ * subtree, device u32 major + u32 minor. Type and attributes are those in the view already.
  */
 export function entryDigestBytes(entry: TreeEntry, view: View, side: Side): Buffer {
   const name = bytesOf(entry.name);
   const tail = tailBytes(entry, side);
-  const bytes = Buffer.allocUnsafe(2 + name.length + 23 + tail.length);
+  const attrsBytes = entry.attrs === undefined ? 1 : 33;
+  const bytes = Buffer.allocUnsafe(2 + name.length + 23 + attrsBytes + tail.length);
   let at = bytes.writeUInt16BE(name.length, 0);
   at += name.copy(bytes, at);
   at = bytes.writeUInt8(ENTRY_TYPES.indexOf(entry.type), at);
@@ -103,6 +121,8 @@ export function entryDigestBytes(entry: TreeEntry, view: View, side: Side): Buff
   at = bytes.writeInt32BE(Math.min(Math.floor(entry.meta.mtime.s / 2 ** 32), 2 ** 31 - 1), at);
   at = bytes.writeUInt32BE(entry.meta.mtime.s >>> 0, at);
   at = bytes.writeUInt32BE(inPrecision(entry.meta.mtime.ns, view.timePrecisionNs), at);
+  at = bytes.writeUInt8(attrsBytes === 1 ? 0 : 1, at);
+  if (entry.attrs !== undefined) at += entry.attrs.copy(bytes, at);
   tail.copy(bytes, at);
   return bytes;
 }
@@ -127,8 +147,12 @@ function tailBytes(entry: TreeEntry, side: Side): Buffer {
       return bytesOf(entry.linkTarget);
     case 'dir':
       return entry.isIncomplete || entry.subtree === undefined ? unknown : entry.subtree;
-    default:
-      return Buffer.alloc(0);
+    default: {
+      const tail = Buffer.alloc(8);
+      tail.writeUInt32BE(Math.floor(entry.rdev / 2 ** 32), 0);
+      tail.writeUInt32BE(entry.rdev % 2 ** 32, 4);
+      return tail;
+    }
   }
 }
 

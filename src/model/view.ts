@@ -1,32 +1,84 @@
 /**
  * What a link carries, negotiated and hashed: two agents compare only digests made in the same view.
  */
+import {attrsOfClasses, XATTR_CLASSES} from './attrs.ts';
 import {sha256, type Digest} from './digest.ts';
+import {ENTRY_TYPES, type EntryType, type Meta} from './entry.ts';
 
 export interface View {
   /** gitignore patterns of the sender, in order; the last match wins. */
   ignore: readonly string[];
   /** Granularity in which modification times are compared: the coarser of both filesystems. */
   timePrecisionNs: number;
-  /** Classes of extended attributes that travel; none in this version. */
+  /** Classes of extended attributes that travel (`XattrClass`). */
   xattrs: readonly string[];
-  /** FIFOs, sockets and devices: none travel in this version. */
+  /** Whether FIFOs and sockets travel, and devices where `devices` says so. */
   special: 'skip' | 'keep';
+  devices: boolean;
   /** Whether owners are compared: not where the target may not set them. */
   owners: boolean;
+  /** Whether the setuid and setgid bits of files travel. */
+  setuid: boolean;
   /** Numeric id ranges mapped by the sender, as "from-to:target". */
   ids: readonly string[];
 }
 
-export const PLAIN_VIEW: View = {ignore: [], timePrecisionNs: 1, xattrs: [], special: 'skip', owners: true, ids: []};
+/** All that a root may carry, but devices. */
+export const PLAIN_VIEW: View = {
+  ignore: [],
+  timePrecisionNs: 1,
+  xattrs: XATTR_CLASSES,
+  special: 'keep',
+  devices: false,
+  owners: true,
+  setuid: true,
+  ids: [],
+};
+
+const SET_ID_BITS = 0o6000;
 
 /** Digest of the view; the canonical form is JSON with the keys in the order below. */
 export function viewDigest(view: View): Digest {
-  const canonical = [1, view.ignore, view.timePrecisionNs, view.xattrs, view.special, view.owners, view.ids];
+  const {ignore, timePrecisionNs, xattrs, special, devices, owners, setuid, ids} = view;
+  const canonical = [2, ignore, timePrecisionNs, [...xattrs].sort(), special, devices, owners, setuid, ids];
   return sha256(Buffer.from(JSON.stringify(canonical)));
 }
 
 /** Digest of ignore rules alone, as hex: a receiver may pin the sender's. */
 export function ignorePinOf(ignore: readonly string[]): string {
   return sha256(Buffer.from(JSON.stringify([1, ignore]))).toString('hex');
+}
+
+/** Types from this index of ENTRY_TYPES on are not in the view. */
+export function typeEndOf({special, devices}: Pick<View, 'special' | 'devices'>): number {
+  if (special === 'skip') return ENTRY_TYPES.indexOf('fifo');
+  return devices ? ENTRY_TYPES.length : ENTRY_TYPES.indexOf('block');
+}
+
+export function isTypeInView(type: EntryType, view: Pick<View, 'special' | 'devices'>): boolean {
+  return ENTRY_TYPES.indexOf(type) < typeEndOf(view);
+}
+
+/** Metadata as the view compares it, but for owners and times. */
+export function metaInView(meta: Meta, type: EntryType, view: Pick<View, 'setuid' | 'xattrs'>): Meta {
+  // A directory's setgid bit gives nobody rights: it says which group new entries get.
+  const mode = view.setuid || type === 'dir' ? meta.mode : meta.mode & ~SET_ID_BITS;
+  const attrs = attrsOfClasses(meta.attrs, view.xattrs);
+  return mode === meta.mode && attrs === meta.attrs ? meta : {...meta, mode, attrs};
+}
+
+/** What a receiver can or will hold; the rest of a view is the sender's. */
+export type ViewLimits = Pick<View, 'timePrecisionNs' | 'xattrs' | 'special' | 'devices' | 'owners' | 'setuid'>;
+
+/** The view that both sides compare in: what the sender has, as far as the receiver holds it. */
+export function narrowedView(view: View, limits: ViewLimits): View {
+  return {
+    ...view,
+    timePrecisionNs: Math.max(view.timePrecisionNs, limits.timePrecisionNs),
+    xattrs: view.xattrs.filter((each) => limits.xattrs.includes(each)),
+    special: limits.special === 'skip' ? 'skip' : view.special,
+    devices: view.devices && limits.devices,
+    owners: view.owners && limits.owners,
+    setuid: view.setuid && limits.setuid,
+  };
 }

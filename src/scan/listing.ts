@@ -2,12 +2,14 @@
  * The packed form in which a scanning worker hands over what it saw in a directory: raw statx records and names,
  * decoded only where something changed.
  *
- * Layout of a record (little-endian): u32 record bytes, u8 status, u8 0, u16 path bytes, i32 errno, 16 bytes
- * fingerprint, u32 entry count, STAT_BYTES of the directory's own statx, path; then per entry u8 state, u8 0, u16 name bytes, u16 link bytes, u16 errno,
- * STAT_BYTES of struct statx, name, link target.
+ * Layout of a record (little-endian): u32 record bytes, u8 status, u8 1 for more attributes than are carried, u16 path
+ * bytes, i32 errno, 16 bytes fingerprint, u32 entry count, STAT_BYTES of the directory's own statx, u32 attribute bytes,
+ * path, its own attributes; then per entry u8 state, u8 1 as above, u16 name bytes, u16 link bytes, u16 errno,
+ * u32 attribute bytes, STAT_BYTES of struct statx if it is present, name, link target, attributes.
  *
  * Invariant: a record is whole; a directory that could not be read whole has the status `unreadable`.
  */
+import {NO_ATTRS, type Attrs} from '../model/attrs.ts';
 import type {Stat} from '../model/entry.ts';
 import type {Name, RelPath} from '../model/path.ts';
 import {readStat} from '../linux/stat.ts';
@@ -15,8 +17,9 @@ import {readStat} from '../linux/stat.ts';
 export const STAT_BYTES = 160; // struct statx up to and with stx_mnt_id
 export const FINGERPRINT_BYTES = 16;
 const OWN_STAT_AT = 32;
-const HEADER_BYTES = OWN_STAT_AT + STAT_BYTES;
-const ENTRY_HEADER_BYTES = 8;
+const OWN_ATTRS_BYTES_AT = OWN_STAT_AT + STAT_BYTES;
+const HEADER_BYTES = OWN_ATTRS_BYTES_AT + 4;
+const ENTRY_HEADER_BYTES = 12;
 const STATUS = ['whole', 'names', 'unreadable'] as const;
 const STATE = ['present', 'absent', 'error'] as const;
 const PIECE_BYTES = 1 << 20;
@@ -31,6 +34,9 @@ export interface ListedEntry {
   /** errno of a failed statx or readlink; 0 else. */
   errno: number;
   linkTarget: string;
+  attrs: Attrs;
+  /** It has more attributes than are carried: none were read. */
+  hasTooManyAttrs: boolean;
   /** Decodes the stat of a present entry. */
   stat(): Stat;
 }
@@ -45,6 +51,8 @@ export interface Listing {
   count: number;
   /** The directory's own stat, taken when it was opened; not for an unreadable one. */
   ownStat(): Stat;
+  ownAttrs: Attrs;
+  hasTooManyAttrs: boolean;
   entries(): Generator<ListedEntry>;
 }
 
@@ -73,21 +81,30 @@ export class ListingWriter {
     this.#count = 0;
   }
 
-  /** The directory's own stat; `fill` as for `add`. */
-  own(fill: (into: Buffer, at: number) => number): void {
+  /** The directory itself, before its entries; `fill` and `readAttrs` as for `add`. */
+  own(fill: (into: Buffer, at: number) => number, readAttrs: () => Attrs | undefined): void {
     this.#reserve(256);
-    const at = this.#recordAt + OWN_STAT_AT;
     const scratch = Buffer.alloc(256);
-    if (fill(scratch, 0) === 0) scratch.copy(this.#bytes, at, 0, STAT_BYTES);
+    if (fill(scratch, 0) !== 0) return;
+    scratch.copy(this.#bytes, this.#recordAt + OWN_STAT_AT, 0, STAT_BYTES);
+    const attrs = readAttrs();
+    this.#bytes.writeUInt8(attrs === undefined ? 1 : 0, this.#recordAt + 5);
+    this.#bytes.writeUInt32LE(this.#append(attrs), this.#recordAt + OWN_ATTRS_BYTES_AT);
+    this.#entriesAt = this.#at;
   }
 
   /**
    * Appends an entry whose stat `fill` writes. `fill(into, at)` gets room for 256 bytes at `at` and returns 0 or a
    * negative errno; -ENOENT makes an absent entry.
    * @param name bytes of the name without NUL
-   * @param readLink called for a symlink; gives its target as a byte string
+   * @param read of a present entry: the target of a symlink as a byte string; attributes, undefined for too many, an
+   *   errno when they could not be read
    */
-  add(name: Uint8Array, fill: (into: Buffer, at: number) => number, readLink: () => string): void {
+  add(
+    name: Uint8Array,
+    fill: (into: Buffer, at: number) => number,
+    read: {link: () => string; attrs: () => Attrs | number | undefined},
+  ): void {
     const entryAt = this.#at;
     this.#reserve(ENTRY_HEADER_BYTES + 256 + name.length);
     const statAt = entryAt + ENTRY_HEADER_BYTES;
@@ -96,15 +113,20 @@ export class ListingWriter {
     let at = statAt;
     let state = 0;
     let link = '';
+    let attrs: Attrs | undefined = NO_ATTRS;
     if (failed === 0) {
       // Access time and allocated blocks change without the file: they would spoil the fingerprint.
       bytes.fill(0, statAt + 0x40, statAt + 0x50);
       bytes.fill(0, statAt + 0x30, statAt + 0x38);
       const isLink = (bytes.readUInt16LE(statAt + 0x1c) & 0o170000) === 0o120000;
-      if (isLink) link = readLink();
+      if (isLink) link = read.link();
       // No symlink is empty: it became something else between two calls, and is looked at again.
-      if (isLink && link === '') failed = ESTALE;
-      else at += STAT_BYTES;
+      const found = isLink && link === '' ? ESTALE : read.attrs();
+      if (typeof found === 'number') failed = found;
+      else {
+        attrs = found;
+        at += STAT_BYTES;
+      }
     }
     if (failed !== 0) state = failed === 2 ? 1 : 2;
     this.#at = at;
@@ -112,10 +134,13 @@ export class ListingWriter {
     this.#bytes.set(name, this.#at);
     this.#at += name.length;
     if (link !== '') this.#at += this.#bytes.write(link, this.#at, 'latin1');
-    this.#bytes.writeUInt16LE(state, entryAt);
+    const attrsBytes = this.#append(attrs);
+    this.#bytes.writeUInt8(state, entryAt);
+    this.#bytes.writeUInt8(attrs === undefined ? 1 : 0, entryAt + 1);
     this.#bytes.writeUInt16LE(name.length, entryAt + 2);
     this.#bytes.writeUInt16LE(link.length, entryAt + 4);
     this.#bytes.writeUInt16LE(failed, entryAt + 6);
+    this.#bytes.writeUInt32LE(attrsBytes, entryAt + 8);
     this.#count++;
   }
 
@@ -137,6 +162,14 @@ export class ListingWriter {
     return taken;
   }
 
+  #append(attrs: Attrs = NO_ATTRS): number {
+    if (attrs.length === 0) return 0;
+    this.#reserve(attrs.length);
+    this.#bytes.set(attrs, this.#at);
+    this.#at += attrs.length;
+    return attrs.length;
+  }
+
   #reserve(sizeBytes: number): void {
     if (this.#at + sizeBytes + 512 <= this.#bytes.length) return;
     const larger = Buffer.allocUnsafeSlow((this.#bytes.length + sizeBytes) * 2);
@@ -153,15 +186,18 @@ export function* readListings(packed: Uint8Array): Generator<Listing> {
 
 function readListing(bytes: Buffer, at: number): Listing {
   const pathBytes = bytes.readUInt16LE(at + 6);
-  const entriesAt = at + HEADER_BYTES + pathBytes;
+  const attrsAt = at + HEADER_BYTES + pathBytes;
+  const entriesAt = attrsAt + bytes.readUInt32LE(at + OWN_ATTRS_BYTES_AT);
   const endAt = at + bytes.readUInt32LE(at);
   return {
-    path: bytes.toString('latin1', at + HEADER_BYTES, entriesAt),
+    path: bytes.toString('latin1', at + HEADER_BYTES, attrsAt),
     status: STATUS[bytes.readUInt8(at + 4)] ?? 'unreadable',
     errno: bytes.readInt32LE(at + 8),
     fingerprint: bytes.subarray(at + 12, at + 12 + FINGERPRINT_BYTES),
     count: bytes.readUInt32LE(at + 28),
     ownStat: () => readStat(bytes, at + OWN_STAT_AT),
+    ownAttrs: copyOf(bytes, attrsAt, entriesAt),
+    hasTooManyAttrs: bytes.readUInt8(at + 5) === 1,
     entries: () => readEntries(bytes, entriesAt, endAt),
   };
 }
@@ -172,15 +208,23 @@ function* readEntries(bytes: Buffer, from: number, endAt: number): Generator<Lis
     const statAt = at + ENTRY_HEADER_BYTES;
     const nameAt = statAt + (state === 'present' ? STAT_BYTES : 0);
     const linkAt = nameAt + bytes.readUInt16LE(at + 2);
-    const nextAt = linkAt + bytes.readUInt16LE(at + 4);
+    const attrsAt = linkAt + bytes.readUInt16LE(at + 4);
+    const nextAt = attrsAt + bytes.readUInt32LE(at + 8);
     let stat: Stat | undefined;
     yield {
       name: bytes.toString('latin1', nameAt, linkAt),
       state,
       errno: bytes.readUInt16LE(at + 6),
-      linkTarget: bytes.toString('latin1', linkAt, nextAt),
+      linkTarget: bytes.toString('latin1', linkAt, attrsAt),
+      attrs: copyOf(bytes, attrsAt, nextAt),
+      hasTooManyAttrs: bytes.readUInt8(at + 1) === 1,
       stat: () => (stat ??= readStat(bytes, statAt)),
     };
     at = nextAt;
   }
+}
+
+/** A copy: the state keeps it longer than the listing. */
+function copyOf(bytes: Buffer, from: number, end: number): Attrs {
+  return from === end ? NO_ATTRS : Buffer.from(bytes.subarray(from, end));
 }

@@ -89,11 +89,17 @@ export function newPass(isDetailed: boolean): Pass {
 
 /** Whether a listing shows nothing new of a known entry. */
 export function isAsKnown(known: Outline, {dir, listed}: {dir: RelPath; listed: ListedEntry}, pass: Pass): boolean {
-  if (listed.state !== 'present') return false;
+  if (listed.state !== 'present' || listed.hasTooManyAttrs) return false;
   const stat = listed.stat();
   if (pass.mountId !== 0 && stat.mountId !== pass.mountId) return false; // a problem, however alike
   if (pass.exchanged.size > 0 && pass.exchanged.has(joinPath(dir, listed.name))) return false;
   return isSameListed(known, stat);
+}
+
+/** A whole scan keeps only directories for later: files may be many, and their names are compared with the peer's. */
+export function isDeferred(known: KnownEntry, listed: ListedEntry, pass: Pass): boolean {
+  const stat = listed.stat();
+  return (pass.isDetailed || stat.type === 'dir' || known.type === 'dir') && !sameInode(known, stat);
 }
 
 /** Whether a directory is new or below a new one; what was moved there is as it was. */
@@ -103,6 +109,12 @@ export function isBelowNew(dir: RelPath, pass: Pass): boolean {
     if (pass.newDirs.has(above)) return true;
   }
   return false;
+}
+
+/** Names of what is no directory. */
+export function otherNames({ino, nlink}: KnownEntry, store: EntryStore): RelPath[] {
+  if (nlink < 2) return [];
+  return store.findByInode(ino).map(({parentId, name}) => joinPath(store.pathOf(parentId), name));
 }
 
 /** Other names of a file whose rows show it as it was: what changed it may have been told under the new name alone. */
@@ -124,7 +136,7 @@ export function tellPut(
   if (!pass.isDetailed && isNewDir && before !== undefined) pass.result.newDirs.push(path);
   if (!pass.isDetailed) return;
   if (pass.isNew && before === undefined) {
-    if (after.type === 'file' && after.nlink > 1) pass.result.stale.push(...staleNames(after, store));
+    if (after.type !== 'dir' && after.nlink > 1) pass.result.stale.push(...staleNames(after, store));
     return;
   }
   pass.result.changes.push({kind: 'put', path, before, after});

@@ -4,7 +4,8 @@
  * Invariant: every message names its path and says what became of its copy on the target, or what to do.
  */
 import {TowlineError} from '../base/errors.ts';
-import {CARRIED_TYPES, type Stat} from '../model/entry.ts';
+import {ATTRS_BYTES_MAX} from '../model/attrs.ts';
+import type {Stat} from '../model/entry.ts';
 import {NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_DEPTH_MAX, ROOT, showPath, type RelPath} from '../model/path.ts';
 import type {ProblemCode} from '../model/problem.ts';
 
@@ -28,13 +29,6 @@ const ERRNO_NAMES: Record<number, string> = {
 
 /** @param mountId of the volume's root; 0 while it is not known */
 export function cannotCarry(path: RelPath, stat: Stat, mountId: number): PathProblem | undefined {
-  if (!CARRIED_TYPES.includes(stat.type)) {
-    return {
-      path,
-      code: 'not-carried',
-      message: `${showPath(path)} is a ${typeWord(stat)}: this version does not carry it`,
-    };
-  }
   if (mountId !== 0 && stat.mountId !== mountId) {
     return {
       path,
@@ -91,14 +85,8 @@ export function neverAtRest(path: RelPath): PathProblem {
   return {path, code: 'changing', message};
 }
 
-function typeWord(stat: Stat): string {
-  return {
-    fifo: 'FIFO',
-    socket: 'socket',
-    block: 'block device',
-    char: 'character device',
-    file: 'file',
-    dir: 'directory',
-    symlink: 'symlink',
-  }[stat.type];
+/** More extended attributes than are carried: the entry arrives without any. */
+export function tooManyAttrs(path: RelPath): PathProblem {
+  const message = `${showPath(path)} has more than ${ATTRS_BYTES_MAX} bytes of extended attributes; none of them is carried`;
+  return {path, code: 'attributes', message};
 }

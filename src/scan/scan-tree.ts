@@ -6,12 +6,14 @@
  */
 import type {JobContext, JobHandlers} from '../base/jobs.ts';
 import {xxh64} from '../delta/hash.ts';
+import {readAttrsAt, readAttrsFd} from '../linux/attrs.ts';
 import {openBeneath} from '../linux/beneath.ts';
 import {Dirents, readDirRaw} from '../linux/directories.ts';
 import {readlinkAt} from '../linux/files.ts';
 import {LinuxError} from '../linux/linux-error.ts';
 import {closeFd} from '../linux/open-fd.ts';
 import {statAtRaw} from '../linux/stat.ts';
+import type {Attrs} from '../model/attrs.ts';
 import {joinPath, PATH_BYTES_MAX, ROOT, type Name, type RelPath} from '../model/path.ts';
 import type {OpenRoot, WithRoot} from '../model/root.ts';
 import {compileIgnore, type IgnoreMatcher} from '../reconcile/ignore.ts';
@@ -146,7 +148,10 @@ function statNames(walk: Walk, path: RelPath, names: readonly Name[]): void {
 }
 
 function ownStat(writer: ListingWriter, fd: number): void {
-  writer.own((into, at) => statAtRaw(fd, DOT, into, at));
+  writer.own(
+    (into, at) => statAtRaw(fd, DOT, into, at),
+    () => readAttrsFd(fd),
+  );
 }
 
 /** A name in a buffer, followed by a NUL, and the directory it is in. */
@@ -184,15 +189,27 @@ function addEntry(walk: Walk, place: Place): boolean {
       isEntered = isDirectory && into.readUInt32LE(at + MOUNT_ID_AT) === walk.root.mountId;
       return 0;
     },
-    () => {
-      try {
-        return readlinkAt(fd, nameOfPlace());
-      } catch {
-        return ''; // replaced meanwhile: its ctime will tell at the next look
-      }
+    {
+      link: () => {
+        try {
+          return readlinkAt(fd, nameOfPlace());
+        } catch {
+          return ''; // replaced meanwhile: its ctime will tell at the next look
+        }
+      },
+      attrs: () => readAttrs(fd, nameOfPlace()),
     },
   );
   return isEntered;
+}
+
+function readAttrs(fd: number, name: Name): Attrs | number | undefined {
+  try {
+    return readAttrsAt(fd, name);
+  } catch (error) {
+    if (error instanceof LinuxError) return error.errno;
+    throw error;
+  }
 }
 
 function isReserved(walk: Walk, name: Name): boolean {

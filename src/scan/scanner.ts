@@ -6,7 +6,7 @@
  * inode before it is taken for deleted.
  */
 import type {JobRunner} from '../base/jobs.ts';
-import {isAsRead, isSameListed, isUntouched, sameInode, sameMeta, type Entry, type Stat} from '../model/entry.ts';
+import {isAsRead, isSameListed, isUntouched, sameInode, sameStatMeta, type Entry, type Stat} from '../model/entry.ts';
 import {isWithin, joinPath, nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {bumped} from '../model/version.ts';
 import {readListings, type Listing, type ListedEntry} from './listing.ts';
@@ -15,8 +15,10 @@ import {markIncomplete, rowOf} from './own-row.ts';
 import {
   isAsKnown,
   isBelowNew,
+  isDeferred,
   isSwap,
   newPass,
+  otherNames,
   retarget,
   tellPut,
   type KnownEntry,
@@ -24,7 +26,7 @@ import {
   type Pass,
   type ScanResult,
 } from './pass.ts';
-import {cannotCarry, neverAtRest, rootUnreadable, unreadable} from './scan-problems.ts';
+import {cannotCarry, neverAtRest, rootUnreadable, tooManyAttrs, unreadable} from './scan-problems.ts';
 import type {ScanJobs, ScanRules} from './scan-tree.ts';
 
 const ENOENT = 2;
@@ -193,7 +195,7 @@ export class Scanner {
         hasProblem = true;
         hasUnseen = true;
         pass.result.problems.push(unreadable(path, listed.errno));
-      } else if (known !== undefined && this.#isDeferred(known, listed, pass)) {
+      } else if (known !== undefined && isDeferred(known, listed, pass)) {
         pass.deferred.push({dirId, listed});
         hasProblem = true; // not taken yet: should this run end here, the next one looks again
       } else if (!(await this.#takeEntry(path, dirId, listed, known, pass))) hasProblem = true;
@@ -205,12 +207,6 @@ export class Scanner {
     const isSettled = !hasProblem && (missing?.size ?? 0) === 0;
     if (isWhole) store.setFingerprint(dirId, isSettled ? Buffer.from(listing.fingerprint) : undefined);
     if (hasUnseen) markIncomplete(store, listing.path); // a name is there, and the state may not know what it is
-  }
-
-  /** A whole scan keeps only directories for later: files may be many, and their names are compared with the peer's. */
-  #isDeferred(known: KnownEntry, listed: ListedEntry, pass: Pass): boolean {
-    const stat = listed.stat();
-    return (pass.isDetailed || stat.type === 'dir' || known.type === 'dir') && !sameInode(known, stat);
   }
 
   /** @returns whether the entry can be carried */
@@ -228,24 +224,26 @@ export class Scanner {
       pass.result.problems.push(fault);
       return false;
     }
-    if (known !== undefined && isSameListed(known, stat)) return !known.isIncomplete;
+    if (listed.hasTooManyAttrs) pass.result.problems.push(tooManyAttrs(path));
+    if (known !== undefined && isSameListed(known, stat)) return !known.isIncomplete && !listed.hasTooManyAttrs;
     let before = known;
     if (known === undefined || !sameInode(known, stat)) {
       const moved = await this.#findMoved(path, dirId, listed.name, stat, known, pass);
       if (moved !== undefined) before = moved;
     }
-    const after = this.#newEntry(listed.name, stat, listed.linkTarget, before);
+    const after = this.#newEntry(listed.name, stat, listed, before);
     store.put(dirId, after);
     tellPut(pass, path, {before, after}, store);
-    return true;
+    return !listed.hasTooManyAttrs;
   }
 
-  #newEntry(name: Name, stat: Stat, linkTarget: string, before: Entry | undefined): Entry {
+  #newEntry(name: Name, stat: Stat, {linkTarget, attrs}: Pick<Entry, 'linkTarget' | 'attrs'>, before?: Entry): Entry {
     const keepsContent = before?.type === 'file' && isUntouched(before, stat);
     return {
       ...stat,
       name,
       linkTarget,
+      attrs,
       content: keepsContent ? before.content : undefined,
       isIncomplete: before?.type === 'dir' && stat.type === 'dir' ? before.isIncomplete : false,
       seq: this.#parts.store.nextSeq(),
@@ -276,6 +274,7 @@ export class Scanner {
         this.#exchange(pass, {from, path}, old, known);
         return {...old, parentId: dirId, name};
       }
+      if (known !== undefined && known.type !== 'dir') pass.result.stale.push(...otherNames(known, store));
       pass.gone.delete(from);
       store.move(old.parentId, old.name, dirId, name);
       retarget(pass, from, path);
@@ -343,9 +342,10 @@ export class Scanner {
     if (path === ROOT || pass.mountId === 0) pass.mountId = stat.mountId;
     const isWhole = status === 'whole'; // only a listing shows that nothing is missing any more
     const isHealed = isWhole && known?.isIncomplete === true;
-    if (known === undefined || !isUntouched(known, stat) || !sameMeta(known, stat) || isHealed) {
+    if (known === undefined || !isUntouched(known, stat) || !sameStatMeta(known, stat) || isHealed) {
       const isIncomplete = !isWhole && known?.isIncomplete === true;
-      const after = {...this.#newEntry(path === ROOT ? '' : nameOf(path), stat, '', known), isIncomplete};
+      const seen = {linkTarget: '', attrs: listing.ownAttrs};
+      const after = {...this.#newEntry(path === ROOT ? '' : nameOf(path), stat, seen, known), isIncomplete};
       put(after);
       if (pass.isDetailed)
         pass.result.changes.push({kind: 'put', path, before: known && {parentId: 0, dirId: 1, ...known}, after});

@@ -4,7 +4,7 @@
  * Invariants: a directory comes before what is put or moved into it; a delete comes last, so that nothing goes that is
  * only being moved.
  */
-import {metaOf, type Entry} from '../model/entry.ts';
+import {metaOf, sameInode, type Entry} from '../model/entry.ts';
 import {parentOf, ROOT, type RelPath} from '../model/path.ts';
 import {treeEntryOf} from '../model/tree.ts';
 import type {View} from '../model/view.ts';
@@ -47,9 +47,13 @@ export function orderChanges({changes, newDirs}: Pick<ScanResult, 'changes' | 'n
 /** @param view as the link compares; @returns undefined where the target has nothing to do */
 export function stepOf(change: Change, view: View): Step | undefined {
   if (change.kind === 'renamed' || change.kind === 'exchanged') return moveStep(change);
-  if (change.kind === 'gone') return planPath(change.path, undefined, haveOf(change.before, change.count - 1), view);
-  const before = change.before === undefined ? undefined : haveOf(change.before, 0);
-  return planPath(change.path, treeEntryOf(change.after), before, view);
+  if (change.kind === 'gone')
+    return planPath(change.path, undefined, haveOf(change.before, change.count - 1, view), view);
+  const {before: known, after} = change;
+  // One name of a file with others became a file of its own: the target's must not be changed under all of its names.
+  const isApart = known !== undefined && known.type !== 'dir' && known.nlink > 1 && !sameInode(known, after);
+  const before = known === undefined || isApart ? undefined : haveOf(known, 0, view);
+  return planPath(change.path, treeEntryOf(after, view), before, view);
 }
 
 /** What the target is asked for a rename or an exchange that the scanner noticed. */
@@ -87,7 +91,6 @@ export function* moveSteps(
   }
 }
 
-function haveOf(entry: Entry, count: number): Have {
-  const {type, sizeBytes, content, linkTarget} = entry;
-  return {type, meta: entry, sizeBytes, content, count, linkTarget};
+function haveOf(entry: Entry, count: number, view: View): Have {
+  return {...treeEntryOf(entry, view), count};
 }

@@ -103,7 +103,7 @@ async function hashOurs(files: readonly Doubtful[], parts: CompareContentParts):
 }
 
 function metaSteps(step: FileStep, entry: Entry, have: Have, view: View): Step[] {
-  const meta = planMeta(step.path, 'file', entry, have.meta, view);
+  const meta = planMeta(step.path, 'file', entry, have, view);
   return meta === undefined ? [] : [meta];
 }
 

@@ -1,9 +1,10 @@
 /**
  * Makes the target's hard-link groups those of the source: which names must be linked, which taken apart. Pure.
  */
-import type {Entry} from '../model/entry.ts';
-import {metaOf} from '../model/entry.ts';
+import {isSpecial, metaOf, type Entry} from '../model/entry.ts';
+import type {Op} from '../model/op.ts';
 import type {RelPath} from '../model/path.ts';
+import {rdevOf} from '../model/tree.ts';
 import type {Step} from '../reconcile/plan-path.ts';
 
 /**
@@ -34,6 +35,18 @@ export function repairGroups(
   return steps;
 }
 
+/** Names that the target links to others than we do: what is done to one of them would be done to those. */
+export function misgrouped(ours: readonly RelPath[][], theirs: readonly RelPath[][]): Set<RelPath> {
+  const [ourLeader, theirLeader] = [leaders(ours), leaders(theirs)];
+  const ourLeadersOf = new Map<RelPath, Set<RelPath>>();
+  for (const [path, leader] of theirLeader) {
+    const found = ourLeadersOf.get(leader) ?? new Set();
+    ourLeadersOf.set(leader, found.add(ourLeader.get(path) ?? path));
+  }
+  const isMixed = (leader: RelPath): boolean => (ourLeadersOf.get(leader)?.size ?? 1) > 1;
+  return new Set([...theirLeader].flatMap(([path, leader]) => (isMixed(leader) ? [path] : [])));
+}
+
 /** A name that the target links to a file of another group gets a copy of its own. */
 function takeApart(
   path: RelPath,
@@ -47,17 +60,18 @@ function takeApart(
   if (own !== undefined && own === ourLeader.get(theirs)) return undefined;
   if (own !== undefined && own !== path) return undefined; // it will be linked to its own leader, which takes it out
   const entry = entryAt(path);
-  if (entry?.type !== 'file' || entry.content === undefined) return undefined;
-  const {sizeBytes, content} = entry;
-  const op = {
-    kind: 'put-file' as const,
-    path,
-    meta: metaOf(entry),
-    sizeBytes,
-    content,
-    source: {from: 'copy' as const, path},
-  };
-  return {kind: 'op', path, op, destroys: 0};
+  const op = entry && ownEntry(path, entry);
+  return op && {kind: 'op', path, op, destroys: 0};
+}
+
+/** Makes what is at a path an entry of its own. */
+export function ownEntry(path: RelPath, entry: Entry): Op | undefined {
+  const {type, sizeBytes, content, linkTarget} = entry;
+  const meta = metaOf(entry);
+  if (type === 'symlink') return {kind: 'put-symlink', path, meta, target: linkTarget};
+  if (isSpecial(type)) return {kind: 'put-special', path, meta, type, rdev: rdevOf(entry)};
+  if (type === 'dir' || content === undefined) return undefined;
+  return {kind: 'put-file', path, meta, sizeBytes, content, source: {from: 'copy', path}};
 }
 
 function leaders(groups: readonly RelPath[][]): Map<RelPath, RelPath> {

@@ -301,10 +301,13 @@ export class LiveVolume {
     const seen = new Set(result.changes.map(({path}) => path));
     const others = new Set<RelPath>(result.stale.filter((path) => !seen.has(path)));
     for (const change of result.changes) {
-      const entry = change.kind === 'put' ? change.after : change.kind === 'gone' ? change.before : undefined;
-      if (entry === undefined || entry.type !== 'file') continue;
-      if (entry.nlink < 2 && (change.kind !== 'put' || (change.before?.nlink ?? 1) < 2)) continue;
-      for (const path of state.namesOf(entry)) if (!seen.has(path)) others.add(path);
+      if (change.kind !== 'put' && change.kind !== 'gone') continue;
+      // What was there may have been changed under this name, before it went or another thing took its place.
+      for (const entry of change.kind === 'put' ? [change.before, change.after] : [change.before]) {
+        const wasLinked = (entry?.nlink ?? 1) > 1 || (change.before?.nlink ?? 1) > 1;
+        if (entry === undefined || entry.type === 'dir' || !wasLinked) continue;
+        for (const path of state.namesOf(entry)) if (!seen.has(path)) others.add(path);
+      }
     }
     if (others.size === 0) return;
     const dirs = [...Map.groupBy(others, parentOf)].map(([path, paths]) => ({path, names: paths.map(nameOf)}));

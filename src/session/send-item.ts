@@ -93,7 +93,7 @@ export function putFile(
 
 /** What is left to be done for a file whose content is equal. */
 export function metaOp(path: RelPath, entry: Entry, have: Have, view: View): Op | undefined {
-  const step = planMeta(path, 'file', metaOf(entry), have.meta, view);
+  const step = planMeta(path, 'file', entry, have, view);
   return step?.kind === 'op' ? step.op : undefined;
 }
 

@@ -9,11 +9,13 @@ import {randomBytes} from 'node:crypto';
 import {release} from '../base/memory.ts';
 import {DIGEST_BYTES, digestAt, LEAF_BYTES, sameDigest, type Digest} from '../model/digest.ts';
 import {isUntouched, seenOf, type Entry} from '../model/entry.ts';
-import {inlineBytesOf, type Op, type OpResult} from '../model/op.ts';
+import {inlineBytesOf, opInView, type Op, type OpResult} from '../model/op.ts';
 import {showPath, type RelPath} from '../model/path.ts';
+import type {View} from '../model/view.ts';
 import type {Step} from '../reconcile/plan-path.ts';
 import {BatchWriter} from '../wire/batch-writer.ts';
 import type {Message} from '../wire/messages.ts';
+import {ownEntry} from './groups.ts';
 import {READ_STATUS} from './large-file.ts';
 import {LargeQueue} from './large-queue.ts';
 import {
@@ -55,7 +57,7 @@ export class Sender {
   #failure: Error | undefined;
 
   constructor(options: SenderOptions, parts: SenderParts) {
-    this.#options = options;
+    this.#options = {...options};
     this.#parts = parts;
     const batches = {
       push: (item: Item, op: Op) => void this.#group.push({...item, op}),
@@ -66,7 +68,15 @@ export class Sender {
       wake: () => this.#wake(),
       answered: () => this.#answered(),
     };
-    this.#large = new LargeQueue(options, {...parts, batches});
+    this.#large = new LargeQueue(this.#options, {...parts, batches});
+  }
+
+  /** Names that the target links to others than the source does. */
+  misgrouped: ReadonlySet<RelPath> = new Set();
+
+  /** As both ends agreed on it. */
+  set view(view: View) {
+    this.#options.view = view;
   }
 
   /** Paths that are on their way. */
@@ -292,7 +302,8 @@ export class Sender {
   async #sendReady(ready: Ready[]): Promise<void> {
     let writer = newWriter(ready);
     let items: Ready[] = [];
-    for (const entry of ready) {
+    for (const {item, op} of ready) {
+      const entry = {item, op: opInView(this.#apart(op), this.#options.view)};
       if (!writer.append(entry.op)) {
         await this.#sendBatch(writer, items);
         writer = newWriter(ready);
@@ -315,6 +326,13 @@ export class Sender {
     );
     this.#parts.stats.batches++;
     await this.#parts.session.sendData(frame, true);
+  }
+
+  /** Metadata of a name that the target links to others would be theirs too: it gets an entry of its own. */
+  #apart(op: Op): Op {
+    if (op.kind !== 'set-meta' || op.type === 'dir' || !this.misgrouped.has(op.path)) return op;
+    const entry = this.#parts.store.entryAt(op.path);
+    return (entry && ownEntry(op.path, entry)) ?? op;
   }
 
   #takeResults(number: number, results: readonly OpResult[]): void {

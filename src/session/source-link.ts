@@ -12,15 +12,15 @@ import type {Digest} from '../model/digest.ts';
 import {metaOf} from '../model/entry.ts';
 import {ROOT, type RelPath} from '../model/path.ts';
 import type {LinkStats} from '../model/status.ts';
-import {EMPTY_TREE, entryDigestBytes, leafNodeDigest} from '../model/tree.ts';
-import {viewDigest, type View} from '../model/view.ts';
+import {EMPTY_TREE, entryDigestBytes, leafNodeDigest, treeEntryOf} from '../model/tree.ts';
+import {metaInView, narrowedView, viewDigest, type View} from '../model/view.ts';
 import {judgeDeletes, type DeleteLimits} from '../reconcile/delete-guard.ts';
 import type {Step} from '../reconcile/plan-path.ts';
 import {RollingHour} from '../reconcile/rolling-hour.ts';
 import type {Message, MessageOf} from '../wire/messages.ts';
 import {AskPeer} from './ask-peer.ts';
 import {compareContents} from './compare-content.ts';
-import {repairGroups} from './groups.ts';
+import {misgrouped, repairGroups} from './groups.ts';
 import {haltedByDeletes, refusalError} from './refusal.ts';
 import type {SenderEvents, SenderJobs, SenderParts, SourceStore} from './send-item.ts';
 import {Sender} from './sender.ts';
@@ -90,6 +90,7 @@ export class SourceLink {
   #view: View;
   #targetCount = 0;
   #targetDigest: Digest | undefined;
+  #targetGroups: Digest | undefined;
   #nextCut = 1;
   /** Why the target refused the link, if it did. */
   refusal: TowlineError | undefined;
@@ -145,7 +146,9 @@ export class SourceLink {
     });
     this.#hour.confirmed(confirmedDeletes, this.#parts.clock.monotonicMs());
     const opened = await this.#ending.orEnd(this.#opened.promise);
-    this.#view = {...view, timePrecisionNs: Math.max(view.timePrecisionNs, opened.timePrecisionNs)};
+    this.#view = narrowedView(view, opened.limits);
+    this.sender.view = this.#view;
+    this.#targetGroups = Buffer.from(opened.groupsDigest);
     this.#targetCount = opened.entryCount;
     this.#targetDigest = Buffer.from(opened.rootDigest);
     return opened;
@@ -157,6 +160,9 @@ export class SourceLink {
     const destructive: Step[] = [];
     const result: CatchUp = {steps: 0, assumed: 0};
     let destroyed = 0;
+    const isGrouped = this.#targetGroups?.equals(state.groupsDigest()) === true;
+    const theirs = isGrouped ? [] : await this.#peer.groups();
+    this.sender.misgrouped = theirs.length === 0 ? new Set() : misgrouped(this.#ownGroups(), theirs);
     const rootStep = await this.#rootStep();
     if (rootStep !== undefined) {
       result.steps++;
@@ -214,6 +220,7 @@ export class SourceLink {
     const theirs = await this.#ending.orEnd(promise);
     this.#targetCount = theirs.entryCount;
     this.#targetDigest = Buffer.from(theirs.rootDigest);
+    this.#targetGroups = Buffer.from(theirs.groupsDigest);
     const isTreeEqual = theirs.rootDigest.equals(rootDigest);
     return {
       isEqual: isTreeEqual && theirs.groupsDigest.equals(groupsDigest),
@@ -240,19 +247,14 @@ export class SourceLink {
     const subtree = node === undefined || node.kind === 'absent' ? EMPTY_TREE : node.digest;
     // The guard judges against what the target has now, not what it had when the link was opened.
     this.#targetCount = node === undefined || node.kind === 'absent' ? 0 : node.count;
-    const tree = {
-      name: ROOT,
-      type: 'dir',
-      meta: root,
-      sizeBytes: 0,
-      content: undefined,
-      linkTarget: '',
-      count: 0,
-      subtree,
-      isIncomplete: false,
-    } as const;
+    const tree = {...treeEntryOf({...root, name: ROOT}, this.#view), subtree};
     if (leafNodeDigest([entryDigestBytes(tree, this.#view, 'source')]).equals(this.#targetDigest)) return undefined;
-    return {kind: 'op', path: ROOT, op: {kind: 'set-meta', path: ROOT, type: 'dir', meta: metaOf(root)}, destroys: 0};
+    return {
+      kind: 'op',
+      path: ROOT,
+      op: {kind: 'set-meta', path: ROOT, type: 'dir', meta: metaInView(metaOf(root), 'dir', this.#view)},
+      destroys: 0,
+    };
   }
 
   #ownGroups(): RelPath[][] {

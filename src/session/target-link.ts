@@ -9,7 +9,7 @@ import {release} from '../base/memory.ts';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import {isCreation, type Failed, type Op, type OpResult} from '../model/op.ts';
-import {viewDigest, type View} from '../model/view.ts';
+import {narrowedView, viewDigest, type View, type ViewLimits} from '../model/view.ts';
 import type {DeleteLimits} from '../reconcile/delete-guard.ts';
 import {RollingHour} from '../reconcile/rolling-hour.ts';
 import {protocolFault} from '../wire/fault.ts';
@@ -52,7 +52,8 @@ export interface TargetLinkParts {
 
 export interface TargetLinkOptions {
   volume: string;
-  timePrecisionNs: number;
+  /** What this side holds, whatever the source asks. */
+  limits: ViewLimits;
   deleteLimits: DeleteLimits;
   /** Deletes that the operator of this side confirmed; what the source's operator confirmed counts too. */
   confirmedDeletes?: number;
@@ -175,10 +176,9 @@ export class TargetLink {
     if (!viewDigest(message.view).equals(message.viewDigest)) {
       throw protocolFault('a view', 'view', 'another digest', 'the digest that was announced');
     }
-    const timePrecisionNs = Math.max(message.view.timePrecisionNs, this.#options.timePrecisionNs);
     this.#isDurable = message.isDurable;
     this.#deletes.confirmed(Math.max(this.#options.confirmedDeletes ?? 0, message.confirmedDeletes));
-    const applier = await this.#parts.open(message, {...message.view, timePrecisionNs});
+    const applier = await this.#parts.open(message, narrowedView(message.view, this.#options.limits));
     const {isDurable, link} = message;
     const onError = (error: unknown): void => this.#stop(error);
     this.#opened = {applier, files: new ReceiveFiles({link, isDurable}, {...this.#parts, onError})};
@@ -186,7 +186,8 @@ export class TargetLink {
       kind: 'link-opened',
       link: message.link,
       epoch: message.epoch,
-      timePrecisionNs: this.#options.timePrecisionNs,
+      limits: this.#options.limits,
+      groupsDigest: tree.groupsDigest(),
       rootDigest: tree.rootDigest(),
       entryCount: tree.entryCount(),
       stateId: tree.stateId,

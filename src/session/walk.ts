@@ -7,7 +7,7 @@
 import type {Digest} from '../model/digest.ts';
 import type {Entry} from '../model/entry.ts';
 import {joinPath, ROOT, type Name, type RelPath} from '../model/path.ts';
-import {keyByte, nameKey, treeEntryOf, type TreeEntry, type TreeNode} from '../model/tree.ts';
+import {keyByte, nameKey, treeEntryOf, type OwnTreeEntry, type TreeEntry, type TreeNode} from '../model/tree.ts';
 import type {View} from '../model/view.ts';
 import {planPath, type Step} from '../reconcile/plan-path.ts';
 
@@ -16,7 +16,7 @@ export interface SourceTree {
   getRoot(): Entry | undefined;
   node(dirId: number, prefix: Buffer): TreeNode;
   /** Entries whose key lies in a prefix of the directory's trie, streaming, in key order. */
-  treeEntries(dirId: number, prefix: Buffer): Iterable<TreeEntry>;
+  treeEntries(dirId: number, prefix: Buffer): Iterable<OwnTreeEntry>;
   /** All entries of a directory, streaming, without any digest being made. */
   children(dirId: number): Iterable<Entry>;
   dirIdOf(path: RelPath): number | undefined;
@@ -148,7 +148,7 @@ function* createEntries(options: WalkOptions, tree: SourceTree, pending: Pending
   let steps: Step[] = [];
   for (const entry of tree.children(pending.dirId)) {
     const path = joinPath(pending.path, entry.name);
-    const step = planPath(path, treeEntryOf(entry), undefined, options.view);
+    const step = planPath(path, treeEntryOf(entry, options.view), undefined, options.view);
     if (step !== undefined) steps.push(step.kind === 'file' ? {...step, entry} : step);
     const dirId = entry.type === 'dir' ? tree.dirIdOf(path) : undefined;
     if (dirId !== undefined) next.push({...pending, path, dirId, isNew: true});

@@ -4,6 +4,7 @@
  * Invariant: what goes in comes out, byte for byte; `content_key` follows from the content alone.
  */
 import type {SQLOutputValue} from 'node:sqlite';
+import {NO_ATTRS, type Attrs} from '../model/attrs.ts';
 import {ENTRY_TYPES, sameMeta, type Entry, type EntryType, type Outline} from '../model/entry.ts';
 import type {Digest} from '../model/digest.ts';
 import type {Name} from '../model/path.ts';
@@ -59,6 +60,7 @@ export function fillRow(
   row[23] = entry.isIncomplete ? 1 : 0;
   row[24] = entry.seq;
   row[25] = versionBytes(entry.version);
+  row[26] = entry.attrs.length === 0 ? null : entry.attrs;
   return row;
 }
 
@@ -86,6 +88,7 @@ export function entryOf(row: SqlRow): StoredEntry {
     isIncomplete: row[23] === 1,
     seq: row[24] as number,
     version: versionOf(row[25]),
+    attrs: attrsOf(row[26]),
   };
 }
 
@@ -107,6 +110,11 @@ export function outlineOf(row: SqlRow): Outline {
     nlink: row[12] as number,
     isIncomplete: row[13] === 1,
   };
+}
+
+/** @param value of the column `attrs` */
+export function attrsOf(value: SQLOutputValue | undefined): Attrs {
+  return value === null || value === undefined ? NO_ATTRS : bufferOf(value);
 }
 
 /** The trie key of a row of `SELECTED` columns. */

@@ -2,12 +2,14 @@
  * The digests of a volume's tree, stored per trie node and made again only where something changed, bottom up and
  * without recursion, so that depth costs no stack. How a digest is made is in model/tree.ts.
  *
- * Only entries of the view take part: with `special: skip` FIFOs, sockets and devices do not exist here.
+ * Only entries of the view take part: with `special: skip` FIFOs, sockets and devices do not exist here, and of
+ * metadata only what the view carries.
  *
  * Invariant: the shape of a trie follows from the names alone; a stored digest is that of the entries in its range.
  */
 import type {SQLOutputValue} from 'node:sqlite';
-import {CARRIED_TYPES, ENTRY_TYPES, type EntryType} from '../model/entry.ts';
+import {ENTRY_TYPES, type Entry, type EntryType} from '../model/entry.ts';
+import {attrsDigest} from '../model/attrs.ts';
 import type {Digest} from '../model/digest.ts';
 import type {Name} from '../model/path.ts';
 import {
@@ -15,18 +17,21 @@ import {
   innerNodeDigest,
   keyRange,
   leafNodeDigest,
+  rdevOf,
+  treeEntryOf,
   TRIE_DEPTH_MAX,
   TRIE_FANOUT,
   TRIE_LEAF_COUNT_MAX,
+  type OwnTreeEntry,
   type Side,
   type TreeEntry,
   type TreeNode,
   type TrieChild,
 } from '../model/tree.ts';
-import type {View} from '../model/view.ts';
+import {metaInView, typeEndOf, type View} from '../model/view.ts';
 import {bufferOf, type Database, type SqlRow, type Statement} from './database.ts';
 import type {Directories} from './directories.ts';
-import {TYPE_DIR} from './entry-row.ts';
+import {attrsOf, TYPE_DIR} from './entry-row.ts';
 
 /** A place in a directory's trie. `node` is 256^depth + prefix: 1 is the root, the children of n are 256n + 0..255. */
 interface Place {
@@ -43,7 +48,7 @@ interface Frame extends Place {
 }
 
 const LEAF_COLUMNS = `e.name, e.type, e.mode, e.uid, e.gid, e.mtime_s, e.mtime_ns, e.size, e.content, e.link_target,
-  e.incomplete, e.dir, d.digest, d.total`;
+  e.incomplete, e.dir, d.digest, d.total, e.rdev, e.attrs`;
 const NOTHING = Buffer.alloc(0);
 
 export class TreeDigests {
@@ -101,20 +106,25 @@ export class TreeDigests {
     return {digest: bufferOf(row[0]), count: row[1] as number};
   }
 
+  /** An entry as the view has it; a directory without what is below. */
+  inView(entry: Entry): OwnTreeEntry {
+    return treeEntryOf(entry, this.#view);
+  }
+
   /** The bytes of a directory's entry whose trie has a digest, as they are digested. */
   bytesOf(entry: TreeEntry): Buffer {
     return entryDigestBytes(entry, this.#view, this.#side);
   }
 
   /** One node, for a peer that compares; absent for an unknown directory or an empty range. */
-  node(dir: number, prefix: Buffer): TreeNode {
+  node(dir: number, prefix: Buffer): TreeNode<OwnTreeEntry> {
     if (prefix.length > TRIE_DEPTH_MAX || this.#directories.find(dir) === undefined) return {kind: 'absent'};
     this.#refresh(dir);
     const place = {dir, node: [...prefix].reduce((node, byte) => node * TRIE_FANOUT + byte, 1), depth: prefix.length};
     const rows = this.#leafRows(place);
     if (rows !== undefined) {
       if (rows.length === 0 && place.depth > 0) return {kind: 'absent'};
-      const entries = rows.map(treeEntryOf);
+      const entries = rows.map((row) => treeEntryOfRow(row, this.#view));
       return {kind: 'leaf', digest: this.#leafDigest(entries), count: countOf(entries), entries};
     }
     const children = this.#childrenOf(place);
@@ -150,7 +160,7 @@ export class TreeDigests {
       if (row[1] === TYPE_DIR && row[12] === null) frame.pendingDirs.push(row[11] as number);
     }
     if (frame.pendingDirs.length > 0) return false;
-    const entries = rows.map(treeEntryOf);
+    const entries = rows.map((row) => treeEntryOfRow(row, this.#view));
     this.#store(frame, rows.length === 0 && frame.depth > 0 ? NOTHING : this.#leafDigest(entries), countOf(entries));
     return true;
   }
@@ -215,20 +225,26 @@ function rangeOf(place: Place): {from: number; to: number} {
   return {from, to: from + span};
 }
 
-function treeEntryOf(row: SqlRow): TreeEntry {
+function treeEntryOfRow(row: SqlRow, view: View): OwnTreeEntry {
+  const type = ENTRY_TYPES[row[1] as number] as EntryType;
   const isDir = row[1] === TYPE_DIR;
+  const whole = {
+    mode: row[2] as number,
+    uid: row[3] as number,
+    gid: row[4] as number,
+    mtime: {s: row[5] as number, ns: row[6] as number},
+    attrs: attrsOf(row[15]),
+  };
+  const meta = metaInView(whole, type, view);
   return {
     name: row[0] as Name,
-    type: ENTRY_TYPES[row[1] as number] as EntryType,
-    meta: {
-      mode: row[2] as number,
-      uid: row[3] as number,
-      gid: row[4] as number,
-      mtime: {s: row[5] as number, ns: row[6] as number},
-    },
+    type,
+    meta,
+    attrs: attrsDigest(meta.attrs),
     sizeBytes: row[7] as number,
     content: optional(row[8]),
     linkTarget: (row[9] as string | null) ?? '',
+    rdev: rdevOf({type, rdev: row[14] as number}),
     subtree: isDir ? optional(row[12]) : undefined,
     count: isDir ? (row[13] as number) : 0,
     isIncomplete: row[10] === 1,
@@ -245,9 +261,4 @@ function countOf(entries: readonly TreeEntry[]): number {
 
 function countOfChildren(children: readonly TrieChild[]): number {
   return children.reduce((count, child) => count + child.count, 0);
-}
-
-/** Carried types stand first in ENTRY_TYPES. */
-function typeEndOf(view: View): number {
-  return view.special === 'skip' ? CARRIED_TYPES.length : ENTRY_TYPES.length;
 }

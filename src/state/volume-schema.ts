@@ -6,7 +6,7 @@
  * Invariant: a directory without a digest has only ancestors without one, and no trie node stands above it.
  */
 
-export const VOLUME_SCHEMA_VERSION = 1;
+export const VOLUME_SCHEMA_VERSION = 2;
 
 /** Columns of an entry beside its place (parent, key, name), in the order in which they are written and read. */
 export const ENTRY_COLUMNS = [
@@ -33,6 +33,7 @@ export const ENTRY_COLUMNS = [
   'incomplete INTEGER NOT NULL',
   'seq INTEGER NOT NULL',
   'version BLOB',
+  'attrs BLOB', // of an entry that has extended attributes: their canonical bytes
 ] as const;
 
 /** Names of the columns above. */
@@ -45,7 +46,6 @@ export const VOLUME_SCHEMA = `
 CREATE TABLE entries (
   parent INTEGER NOT NULL, key INTEGER NOT NULL, name TEXT NOT NULL,
   ${ENTRY_COLUMNS.join(', ')},
-  xattrs BLOB, -- reserved
   PRIMARY KEY (parent, key, name)
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX entries_ino ON entries (ino) WHERE ino <> 0;
@@ -80,6 +80,12 @@ CREATE TABLE signature_rows (
   content BLOB NOT NULL, leaf INTEGER NOT NULL, row BLOB NOT NULL, PRIMARY KEY (content, leaf)
 ) WITHOUT ROWID, STRICT;
 `;
+
+/** Version 1 did not look at attributes: a mode that no entry has makes every one be looked at, with its content kept. */
+export const VOLUME_UPGRADES: Readonly<Record<number, string>> = {
+  1: `ALTER TABLE entries RENAME COLUMN xattrs TO attrs; UPDATE entries SET mode = -1;
+    UPDATE dirs SET fingerprint = NULL;`,
+};
 
 /** Tables that live as long as the process. */
 export const VOLUME_TEMP_SCHEMA = `

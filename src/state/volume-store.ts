@@ -8,10 +8,11 @@
  */
 import {randomBytes} from 'node:crypto';
 import {invariant} from '../base/errors.ts';
+import {NO_ATTRS} from '../model/attrs.ts';
 import {TREE_DIGEST_VERSION, type Digest} from '../model/digest.ts';
-import {metaOf, type Entry, type Meta, type Outline} from '../model/entry.ts';
+import {sameInode, sameMeta, sameTime, type Entry, type Meta, type Outline} from '../model/entry.ts';
 import {nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
-import {leafNodeDigest, type Side, type TreeNode} from '../model/tree.ts';
+import {leafNodeDigest, type Side, type OwnTreeEntry, type TreeNode} from '../model/tree.ts';
 import {viewDigest, type View} from '../model/view.ts';
 import {Counters} from './counters.ts';
 import {bufferOf, Database, type Place as DatabasePlace} from './database.ts';
@@ -22,7 +23,7 @@ import {LinkGroups} from './link-groups.ts';
 import {SignatureCache, type SignatureHeader, type StoredSignature} from './signature-cache.ts';
 import {TreeDigests} from './tree-digests.ts';
 import {VolumeQueries, type FoundEntry, type Place} from './volume-queries.ts';
-import {VOLUME_SCHEMA, VOLUME_SCHEMA_VERSION, VOLUME_TEMP_SCHEMA} from './volume-schema.ts';
+import {VOLUME_SCHEMA, VOLUME_SCHEMA_VERSION, VOLUME_TEMP_SCHEMA, VOLUME_UPGRADES} from './volume-schema.ts';
 
 export interface VolumeStoreOptions {
   place: DatabasePlace;
@@ -39,7 +40,8 @@ export interface VolumeStoreOptions {
 const CACHE_KIB = 8 * 1024;
 const CHECKPOINT_PAGES = 2_000; // 16 MB of log: a bulk of writes is copied into the file a few times only
 const SIGNATURE_BYTES_MAX = 1 << 30;
-const NO_META: Meta = {mode: 0, uid: 0, gid: 0, mtime: {s: 0, ns: 0}};
+const NAMES_AT_ONCE = 256;
+const NO_META: Meta = {mode: 0, uid: 0, gid: 0, mtime: {s: 0, ns: 0}, attrs: NO_ATTRS};
 
 /**
  * Opens `volume.db`, or makes it.
@@ -50,6 +52,7 @@ export function openVolumeStore(options: VolumeStoreOptions): VolumeStore {
     place: options.place,
     file: 'volume.db',
     schemaVersion: VOLUME_SCHEMA_VERSION,
+    upgrades: VOLUME_UPGRADES,
     schema: VOLUME_SCHEMA,
     cacheKiB: CACHE_KIB,
     checkpointPages: CHECKPOINT_PAGES,
@@ -147,6 +150,19 @@ export class VolumeStore {
    */
   put(parentId: number, entry: Entry): number {
     return this.#entries.put(parentId, entry);
+  }
+
+  /** What is known of an entry by one of its names is known of its other names too. */
+  refreshNames(entry: Entry): void {
+    for (let after: Place | undefined; ;) {
+      const found = this.findByInode(entry.ino, NAMES_AT_ONCE, after);
+      for (const {parentId, entry: row} of found) {
+        const isSame = sameMeta(row, entry) && sameTime(row.ctime, entry.ctime) && row.nlink === entry.nlink;
+        if (!isSame && sameInode(row, entry)) this.put(parentId, {...entry, name: row.name});
+      }
+      if (found.length < NAMES_AT_ONCE) return;
+      after = {parentId: found.at(-1)!.parentId, name: found.at(-1)!.entry.name};
+    }
   }
 
   /** Removes an entry with all that is below it. @returns count of removed entries, 0 when there was none */
@@ -275,16 +291,16 @@ export class VolumeStore {
   rootDigest(): Digest {
     const {digest, count} = this.#digests.digestOf(ROOT_ID);
     const root = this.getRoot();
-    const tree = {name: ROOT, type: 'dir', sizeBytes: 0, content: undefined, linkTarget: '', count} as const;
-    const bytes =
+    const nothing = {name: ROOT, type: 'dir', sizeBytes: 0, content: undefined, linkTarget: '', rdev: 0} as const;
+    const tree =
       root === undefined
-        ? {...tree, meta: NO_META, subtree: undefined, isIncomplete: true}
-        : {...tree, meta: metaOf(root), subtree: digest, isIncomplete: root.isIncomplete};
-    return leafNodeDigest([this.#digests.bytesOf(bytes)]);
+        ? {...nothing, meta: NO_META, attrs: undefined, subtree: undefined, count, isIncomplete: true}
+        : {...this.#digests.inView(root), name: ROOT, subtree: digest, count};
+    return leafNodeDigest([this.#digests.bytesOf(tree)]);
   }
 
   /** One node of a directory's trie; a prefix below a leaf gives the part of it. */
-  node(dirId: number, prefix: Buffer): TreeNode {
+  node(dirId: number, prefix: Buffer): TreeNode<OwnTreeEntry> {
     return this.#digests.node(dirId, prefix);
   }
 

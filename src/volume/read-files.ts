@@ -13,7 +13,6 @@ import {openRegular, readInto} from '../linux/files.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
 import {closeFd} from '../linux/open-fd.ts';
 import {statFd} from '../linux/stat.ts';
-import {listXattrs} from '../linux/xattrs.ts';
 import {DIGEST_BYTES, LEAF_BYTES, sha256, smallContentDigest, type Digest} from '../model/digest.ts';
 import {isUntouched, type Seen, type Stat} from '../model/entry.ts';
 import {nameOf, parentOf, type RelPath} from '../model/path.ts';
@@ -22,7 +21,7 @@ import type {OpenRoot, WithRoot} from '../model/root.ts';
 /** How reading one file went. A number, so that thousands of them travel in one array. */
 export const READ = {ok: 0, changed: 1, vanished: 2, unreadable: 3} as const;
 /** Attributes of a file that this version does not carry; bits. */
-export const NOTE = {xattrs: 1, holes: 2} as const;
+export const NOTE = {holes: 2} as const;
 
 export interface FileToRead {
   path: RelPath;
@@ -176,13 +175,7 @@ function signFile(
 /** Which attributes of an open file this version leaves behind. */
 export function notesOf(fd: number, stat: Stat): number {
   let notes = 0;
-  if (listXattrs(fd).some((name) => !isOwnOrLocal(name))) notes |= NOTE.xattrs;
   if (stat.sizeBytes > 0 && stat.allocatedBytes < stat.sizeBytes && nextHole(fd, 0) < stat.sizeBytes)
     notes |= NOTE.holes;
   return notes;
-}
-
-/** Attributes that never travel: ours, and those that every host sets for itself. */
-function isOwnOrLocal(name: string): boolean {
-  return name.startsWith('trusted.towline.') || name === 'security.selinux';
 }

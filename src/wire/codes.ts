@@ -68,6 +68,7 @@ export const OP_CODE: Record<OpKind, number> = {
   rename: 6,
   delete: 7,
   exchange: 8,
+  'put-special': 9,
 };
 
 export const SOURCE_CODE = {inline: 1, staged: 2, copy: 3} as const;

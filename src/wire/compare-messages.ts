@@ -19,8 +19,17 @@ const CHILD_BYTES = 41;
 const ENTRY_BYTES_MIN = 1 + 1 + 2 + 22 + 2;
 
 /** Which optional fields of an entry follow. */
-const ENTRY_BITS = {content: 1, subtree: 2, incomplete: 4, size: 8, count: 16, target: 32} as const;
-const ENTRY_BITS_ALL = 63;
+const ENTRY_BITS = {
+  content: 1,
+  subtree: 2,
+  incomplete: 4,
+  size: 8,
+  count: 16,
+  target: 32,
+  attrs: 64,
+  device: 128,
+} as const;
+const ENTRY_BITS_ALL = 255;
 
 type CompareKind =
   | 'list-nodes'
@@ -237,12 +246,14 @@ function writeEntry(writer: Writer, entry: TreeEntry): void {
   writer.byteString(entry.name, 0);
   writer.u8(TYPE_CODE[entry.type]);
   writer.u8(entryBits(entry));
-  fields.writeMeta(writer, entry.meta);
+  fields.writeStatMeta(writer, entry.meta);
   if (entry.content !== undefined) fields.writeDigest(writer, entry.content);
   if (entry.subtree !== undefined) fields.writeDigest(writer, entry.subtree);
   if (entry.sizeBytes !== 0) fields.writeSize(writer, entry.sizeBytes);
   if (entry.count !== 0) writer.u64(entry.count);
   if (entry.linkTarget !== '') writeTarget(writer, entry.linkTarget);
+  if (entry.attrs !== undefined) fields.writeDigest(writer, entry.attrs);
+  if (entry.rdev !== 0) fields.writeDevice(writer, entry.rdev);
   fields.writeExtensions(writer);
 }
 
@@ -253,7 +264,9 @@ function entryBits(entry: TreeEntry): number {
     (entry.isIncomplete ? ENTRY_BITS.incomplete : 0) |
     (entry.sizeBytes === 0 ? 0 : ENTRY_BITS.size) |
     (entry.count === 0 ? 0 : ENTRY_BITS.count) |
-    (entry.linkTarget === '' ? 0 : ENTRY_BITS.target)
+    (entry.linkTarget === '' ? 0 : ENTRY_BITS.target) |
+    (entry.attrs === undefined ? 0 : ENTRY_BITS.attrs) |
+    (entry.rdev === 0 ? 0 : ENTRY_BITS.device)
   );
 }
 
@@ -270,12 +283,14 @@ function readEntry(reader: Reader): TreeEntry {
   const entry: TreeEntry = {
     name,
     type,
-    meta: fields.readMeta(reader),
+    meta: fields.readStatMeta(reader),
     content: has(ENTRY_BITS.content) ? fields.readDigest(reader) : undefined,
     subtree: has(ENTRY_BITS.subtree) ? fields.readDigest(reader) : undefined,
     sizeBytes: has(ENTRY_BITS.size) ? fields.readSize(reader) : 0,
     count: has(ENTRY_BITS.count) ? reader.u64('count of entries') : 0,
     linkTarget: has(ENTRY_BITS.target) ? readTarget(reader) : '',
+    attrs: has(ENTRY_BITS.attrs) ? fields.readDigest(reader) : undefined,
+    rdev: has(ENTRY_BITS.device) ? fields.readDevice(reader, type) : 0,
     isIncomplete: has(ENTRY_BITS.incomplete),
   };
   fields.readExtensions(reader);

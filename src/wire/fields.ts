@@ -1,12 +1,21 @@
 /**
  * Fields that several messages share, each with its writer and its reader side by side.
  */
+import {ATTRS_BYTES_MAX, attrsFault} from '../model/attrs.ts';
 import {DIGEST_BYTES, type Digest} from '../model/digest.ts';
-import type {Meta} from '../model/entry.ts';
+import type {EntryType, Meta, StatMeta} from '../model/entry.ts';
 import type {OpResult} from '../model/op.ts';
 import {byCode, PROBLEM_CODE, TYPE_CODE} from './codes.ts';
 import {encodeBug} from './fault.ts';
-import {EXTENSIONS_MAX, MODE_MAX, NS_MAX, OWNER_MAX, SIZE_BYTES_MAX} from './limits.ts';
+import {
+  DEVICE_MAJOR_MAX,
+  DEVICE_MINOR_MAX,
+  EXTENSIONS_MAX,
+  MODE_MAX,
+  NS_MAX,
+  OWNER_MAX,
+  SIZE_BYTES_MAX,
+} from './limits.ts';
 import type {MessageKind, MessageOf} from './messages.ts';
 import type {Reader} from './reader.ts';
 import type {Writer} from './writer.ts';
@@ -53,7 +62,7 @@ export function readSize(reader: Reader): number {
 }
 
 /** 22 bytes: u16 mode, u32 uid, u32 gid, i64 seconds, u32 nanoseconds. */
-export function writeMeta(writer: Writer, meta: Meta): void {
+export function writeStatMeta(writer: Writer, meta: StatMeta): void {
   const isSayable = meta.mode <= MODE_MAX && meta.mtime.ns <= NS_MAX && meta.uid <= OWNER_MAX && meta.gid <= OWNER_MAX;
   if (!isSayable) throw encodeBug(`mode ${meta.mode}, owner ${meta.uid}:${meta.gid}, ${meta.mtime.ns} ns`);
   writer.u16(meta.mode);
@@ -63,13 +72,42 @@ export function writeMeta(writer: Writer, meta: Meta): void {
   writer.u32(meta.mtime.ns);
 }
 
-export function readMeta(reader: Reader): Meta {
+export function readStatMeta(reader: Reader): StatMeta {
   return {
     mode: reader.within('mode', reader.u16(), 0, MODE_MAX),
     uid: reader.within('uid', reader.u32(), 0, OWNER_MAX),
     gid: reader.within('gid', reader.u32(), 0, OWNER_MAX),
     mtime: {s: reader.i64('seconds'), ns: reader.within('nanoseconds', reader.u32(), 0, NS_MAX)},
   };
+}
+
+/** 22 bytes as above, u32 length of the attributes, and they in their canonical form (model/attrs.ts). */
+export function writeMeta(writer: Writer, meta: Meta): void {
+  writeStatMeta(writer, meta);
+  if (meta.attrs.length > ATTRS_BYTES_MAX) throw encodeBug(`attributes of ${meta.attrs.length} bytes`);
+  writer.u32(meta.attrs.length);
+  writer.raw(meta.attrs);
+}
+
+export function readMeta(reader: Reader): Meta {
+  const meta = readStatMeta(reader);
+  const attrs = reader.bytes(reader.within('bytes of attributes', reader.u32(), 0, ATTRS_BYTES_MAX));
+  const fault = attrsFault(attrs);
+  if (fault !== undefined) throw reader.fault('attributes', fault, 'sorted attributes that travel');
+  return {...meta, attrs};
+}
+
+/** u32 major, u32 minor; both 0 for what is no device. */
+export function writeDevice(writer: Writer, rdev: number): void {
+  writer.u32(Math.floor(rdev / 2 ** 32));
+  writer.u32(rdev % 2 ** 32);
+}
+
+export function readDevice(reader: Reader, type: EntryType): number {
+  const isDevice = type === 'block' || type === 'char';
+  const major = reader.within('major number', reader.u32(), 0, isDevice ? DEVICE_MAJOR_MAX : 0);
+  const minor = reader.within('minor number', reader.u32(), 0, isDevice ? DEVICE_MINOR_MAX : 0);
+  return major * 2 ** 32 + minor;
 }
 
 /** This version has nothing to say here: a count of 0. */

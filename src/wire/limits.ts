@@ -5,6 +5,7 @@
  * with the longest paths) fits into one frame.
  */
 import assert from 'node:assert/strict';
+import {ATTRS_BYTES_MAX} from '../model/attrs.ts';
 import {LEAF_BYTES} from '../model/digest.ts';
 import {NAME_BYTES_MAX, PATH_BYTES_MAX} from '../model/path.ts';
 import {TRIE_DEPTH_MAX, TRIE_FANOUT, TRIE_LEAF_COUNT_MAX} from '../model/tree.ts';
@@ -18,6 +19,8 @@ export const FRAME_HEADER_BYTES = 8;
 export const SIZE_BYTES_MAX = 2 ** 46; // 64 TiB: far above what a volume's file has, far below where numbers lose bits
 export const MODE_MAX = 0o7777;
 export const OWNER_MAX = 0xffff_fffe; // the id 0xffffffff means "leave as it is" to chown(2), so it is not an owner
+export const DEVICE_MAJOR_MAX = 2 ** 12 - 1; // what Linux has
+export const DEVICE_MINOR_MAX = 2 ** 20 - 1;
 export const NS_MAX = 999_999_999;
 export const TIME_PRECISION_NS_MAX = 1_000_000_000;
 export const LINK_TARGET_BYTES_MAX = 4_095; // Linux PATH_MAX without its NUL
@@ -86,8 +89,9 @@ export const ANSWER_DEADLINE_MS = 60_000;
 export const WORK_DEADLINE_MS = 30 * 60_000;
 
 // The largest encodings of what cannot be divided.
-export const ENTRY_BYTES_MAX = 1 + NAME_BYTES_MAX + 2 + 22 + 8 + 8 + 32 + 2 + LINK_TARGET_BYTES_MAX + 2;
-export const OP_BYTES_MAX = 2 + 2 * (4 + PATH_BYTES_MAX) + 22 + 8 + 32 + 2 + LINK_TARGET_BYTES_MAX + INLINE_BYTES_MAX;
+export const ENTRY_BYTES_MAX = 1 + NAME_BYTES_MAX + 2 + 22 + 8 + 8 + 8 + 32 + 32 + 2 + LINK_TARGET_BYTES_MAX + 2;
+export const OP_BYTES_MAX =
+  2 + 2 * (4 + PATH_BYTES_MAX) + 26 + ATTRS_BYTES_MAX + 8 + 32 + 2 + LINK_TARGET_BYTES_MAX + INLINE_BYTES_MAX;
 export const LEAF_DELTA_BYTES_MAX = 32 + 2 + LEAF_OPS_MAX * 13 + LEAF_BYTES;
 /** Room for the fixed fields in front of a list. */
 export const FIXED_BYTES_MAX = 128;

@@ -9,7 +9,7 @@ import type {Op, OpResult} from '../model/op.ts';
 import type {RelPath} from '../model/path.ts';
 import type {ProblemCode} from '../model/problem.ts';
 import type {TreeNode} from '../model/tree.ts';
-import type {View} from '../model/view.ts';
+import type {View, ViewLimits} from '../model/view.ts';
 
 /** Copy from the base file, or literal bytes. Ranges are within the file's bytes; a leaf's ops build it front to back. */
 export type LeafOp = {kind: 'copy'; baseOffset: number; sizeBytes: number} | {kind: 'literal'; bytes: Buffer};
@@ -70,7 +70,9 @@ export type Message =
       kind: 'link-opened';
       link: number;
       epoch: number;
-      timePrecisionNs: number;
+      /** What the target holds of the view. */
+      limits: ViewLimits;
+      groupsDigest: Digest;
       /** Digest of the target's tree in the view. */
       rootDigest: Digest;
       entryCount: number;

@@ -3,7 +3,7 @@
  *
  * Invariant: paths are front-coded against the operation before, a second path against the first of its operation.
  */
-import type {Meta} from '../model/entry.ts';
+import {isSpecial, type Meta} from '../model/entry.ts';
 import type {ContentSource, Op} from '../model/op.ts';
 import type {RelPath} from '../model/path.ts';
 import {byCode, OP_CODE, SOURCE_CODE, TYPE_CODE} from './codes.ts';
@@ -39,6 +39,11 @@ export function writeOp(writer: Writer, op: Op, previous: RelPath): void {
       writePath(writer, DETAIL_NONE, op.path, previous);
       fields.writeMeta(writer, op.meta);
       writeTarget(writer, op.target);
+      return fields.writeExtensions(writer);
+    case 'put-special':
+      writePath(writer, TYPE_CODE[op.type], op.path, previous);
+      fields.writeMeta(writer, op.meta);
+      fields.writeDevice(writer, op.rdev);
       return fields.writeExtensions(writer);
     case 'link':
     case 'exchange':
@@ -101,6 +106,8 @@ export function readOp(reader: Reader, paths: PathReader): Op {
       return {kind, path: paths.next(), meta: readMetaAndExtensions(reader)};
     case 'put-symlink':
       return readPutSymlink(reader, paths);
+    case 'put-special':
+      return readPutSpecial(reader, paths);
     case 'link':
     case 'exchange':
       readNoDetail(reader);
@@ -139,6 +146,16 @@ function readPutSymlink(reader: Reader, paths: PathReader): Op {
   return {kind: 'put-symlink', path, meta, target};
 }
 
+function readPutSpecial(reader: Reader, paths: PathReader): Op {
+  const type = readType(reader);
+  if (!isSpecial(type)) throw reader.fault('type of a special file', type, 'a FIFO, socket or device');
+  const path = paths.next();
+  const meta = fields.readMeta(reader);
+  const rdev = fields.readDevice(reader, type);
+  fields.readExtensions(reader);
+  return {kind: 'put-special', path, meta, type, rdev};
+}
+
 /** The root may be meant: its permissions, owner and time travel like those of any directory. */
 function readSetMeta(reader: Reader, paths: PathReader): Op {
   const type = readType(reader);
@@ -167,7 +184,7 @@ function readNoDetail(reader: Reader): void {
 
 /** An upper bound of what an operation takes, without looking at what its path shares. */
 export function opBytesMax(op: Op): number {
-  const fixed = 96 + op.path.length;
+  const fixed = 96 + op.path.length + ('meta' in op ? op.meta.attrs.length : 0);
   switch (op.kind) {
     case 'put-file':
       if (op.source.from === 'inline') return fixed + op.source.bytes.length;

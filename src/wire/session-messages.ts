@@ -1,7 +1,7 @@
 /**
  * Layouts of the messages that concern the session, the opening of a link, and the proof of a cut.
  */
-import type {View} from '../model/view.ts';
+import type {View, ViewLimits} from '../model/view.ts';
 import {byCode, MODE_CODE, SOURCE_STATE_CODE, SPECIAL_CODE} from './codes.ts';
 import {CREDIT_BYTES_MAX} from './credits.ts';
 import {encodeBug} from './fault.ts';
@@ -17,6 +17,9 @@ const SPECIAL_OF_CODE = byCode(SPECIAL_CODE);
 const SOURCE_STATE_OF_CODE = byCode(SOURCE_STATE_CODE);
 const DRY_RUN_BIT = 1;
 const DURABLE_BIT = 2;
+const OWNERS_BIT = 1;
+const DEVICES_BIT = 2;
+const SETUID_BIT = 4;
 
 type SessionKind =
   'hello' | 'ping' | 'pong' | 'credit' | 'fault' | 'bye' | 'identity-next' | 'identity-pinned' | 'volume-ready';
@@ -135,7 +138,8 @@ export const LINK_CODECS: {[K in LinkKind]: MessageCodec<K>} = {
   'link-opened': {
     write(writer, message) {
       writer.u64(message.epoch);
-      writer.u32(message.timePrecisionNs);
+      writeLimits(writer, message.limits);
+      writeDigest(writer, message.groupsDigest);
       writeDigest(writer, message.rootDigest);
       writer.u64(message.entryCount);
       writer.token(message.stateId, limits.TOKEN_BYTES_MAX);
@@ -144,7 +148,8 @@ export const LINK_CODECS: {[K in LinkKind]: MessageCodec<K>} = {
       kind: 'link-opened',
       link,
       epoch: reader.u64('epoch'),
-      timePrecisionNs: readPrecision(reader),
+      limits: readLimits(reader),
+      groupsDigest: readDigest(reader),
       rootDigest: readDigest(reader),
       entryCount: reader.u64('count of entries'),
       stateId: reader.token('state id', limits.TOKEN_BYTES_MAX),
@@ -231,27 +236,45 @@ export const LINK_CODECS: {[K in LinkKind]: MessageCodec<K>} = {
 };
 
 function writeView(writer: Writer, view: View): void {
-  writer.u32(view.timePrecisionNs);
-  writer.u8(SPECIAL_CODE[view.special]);
-  writer.flag(view.owners);
+  writeLimits(writer, view);
   writeStrings(writer, view.ignore, limits.IGNORE_PATTERNS_MAX, limits.IGNORE_BYTES_MAX);
   const ignoreBytes = view.ignore.reduce((bytes, pattern) => bytes + Buffer.byteLength(pattern), 0);
   if (ignoreBytes > limits.IGNORE_BYTES_MAX) throw encodeBug(`ignore patterns of ${ignoreBytes} bytes`);
-  writeStrings(writer, view.xattrs, limits.VIEW_LIST_MAX, limits.VIEW_ITEM_BYTES_MAX);
   writeStrings(writer, view.ids, limits.VIEW_LIST_MAX, limits.VIEW_ITEM_BYTES_MAX);
 }
 
 function readView(reader: Reader): View {
-  const timePrecisionNs = readPrecision(reader);
-  const special = reader.kind('policy for special files', SPECIAL_OF_CODE);
-  const owners = reader.flag('owners');
+  const viewLimits = readLimits(reader);
   const leftBytes = reader.leftBytes;
   const ignore = readStrings(reader, 'ignore patterns', limits.IGNORE_PATTERNS_MAX, limits.IGNORE_BYTES_MAX);
   const ignoreBytes = leftBytes - reader.leftBytes - 2 - 2 * ignore.length;
   reader.within('bytes of ignore patterns', ignoreBytes, 0, limits.IGNORE_BYTES_MAX);
-  const xattrs = readStrings(reader, 'xattr classes', limits.VIEW_LIST_MAX, limits.VIEW_ITEM_BYTES_MAX);
   const ids = readStrings(reader, 'id ranges', limits.VIEW_LIST_MAX, limits.VIEW_ITEM_BYTES_MAX);
-  return {ignore, timePrecisionNs, xattrs, special, owners, ids};
+  return {...viewLimits, ignore, ids};
+}
+
+/** What of a view a receiver may narrow. */
+function writeLimits(writer: Writer, {timePrecisionNs, special, owners, devices, setuid, xattrs}: ViewLimits): void {
+  writer.u32(timePrecisionNs);
+  writer.u8(SPECIAL_CODE[special]);
+  writer.u8((owners ? OWNERS_BIT : 0) | (devices ? DEVICES_BIT : 0) | (setuid ? SETUID_BIT : 0));
+  writeStrings(writer, xattrs, limits.VIEW_LIST_MAX, limits.VIEW_ITEM_BYTES_MAX);
+}
+
+function readLimits(reader: Reader): ViewLimits {
+  const timePrecisionNs = readPrecision(reader);
+  const special = reader.kind('policy for special files', SPECIAL_OF_CODE);
+  const bits = reader.within('bits of a view', reader.u8(), 0, OWNERS_BIT | DEVICES_BIT | SETUID_BIT);
+  const has = (bit: number): boolean => (bits & bit) !== 0;
+  const xattrs = readStrings(reader, 'xattr classes', limits.VIEW_LIST_MAX, limits.VIEW_ITEM_BYTES_MAX);
+  return {
+    timePrecisionNs,
+    special,
+    xattrs,
+    owners: has(OWNERS_BIT),
+    devices: has(DEVICES_BIT),
+    setuid: has(SETUID_BIT),
+  };
 }
 
 function readPrecision(reader: Reader): number {

@@ -79,6 +79,8 @@ function entryBytes(entry: TreeEntry): number {
     (entry.sizeBytes === 0 ? 0 : 8) +
     (entry.count === 0 ? 0 : 8) +
     (entry.linkTarget === '' ? 0 : 2 + entry.linkTarget.length) +
+    (entry.attrs === undefined ? 0 : 32) +
+    (entry.rdev === 0 ? 0 : 8) +
     2
   );
 }

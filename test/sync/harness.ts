@@ -7,7 +7,7 @@
 import {type ChildProcess, spawn, spawnSync} from 'node:child_process';
 import {mkdirSync, readdirSync, readFileSync, existsSync} from 'node:fs';
 import {join, resolve} from 'node:path';
-import {afterAll} from 'vitest';
+import {afterAll, onTestFinished} from 'vitest';
 import {makeTmpDir} from '../tmp.ts';
 
 const PROJECT = join(import.meta.dirname, '../..');
@@ -63,6 +63,13 @@ export function makePair(until: 'test' | 'file' = 'test', base: string = makeTmp
   const pair = {source: join(base, 'source'), target: join(base, 'target'), state: join(base, 'state')};
   mkdirSync(pair.source);
   return pair;
+}
+
+/** Another filesystem at a new folder inside a volume, until the test is over. */
+export function mountInside(path: string): void {
+  mkdirSync(path);
+  command('mount', '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', path);
+  onTestFinished(() => void command('umount', path));
 }
 
 /** `towline` with any arguments, to its end. A run that takes longer than `timeoutMs` is killed and rejected. */

@@ -16,6 +16,7 @@ import {sha256} from '../../../src/model/digest.ts';
 import type {Meta} from '../../../src/model/entry.ts';
 import type {Op, OpResult} from '../../../src/model/op.ts';
 import {ROOT, type RelPath} from '../../../src/model/path.ts';
+import {NO_ATTRS} from '../../../src/model/attrs.ts';
 import {PLAIN_VIEW} from '../../../src/model/view.ts';
 import {openJournalStore} from '../../../src/state/journal-store.ts';
 import {openVolumeStore} from '../../../src/state/volume-store.ts';
@@ -30,6 +31,7 @@ const META: Meta = {
   uid: process.getuid?.() ?? 0,
   gid: process.getgid?.() ?? 0,
   mtime: {s: 1_700_000_000, ns: 0},
+  attrs: NO_ATTRS,
 };
 
 export class TargetFolder {
@@ -67,6 +69,7 @@ export class TargetFolder {
       name: ROOT,
       content: undefined,
       linkTarget: '',
+      attrs: NO_ATTRS,
       isIncomplete: false,
       seq: 1,
       version: [],
@@ -109,9 +112,8 @@ export class TargetFolder {
   #newApplier(): Applier {
     const options = {
       isDurable: false,
-      setsOwners: false,
+      view: {...PLAIN_VIEW, owners: false, ignore: this.#ignore},
       reserved: [],
-      ignore: this.#ignore,
       agent: '00000000000000aa',
     };
     const clock: Clock = {...systemClock, nowMs: () => this.clock.nowMs()};

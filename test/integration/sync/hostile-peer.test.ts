@@ -5,6 +5,7 @@
 import {existsSync, mkdirSync, readFileSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {describe, expect, test} from 'vitest';
+import {NO_ATTRS} from '../../../src/model/attrs.ts';
 import {contentDigest, LEAF_BYTES, sha256, smallContentDigest} from '../../../src/model/digest.ts';
 import type {Op} from '../../../src/model/op.ts';
 import {encode} from '../../../src/wire/codec.ts';
@@ -13,7 +14,7 @@ import {command} from '../../sync/harness.ts';
 import {HostileHost, OPEN_LINK, type HostileSource} from '../../sync/hostile-source.ts';
 
 const MIB = 1024 * 1024;
-const META = {mode: 0o644, uid: 0, gid: 0, mtime: {s: 1_700_000_000, ns: 0}};
+const META = {mode: 0o644, uid: 0, gid: 0, mtime: {s: 1_700_000_000, ns: 0}, attrs: NO_ATTRS};
 
 function fill(target: string): void {
   mkdirSync(join(target, 'dir/sub'), {recursive: true});

@@ -12,7 +12,7 @@ import {
   rewindDir,
   rmdirAt,
 } from '../../../src/linux/directories.ts';
-import {makeFifoAt} from '../../../src/linux/files.ts';
+import {makeSpecialAt} from '../../../src/linux/files.ts';
 import {statAt} from '../../../src/linux/stat.ts';
 import {codeOf} from './code-of.ts';
 import {held, makeFolder} from './folder.ts';
@@ -58,7 +58,7 @@ test('types come with the listing where the filesystem tells them', () => {
   writeFileSync(join(path, 'file'), '');
   mkdirSync(join(path, 'dir'));
   symlinkSync('x', join(path, 'symlink'));
-  makeFifoAt(fd, 'fifo', 0o600);
+  makeSpecialAt(fd, 'fifo', 'fifo', 0o600, 0);
   const types = new Map<string, string>();
   for (const entry of readDirEntries(fd)) types.set(entry.name(), DIRENT_TYPE[entry.type] ?? entry.name());
   expect(types.size).toBe(4);
@@ -90,7 +90,7 @@ test('makes, opens and removes directories; never a symlink in their place', () 
   expect(statAt(fd, 'd')).toMatchObject({type: 'dir', mode: 0o700});
   symlinkSync('d', join(path, 'link'));
   writeFileSync(join(path, 'file'), '');
-  makeFifoAt(fd, 'fifo', 0o600);
+  makeSpecialAt(fd, 'fifo', 'fifo', 0o600, 0);
   expect(codeOf(() => mkdirAt(fd, 'd', 0o700))).toBe('EEXIST');
   for (const name of ['link', 'file', 'fifo']) {
     expect(codeOf(() => openDirAt(fd, name))).toBe('ENOTDIR');

@@ -5,7 +5,7 @@ import {listNames} from '../../../src/linux/directories.ts';
 import {
   linkAt,
   linkFdAt,
-  makeFifoAt,
+  makeSpecialAt,
   openRegular,
   openTmp,
   readInto,
@@ -45,7 +45,7 @@ test('a regular file is opened to read, with what it was at that moment', () => 
 
 test('a FIFO, a device, a directory and a symlink are refused without being opened, and nothing waits', () => {
   const folder = makeFolder();
-  makeFifoAt(folder.fd, 'fifo', 0o600);
+  makeSpecialAt(folder.fd, 'fifo', 'fifo', 0o600, 0);
   mkdirSync(join(folder.path, 'dir'));
   write(folder, 'file', 'x');
   symlinkSync('file', join(folder.path, 'link'));
@@ -62,7 +62,7 @@ test('a FIFO, a device, a directory and a symlink are refused without being open
 test('no descriptor is left behind by 1,000 refused and 1,000 granted openings', () => {
   const folder = makeFolder();
   write(folder, 'f', '');
-  makeFifoAt(folder.fd, 'fifo', 0o600);
+  makeSpecialAt(folder.fd, 'fifo', 'fifo', 0o600, 0);
   const ownFds = held(openDirPath('/proc/self/fd'));
   const before = listNames(ownFds).length;
   for (let round = 0; round < 1000; round++) {

@@ -2,7 +2,7 @@ import {linkSync, mkdirSync, statSync, symlinkSync, writeFileSync} from 'node:fs
 import {join} from 'node:path';
 import {expect, test} from 'vitest';
 import {holdAt, openDirPath} from '../../../src/linux/open-fd.ts';
-import {makeFifoAt} from '../../../src/linux/files.ts';
+import {makeSpecialAt} from '../../../src/linux/files.ts';
 import {
   isMountRoot,
   isMountRootRaw,
@@ -45,7 +45,7 @@ test('types are told without following or opening: file, dir, symlink, fifo, cha
   writeFileSync(join(path, 'file'), '');
   mkdirSync(join(path, 'dir'));
   symlinkSync('/etc/passwd', join(path, 'symlink'));
-  makeFifoAt(fd, 'fifo', 0o600);
+  makeSpecialAt(fd, 'fifo', 'fifo', 0o600, 0);
   for (const type of ['file', 'dir', 'symlink', 'fifo']) expect(statAt(fd, type).type).toBe(type);
   const zero = statAt(held(openDirPath('/dev')), 'zero');
   expect(zero).toMatchObject({type: 'char', rdev: 2 ** 32 + 5});

@@ -1,19 +1,24 @@
 import {describe, expect, test} from 'vitest';
+import {attrsDigest, encodeAttrs, NO_ATTRS} from '../../../src/model/attrs.ts';
 import {sha256} from '../../../src/model/digest.ts';
 import type {EntryType, Meta} from '../../../src/model/entry.ts';
-import type {TreeEntry} from '../../../src/model/tree.ts';
+import type {OwnTreeEntry} from '../../../src/model/tree.ts';
 import {PLAIN_VIEW} from '../../../src/model/view.ts';
 import {planMeta, planPath, type Step} from '../../../src/reconcile/plan-path.ts';
 
-const META: Meta = {mode: 0o644, uid: 1, gid: 2, mtime: {s: 1_700_000_000, ns: 123_456_789}};
+const META: Meta = {mode: 0o644, uid: 1, gid: 2, mtime: {s: 1_700_000_000, ns: 123_456_789}, attrs: NO_ATTRS};
 
-function tree(type: EntryType, changes: Partial<TreeEntry> = {}): TreeEntry {
+const ATTRS = encodeAttrs([{name: 'user.x', value: Buffer.from('1')}]);
+
+function tree(type: EntryType, changes: Partial<OwnTreeEntry> = {}): OwnTreeEntry {
   return {
     name: 'x',
     type,
     meta: META,
     sizeBytes: type === 'file' ? 5 : 0,
     content: type === 'file' ? sha256(Buffer.from('x')) : undefined,
+    attrs: undefined,
+    rdev: 0,
     linkTarget: type === 'symlink' ? 'to' : '',
     subtree: undefined,
     count: 0,
@@ -88,8 +93,16 @@ describe('what a path needs', () => {
       have: tree('symlink'),
       step: 'put-symlink, destroys 0',
     },
-    {title: 'a FIFO, which does not travel', want: tree('fifo'), have: undefined, step: 'nothing'},
-    {title: 'a FIFO where the target has a file', want: tree('fifo'), have: tree('file'), step: 'nothing'},
+    {title: 'a new FIFO', want: tree('fifo'), have: undefined, step: 'put-special, destroys 0'},
+    {
+      title: 'a FIFO where the target has a file',
+      want: tree('fifo'),
+      have: tree('file'),
+      step: 'put-special, destroys 0',
+    },
+    {title: 'a device, which does not travel', want: tree('char'), have: undefined, step: 'nothing'},
+    {title: 'a device where the target has a file', want: tree('char'), have: tree('file'), step: 'delete, destroys 1'},
+    {title: 'a device that only the target has', want: undefined, have: tree('char'), step: 'nothing'},
   ])('$title: $step', ({want, have, step}) => {
     expect(shown(planPath('d/x', want, have, PLAIN_VIEW))).toBe(step);
   });
@@ -115,6 +128,7 @@ describe('metadata in a view', () => {
       type: 'dir',
       isChanged: false,
     },
+    {title: 'an attribute', meta: {...META, attrs: ATTRS}, view: PLAIN_VIEW, type: 'dir', isChanged: true},
     {title: 'a setuid bit', meta: {...META, mode: 0o4644}, view: PLAIN_VIEW, type: 'file', isChanged: true},
     {
       title: 'permissions of a symlink',
@@ -123,8 +137,8 @@ describe('metadata in a view', () => {
       type: 'symlink',
       isChanged: false,
     },
-  ] as const)('$title: changed $isChanged', ({meta, view, type, isChanged}) => {
-    const step = planMeta('x', type, META, meta, view);
+  ] as const)('$title: changed $isChanged', ({meta: {attrs, ...meta}, view, type, isChanged}) => {
+    const step = planMeta('x', type, META, {meta, attrs: attrsDigest(attrs)}, view);
     expect(step?.kind === 'op' ? step.op : undefined).toEqual(
       isChanged ? {kind: 'set-meta', path: 'x', type, meta: META} : undefined,
     );

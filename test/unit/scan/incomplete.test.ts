@@ -6,6 +6,7 @@ import {beforeAll, expect, test} from 'vitest';
 import type {JobRunner} from '../../../src/base/jobs.ts';
 import {loadXxhash} from '../../../src/delta/hash.ts';
 import {entryStore} from '../../../src/daemon/source-state.ts';
+import {NO_ATTRS} from '../../../src/model/attrs.ts';
 import {ListingWriter, STAT_BYTES} from '../../../src/scan/listing.ts';
 import type {ScanJobs} from '../../../src/scan/scan-tree.ts';
 import {Scanner} from '../../../src/scan/scanner.ts';
@@ -31,11 +32,11 @@ function packed(listings: Listed[]): Uint8Array {
   const writer = new ListingWriter();
   for (const {path, status, names, ownIno, print} of listings) {
     writer.begin(path);
-    writer.own(fillStat('dir', ownIno ?? inoOf(path)));
+    writer.own(fillStat('dir', ownIno ?? inoOf(path)), () => NO_ATTRS);
     for (const [name, type] of Object.entries(names)) {
       const fill =
         typeof type === 'number' ? () => -type : fillStat(type, inoOf(path === '' ? name : `${path}/${name}`));
-      writer.add(Buffer.from(name), fill, () => '');
+      writer.add(Buffer.from(name), fill, {link: () => '', attrs: () => NO_ATTRS});
     }
     writer.end(status, status === 'unreadable' ? EIO : 0, (_, into, at) => into.fill(print ?? 1, at, at + 16));
   }

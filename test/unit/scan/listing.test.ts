@@ -1,6 +1,7 @@
 import {createHash} from 'node:crypto';
 import fc from 'fast-check';
 import {expect, test} from 'vitest';
+import {encodeAttrs, NO_ATTRS, type Attrs} from '../../../src/model/attrs.ts';
 import {FINGERPRINT_BYTES, ListingWriter, readListings, STAT_BYTES} from '../../../src/scan/listing.ts';
 
 const S_IFREG = 0o100000;
@@ -13,7 +14,14 @@ interface Seen {
   /** 0, or the errno of statx. */
   failed: number;
   link: string | undefined;
+  attrs?: Attrs | undefined;
   sizeBytes: number;
+}
+
+const OWN_ATTRS = attrsOf('own');
+
+function attrsOf(value: string): Attrs {
+  return encodeAttrs([{name: 'user.x', value: Buffer.from(value)}]);
 }
 
 /** A struct statx as the kernel writes it, with other bytes behind what is kept. */
@@ -38,10 +46,13 @@ function hash(bytes: Buffer, into: Buffer, at: number): void {
 
 function write(writer: ListingWriter, path: string, entries: Seen[], noise = 0): void {
   writer.begin(path);
-  writer.own(rawStat({link: undefined, sizeBytes: 4_096}));
+  writer.own(rawStat({link: undefined, sizeBytes: 4_096}), () => OWN_ATTRS);
   for (const entry of entries) {
     const fill = entry.failed === 0 ? rawStat(entry, noise) : () => -entry.failed;
-    writer.add(entry.name, fill, () => entry.link ?? '');
+    writer.add(entry.name, fill, {
+      link: () => entry.link ?? '',
+      attrs: () => ('attrs' in entry ? entry.attrs : NO_ATTRS),
+    });
   }
   writer.end('whole', 0, hash);
 }
@@ -55,6 +66,7 @@ const entries = fc.array(
     failed: fc.constantFrom(0, 0, 0, ENOENT, EACCES),
     link: fc.option(fc.string({unit: 'binary-ascii', minLength: 1, maxLength: 300}), {nil: undefined}),
     sizeBytes: fc.nat(2 ** 40),
+    attrs: fc.constantFrom(NO_ATTRS, NO_ATTRS, attrsOf('1'), attrsOf('x'.repeat(70_000)), undefined),
   }),
 );
 const directories = fc.array(fc.record({path: nameBytes.map((bytes) => bytes.toString('latin1')), entries}));
@@ -70,14 +82,21 @@ test('what was written comes out, record by record and entry by entry, whatever 
       );
       for (const [index, {entries: some}] of all.entries()) {
         const listed = [...read[index]!.entries()];
-        expect(listed.map(({name, state, errno, linkTarget}) => ({name, state, errno, linkTarget}))).toEqual(
-          some.map(({name, failed, link}) => ({
+        expect(
+          listed.map(({name, state, errno, linkTarget, attrs}) => ({name, state, errno, linkTarget, attrs})),
+        ).toEqual(
+          some.map(({name, failed, link, attrs}) => ({
             name: name.toString('latin1'),
             state: failed === 0 ? 'present' : failed === ENOENT ? 'absent' : 'error',
             errno: failed,
             linkTarget: failed === 0 ? (link ?? '') : '',
+            attrs: failed === 0 ? (attrs ?? NO_ATTRS) : NO_ATTRS,
           })),
         );
+        expect(listed.map(({hasTooManyAttrs}) => hasTooManyAttrs)).toEqual(
+          some.map(({failed, attrs}) => failed === 0 && attrs === undefined),
+        );
+        expect(read[index]!.ownAttrs).toEqual(OWN_ATTRS);
         const sizes = listed.flatMap((entry) => (entry.state === 'present' ? [entry.stat().sizeBytes] : []));
         expect(sizes).toEqual(some.filter(({failed}) => failed === 0).map(({sizeBytes}) => sizeBytes));
       }

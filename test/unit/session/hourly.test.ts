@@ -2,6 +2,7 @@
 import {beforeEach, describe, expect, test} from 'vitest';
 import type {Clock} from '../../../src/base/clock.ts';
 import {sourceState} from '../../../src/daemon/source-state.ts';
+import {metaOf} from '../../../src/model/entry.ts';
 import type {Op} from '../../../src/model/op.ts';
 import {ROOT, type RelPath} from '../../../src/model/path.ts';
 import type {DeleteLimits} from '../../../src/reconcile/delete-guard.ts';
@@ -122,8 +123,7 @@ describe('a target', () => {
   }
 
   function make(path: RelPath): Op {
-    const {mode, uid, gid, mtime} = entry(path);
-    return {kind: 'put-symlink', path, meta: {mode, uid, gid, mtime}, target: 'x'};
+    return {kind: 'put-symlink', path, meta: metaOf(entry(path)), target: 'x'};
   }
 
   beforeEach(() => {

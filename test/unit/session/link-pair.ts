@@ -45,7 +45,7 @@ export class LinkPair {
     this.targetSession = new Session({name: 'target'}, {channel: right});
     const jobs = runHere<never>({} as never);
     this.targetLink = new TargetLink(
-      {volume: 'v', timePrecisionNs: 1, deleteLimits: options.target ?? NO_DELETE_LIMITS},
+      {volume: 'v', limits: PLAIN_VIEW, deleteLimits: options.target ?? NO_DELETE_LIMITS},
       {
         session: this.targetSession,
         jobs,

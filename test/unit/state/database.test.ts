@@ -94,7 +94,7 @@ describe('damage', () => {
   test('a file of a newer version is refused and left as it is', () => {
     const {folder, path} = filledFolder('close');
     const raw = new DatabaseSync(path);
-    raw.exec('PRAGMA user_version = 2');
+    raw.exec('PRAGMA user_version = 99');
     raw.close();
     expect(codeOf(() => openStore({place: {folder}}))).toBe('STATE_NEWER');
     expect(readdirSync(folder)).toEqual(['volume.db']);

@@ -7,6 +7,7 @@ import {join} from 'node:path';
 import {onTestFinished} from 'vitest';
 import {sha256} from '../../../src/model/digest.ts';
 import type {Entry} from '../../../src/model/entry.ts';
+import {NO_ATTRS} from '../../../src/model/attrs.ts';
 import {PLAIN_VIEW} from '../../../src/model/view.ts';
 import {openVolumeStore, type VolumeStore, type VolumeStoreOptions} from '../../../src/state/volume-store.ts';
 
@@ -46,6 +47,7 @@ export function entry(name: string, changes: Partial<Entry> = {}): Entry {
     mountId: 21,
     content: type === 'file' ? sha256(Buffer.from(name, 'latin1')) : undefined,
     linkTarget: type === 'symlink' ? 'elsewhere' : '',
+    attrs: NO_ATTRS,
     isIncomplete: false,
     seq: 7,
     version: [],

@@ -1,6 +1,7 @@
 /**
  * A plain in-memory tree and its digests made from scratch, written without a look at how the state makes them.
  */
+import {sha256} from '../../../src/model/digest.ts';
 import type {Entry} from '../../../src/model/entry.ts';
 import {
   EMPTY_TREE,
@@ -30,14 +31,19 @@ interface Digested {
 /** Digest and count of what is below a node. */
 export function naiveTrie(node: ModelNode, view: View, side: Side): Digested {
   const carried = [...node.children.values()].filter(
-    ({entry}) => view.special === 'keep' || ['file', 'dir', 'symlink'].includes(entry.type),
+    ({entry}) =>
+      ['file', 'dir', 'symlink'].includes(entry.type) ||
+      (view.special === 'keep' && (view.devices || ['fifo', 'socket'].includes(entry.type))),
   );
   const all = carried.map((child) => {
     const below = child.entry.type === 'dir' ? naiveTrie(child, view, side) : undefined;
     const {name, type, sizeBytes, content, linkTarget, isIncomplete, mode, uid, gid, mtime} = child.entry;
     const count = below?.count ?? 0;
     const meta = {mode, uid, gid, mtime};
-    const tree = {name, type, meta, sizeBytes, content, linkTarget, isIncomplete, subtree: below?.digest, count};
+    const attrs = child.entry.attrs.length === 0 ? undefined : sha256(child.entry.attrs);
+    const rdev = ['block', 'char'].includes(type) ? child.entry.rdev : 0;
+    const own = {name, type, meta, attrs, sizeBytes, content, linkTarget, rdev, isIncomplete};
+    const tree = {...own, subtree: below?.digest, count};
     return {key: nameKey(name), name, bytes: entryDigestBytes(tree, view, side), count: 1 + count};
   });
   all.sort((a, b) => a.key - b.key || (a.name < b.name ? -1 : 1));
@@ -69,6 +75,8 @@ export function naiveRootDigest(root: ModelNode, view: View, side: Side): Buffer
     name: '',
     type: 'dir' as const,
     meta: {mode, uid, gid, mtime},
+    attrs: undefined,
+    rdev: 0,
     sizeBytes: 0,
     content: undefined,
     linkTarget: '',

@@ -1,8 +1,12 @@
+import {join} from 'node:path';
+import {DatabaseSync} from 'node:sqlite';
 import {describe, expect, test} from 'vitest';
+import {encodeAttrs} from '../../../src/model/attrs.ts';
 import {sha256} from '../../../src/model/digest.ts';
-import type {Entry} from '../../../src/model/entry.ts';
+import {isSameListed, isUntouched, type Entry} from '../../../src/model/entry.ts';
 import {PLAIN_VIEW} from '../../../src/model/view.ts';
 import {NO_GROUPS} from '../../../src/state/link-groups.ts';
+import {openVolumeStore} from '../../../src/state/volume-store.ts';
 import {directory, entry, newFolder, openStore} from './state-fixture.ts';
 
 const EVERY_BYTE = Array.from({length: 255}, (_, index) => String.fromCharCode(index + 1))
@@ -289,13 +293,67 @@ describe('transactions', () => {
     store.putRoot(directory(''));
     store.put(1, entry('f'));
     store.put(1, entry('pipe', {type: 'fifo', content: undefined}));
+    store.put(1, entry('null', {type: 'char', content: undefined}));
     const plain = store.rootDigest();
-    expect([store.countBelow(1), store.entryCount()]).toEqual([1, 2]);
-    store.setView({...PLAIN_VIEW, special: 'keep'});
-    expect(store.rootDigest()).not.toEqual(plain);
-    expect(store.countBelow(1)).toBe(2);
+    expect([store.countBelow(1), store.entryCount()]).toEqual([2, 3]);
+    for (const [changes, count] of [
+      [{special: 'skip'}, 1],
+      [{devices: true}, 3],
+    ] as const) {
+      store.setView({...PLAIN_VIEW, ...changes});
+      expect(store.rootDigest()).not.toEqual(plain);
+      expect(store.countBelow(1)).toBe(count);
+    }
     store.setView(PLAIN_VIEW);
     expect(store.rootDigest()).toEqual(plain);
+  });
+});
+
+describe('attributes', () => {
+  const attrs = (...names: string[]): Buffer => encodeAttrs(names.map((name) => ({name, value: Buffer.from('1')})));
+
+  test('come back as they were put, and count in the digest as far as the view has them', () => {
+    const store = openStore();
+    store.putRoot(directory(''));
+    store.put(1, entry('f', {attrs: attrs('user.a', 'trusted.b')}));
+    expect(store.get(1, 'f')?.attrs).toEqual(attrs('user.a', 'trusted.b'));
+    const both = store.rootDigest();
+    store.put(1, {...store.get(1, 'f')!, attrs: attrs('user.a')});
+    const one = store.rootDigest();
+    expect(one).not.toEqual(both);
+    store.setView({...PLAIN_VIEW, xattrs: ['user']});
+    const narrow = store.rootDigest();
+    store.put(1, {...store.get(1, 'f')!, attrs: attrs('user.a', 'trusted.b')});
+    expect(store.rootDigest()).toEqual(narrow);
+  });
+
+  test('the setuid bit of a file counts where the view has it, the setgid bit of a directory always', () => {
+    const store = openStore({view: {...PLAIN_VIEW, setuid: false}});
+    store.putRoot(directory(''));
+    const modesOf = (file: number, dir: number): string => {
+      store.put(1, entry('f', {mode: file, ino: 5}));
+      store.put(1, directory('d', {mode: dir, ino: 6}));
+      return store.rootDigest().toString('hex');
+    };
+    expect(modesOf(0o4755, 0o755)).toBe(modesOf(0o755, 0o755));
+    expect(modesOf(0o755, 0o2755)).not.toBe(modesOf(0o755, 0o755));
+  });
+
+  test('state of the first version has every entry looked at again, and keeps what is known of its content', () => {
+    const folder = newFolder();
+    const store = openVolumeStore({place: {folder}, side: 'source', view: PLAIN_VIEW, bootId: ''});
+    const known = entry('f', {seq: 3});
+    store.put(1, known);
+    store.setFingerprint(1, Buffer.alloc(16, 1));
+    store.close();
+    const raw = new DatabaseSync(join(folder, 'volume.db'));
+    raw.exec('ALTER TABLE entries RENAME COLUMN attrs TO xattrs; PRAGMA user_version = 1');
+    raw.close();
+    const upgraded = openStore({place: {folder}, bootId: ''});
+    const found = upgraded.get(1, 'f')!;
+    expect(upgraded.fingerprint(1)).toBeUndefined();
+    expect([isSameListed(found, known), isUntouched(found, known)]).toEqual([false, true]);
+    expect(found.content).toEqual(known.content);
   });
 });
 

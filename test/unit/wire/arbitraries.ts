@@ -1,9 +1,10 @@
 /**
  * Random messages of every kind, within the limits of the protocol; byte strings hold every byte that Linux allows.
  */
+import {ACCESS_ACL, CAPABILITY, encodeAttrs} from '../../../src/model/attrs.ts';
 import fc from 'fast-check';
 import {LEAF_BYTES} from '../../../src/model/digest.ts';
-import {ENTRY_TYPES, type Meta} from '../../../src/model/entry.ts';
+import {ENTRY_TYPES, type Meta, type StatMeta} from '../../../src/model/entry.ts';
 import type {Op, OpResult} from '../../../src/model/op.ts';
 import {relPathFault} from '../../../src/model/path.ts';
 import {PROBLEM_CODES} from '../../../src/model/problem.ts';
@@ -51,13 +52,24 @@ const pathOrRoot = fc.oneof({weight: 9, arbitrary: relPath}, {weight: 1, arbitra
 const target = byteString(1, 60);
 const size = fc.integer({min: 0, max: SIZE_BYTES_MAX});
 
-export const meta: fc.Arbitrary<Meta> = fc.record({
+const statMeta: fc.Arbitrary<StatMeta> = fc.record({
   mode: fc.integer({min: 0, max: 0o7777}),
   uid: fc.integer({min: 0, max: 0xffff_fffe}),
   gid: fc.integer({min: 0, max: 0xffff_fffe}),
   mtime: fc.record({s: fc.maxSafeInteger(), ns: fc.integer({min: 0, max: 999_999_999})}),
 });
+const attrName = fc
+  .tuple(fc.constantFrom('user.', 'trusted.'), byteString(1, 20))
+  .map(([prefix, rest]) => prefix + rest);
+const attrs = fc
+  .uniqueArray(fc.record({name: fc.oneof(attrName, fc.constantFrom(ACCESS_ACL, CAPABILITY)), value: bytesOf(0, 40)}), {
+    selector: (attr) => attr.name,
+    maxLength: 4,
+  })
+  .map(encodeAttrs);
+export const meta: fc.Arbitrary<Meta> = fc.tuple(statMeta, attrs).map(([stat, its]) => ({...stat, attrs: its}));
 const type = fc.constantFrom(...ENTRY_TYPES);
+const rdev = fc.tuple(fc.nat(4_095), fc.nat(2 ** 20 - 1)).map(([major, minor]) => major * 2 ** 32 + minor);
 const inline = bytesOf(0, 200);
 
 const put = (path: string, itsMeta: Meta, content: Buffer) => ({
@@ -80,6 +92,20 @@ export const op: fc.Arbitrary<Op> = fc.oneof(
     .tuple(relPath, meta, digest, size, relPath)
     .map(([path, m, d, sizeBytes, from]): Op => ({...put(path, m, d), sizeBytes, source: {from: 'copy', path: from}})),
   fc.record({kind: fc.constant('put-symlink' as const), path: relPath, meta, target}),
+  fc.record({
+    kind: fc.constant('put-special' as const),
+    path: relPath,
+    meta,
+    type: fc.constantFrom('fifo', 'socket'),
+    rdev: fc.constant(0),
+  }),
+  fc.record({
+    kind: fc.constant('put-special' as const),
+    path: relPath,
+    meta,
+    type: fc.constantFrom('block', 'char'),
+    rdev,
+  }),
   fc.record({kind: fc.constantFrom('link' as const, 'exchange' as const), path: relPath, to: relPath}),
   fc.record({kind: fc.constant('set-meta' as const), path: relPath, type, meta}),
   fc.record({kind: fc.constant('set-meta' as const), path: fc.constant(''), type: fc.constant('dir' as const), meta}),
@@ -100,7 +126,7 @@ const result: fc.Arbitrary<OpResult> = fc.oneof(
 
 const optional = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> => fc.option(arbitrary, {nil: undefined});
 const plain = {content: fc.constant(undefined), subtree: fc.constant(undefined), count: fc.constant(0)};
-const seen = {name, meta, isIncomplete: fc.boolean()};
+const seen = {name, meta: statMeta, attrs: optional(digest), rdev: fc.constant(0), isIncomplete: fc.boolean()};
 const noTarget = fc.constant('');
 export const treeEntry: fc.Arbitrary<TreeEntry> = fc.oneof(
   fc.record({
@@ -121,7 +147,8 @@ export const treeEntry: fc.Arbitrary<TreeEntry> = fc.oneof(
     linkTarget: noTarget,
   }),
   fc.record({...seen, ...plain, type: fc.constant('symlink' as const), sizeBytes: size, linkTarget: target}),
-  fc.record({...seen, ...plain, type: fc.constantFrom('fifo', 'char'), sizeBytes: size, linkTarget: noTarget}),
+  fc.record({...seen, ...plain, type: fc.constant('fifo' as const), sizeBytes: size, linkTarget: noTarget}),
+  fc.record({...seen, ...plain, type: fc.constant('char' as const), rdev, sizeBytes: size, linkTarget: noTarget}),
 );
 
 export const treeNode: fc.Arbitrary<TreeNode> = fc.oneof(
@@ -170,14 +197,15 @@ const rows: fc.Arbitrary<SignatureRows> = fc
   }));
 
 const kindOf = <K extends MessageKind>(kind: K): {kind: fc.Arbitrary<K>} => ({kind: fc.constant(kind)});
-const view = fc.record({
-  ignore: patterns,
+const limits = {
   timePrecisionNs: fc.integer({min: 1, max: 1_000_000_000}),
   xattrs: patterns,
   special: fc.constantFrom('skip' as const, 'keep' as const),
+  devices: fc.boolean(),
   owners: fc.boolean(),
-  ids: patterns,
-});
+  setuid: fc.boolean(),
+};
+const view = fc.record({...limits, ignore: patterns, ids: patterns});
 
 /** One arbitrary for each kind: a forgotten one does not compile. */
 export const MESSAGE: {[K in MessageKind]: fc.Arbitrary<MessageOf<K>>} = {
@@ -224,7 +252,8 @@ export const MESSAGE: {[K in MessageKind]: fc.Arbitrary<MessageOf<K>>} = {
     ...kindOf('link-opened'),
     link,
     epoch: u64,
-    timePrecisionNs: fc.integer({min: 1, max: 1_000_000_000}),
+    limits: fc.record(limits),
+    groupsDigest: digest,
     rootDigest: digest,
     entryCount: u64,
     stateId: token,

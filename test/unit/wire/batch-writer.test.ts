@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import {NO_ATTRS} from '../../../src/model/attrs.ts';
 import {describe, expect, test} from 'vitest';
 import {LEAF_BYTES, smallContentDigest} from '../../../src/model/digest.ts';
 import type {Op} from '../../../src/model/op.ts';
@@ -7,7 +8,8 @@ import {decode, encode} from '../../../src/wire/codec.ts';
 import {BATCH_OPS_MAX, BATCH_PATH_BYTES_MAX, FRAME_BYTES_MAX} from '../../../src/wire/limits.ts';
 import {LAB_SEED, op as anyOp} from './arbitraries.ts';
 
-const meta = {mode: 0o644, uid: 0, gid: 0, mtime: {s: 1, ns: 2}};
+const meta = {mode: 0o644, uid: 0, gid: 0, mtime: {s: 1, ns: 2}, attrs: NO_ATTRS};
+
 const remove = (path: string): Op => ({kind: 'delete', path, type: 'file'});
 function put(path: string, bytes: Buffer): Op {
   const content = smallContentDigest(bytes);

@@ -1,8 +1,11 @@
 import type {MessageKind, MessageOf} from '../../../src/wire/messages.ts';
-import type {Meta} from '../../../src/model/entry.ts';
+import {encodeAttrs, NO_ATTRS} from '../../../src/model/attrs.ts';
+import type {Meta, StatMeta} from '../../../src/model/entry.ts';
 
 const digest = (fill: number): Buffer => Buffer.alloc(32, fill);
-const meta: Meta = {mode: 0o4755, uid: 1000, gid: 100, mtime: {s: -1, ns: 999_999_999}};
+const statMeta: StatMeta = {mode: 0o4755, uid: 1000, gid: 100, mtime: {s: -1, ns: 999_999_999}};
+const meta: Meta = {...statMeta, attrs: NO_ATTRS};
+const attrs = encodeAttrs([{name: 'user.x', value: Buffer.of(7)}]);
 
 /** One message of each kind and its bytes; a change here is a new version of the protocol. */
 export const GOLDEN: {[K in MessageKind]: {message: MessageOf<K>; hex: string}} = {
@@ -62,7 +65,9 @@ export const GOLDEN: {[K in MessageKind]: {message: MessageOf<K>; hex: string}} 
         timePrecisionNs: 1,
         xattrs: ['user'],
         special: 'skip',
+        devices: false,
         owners: true,
+        setuid: true,
         ids: ['0-9:100'],
       },
       viewDigest: digest(0xaa),
@@ -70,19 +75,27 @@ export const GOLDEN: {[K in MessageKind]: {message: MessageOf<K>; hex: string}} 
       isDurable: true,
       confirmedDeletes: 9,
     },
-    hex: '1000000000000007 00067067646174610102000000000000000300000000000001020000000000000009aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa000000010101000200052a2e746d700005216b656570000100047573657200010007302d393a313030',
+    hex: '1000000000000007 00067067646174610102000000000000000300000000000001020000000000000009aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa0000000101050001000475736572000200052a2e746d700005216b65657000010007302d393a313030',
   },
   'link-opened': {
     message: {
       kind: 'link-opened',
       link: 7,
       epoch: 3,
-      timePrecisionNs: 1_000_000_000,
+      limits: {
+        timePrecisionNs: 1_000_000_000,
+        xattrs: ['acl'],
+        special: 'keep',
+        devices: true,
+        owners: false,
+        setuid: false,
+      },
+      groupsDigest: digest(0xba),
       rootDigest: digest(0xbb),
       entryCount: 4,
       stateId: Buffer.of(1, 2, 3),
     },
-    hex: '1100000000000007 00000000000000033b9aca00bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb000000000000000403010203',
+    hex: '1100000000000007 00000000000000033b9aca0002020001000361636cbababababababababababababababababababababababababababababababababbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb000000000000000403010203',
   },
   'link-refused': {
     message: {kind: 'link-refused', link: 7, code: 'HALTED', message: 'root moved', count: 2, limit: 1},
@@ -117,11 +130,12 @@ export const GOLDEN: {[K in MessageKind]: {message: MessageOf<K>; hex: string}} 
             {...entry('f'), type: 'file', sizeBytes: 5, content: digest(0xd1)},
             {...entry('d'), type: 'dir', subtree: digest(0xd2), count: 3, isIncomplete: true},
             {...entry('\xff'), type: 'symlink', linkTarget: '../f'},
+            {...entry('n'), type: 'char', attrs: digest(0xd3), rdev: 2 ** 32 + 3},
           ],
         },
       ],
     },
-    hex: '2100000000000007 0000000100030001c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c000000000000000030001fec1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1000000000000000302d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0000000000000000600030166010909ed000003e800000064ffffffffffffffff3b9ac9ffd1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1000000000000000500000164021609ed000003e800000064ffffffffffffffff3b9ac9ffd2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d20000000000000003000001ff032009ed000003e800000064ffffffffffffffff3b9ac9ff00042e2e2f660000',
+    hex: '2100000000000007 0000000100030001c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c000000000000000030001fec1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1000000000000000302d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0000000000000000600040166010909ed000003e800000064ffffffffffffffff3b9ac9ffd1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1000000000000000500000164021609ed000003e800000064ffffffffffffffff3b9ac9ffd2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d2d20000000000000003000001ff032009ed000003e800000064ffffffffffffffff3b9ac9ff00042e2e2f660000016e07c009ed000003e800000064ffffffffffffffff3b9ac9ffd3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d300000001000000030000',
   },
   'hash-files': {
     message: {kind: 'hash-files', link: 7, request: 2, paths: ['a/one', 'a/other']},
@@ -219,9 +233,10 @@ export const GOLDEN: {[K in MessageKind]: {message: MessageOf<K>; hex: string}} 
         {kind: 'rename', path: 'x', to: 'y', type: 'dir', content: undefined},
         {kind: 'delete', path: 'x', type: 'fifo'},
         {kind: 'exchange', path: 'x', to: 'xx'},
+        {kind: 'put-special', path: 'null', meta: {...meta, attrs}, type: 'char', rdev: 2 ** 32 + 3},
       ],
     },
-    hex: '4000000000000007 00000000000000050000000000000006000b01000000000364697209ed000003e800000064ffffffffffffffff3b9ac9ff00000201000300032f696e09ed000003e800000064ffffffffffffffff3b9ac9ff0000000000000003f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1000061626302020004000673746167656409ed000003e800000064ffffffffffffffff3b9ac9ff0000010000000000f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f200000000000000000008020300040004636f707909ed000003e800000064ffffffffffffffff3b9ac9ff0000000000000009f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f30000000600026c6403000004000373796d09ed000003e800000064ffffffffffffffff3b9ac9ff00022f7400000400000400046861726400040002696e05020000000009ed000003e800000064ffffffffffffffff3b9ac9ff00000601000000036f6c6400030002657201f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4060200000001780000000179000704000100000800000100000001000178',
+    hex: '4000000000000007 00000000000000050000000000000006000c01000000000364697209ed000003e800000064ffffffffffffffff3b9ac9ff0000000000000201000300032f696e09ed000003e800000064ffffffffffffffff3b9ac9ff000000000000000000000003f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1000061626302020004000673746167656409ed000003e800000064ffffffffffffffff3b9ac9ff000000000000010000000000f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f2f200000000000000000008020300040004636f707909ed000003e800000064ffffffffffffffff3b9ac9ff000000000000000000000009f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f30000000600026c6403000004000373796d09ed000003e800000064ffffffffffffffff3b9ac9ff0000000000022f7400000400000400046861726400040002696e05020000000009ed000003e800000064ffffffffffffffff3b9ac9ff0000000000000601000000036f6c6400030002657201f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f40602000000017800000001790007040001000008000001000000010001780907000000046e756c6c09ed000003e800000064ffffffffffffffff3b9ac9ff0000000c06757365722e78010000000700000001000000030000',
   },
   'batch-result': {
     message: {
@@ -295,7 +310,9 @@ export const GOLDEN: {[K in MessageKind]: {message: MessageOf<K>; hex: string}} 
 function entry(name: string) {
   return {
     name,
-    meta,
+    meta: statMeta,
+    attrs: undefined,
+    rdev: 0,
     sizeBytes: 0,
     content: undefined,
     linkTarget: '',

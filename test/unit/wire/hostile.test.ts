@@ -14,7 +14,8 @@ const FRAMES = 20_000 * LAB_FACTOR;
 const RSS_BYTES_MAX = 128 * 1024 * 1024;
 /** Values at which fields break. */
 const EXTREMES = [0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0xffff, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
-const META_HEX = '01a4 000003e8 000003e8 0000000000000001 00000000';
+const STAT_META_HEX = '01a4 000003e8 000003e8 0000000000000001 00000000';
+const META_HEX = `${STAT_META_HEX} 00000000`; // no attributes
 
 /** Mulberry32 by Tommy Ettinger: small, and the same run for the same seed. */
 function randomOf(seed: number): (below: number) => number {
@@ -158,7 +159,7 @@ describe('paths from a peer (I3)', () => {
   test('names of entries are single components', () => {
     const node = (nameHex: string, padding = ''): Buffer =>
       hexFrame(
-        `2100000000000007 00000001 0001 02 ${'00'.repeat(32)} 0000000000000001 0001 ${nameHex} 0400 ${META_HEX} 0000 ${padding}`,
+        `2100000000000007 00000001 0001 02 ${'00'.repeat(32)} 0000000000000001 0001 ${nameHex} 0400 ${STAT_META_HEX} 0000 ${padding}`,
       );
     expect(ruleOf(node('0161'))).toBeUndefined();
     for (const bad of ['00', '012e', '022e2e', '03612f62', '0100']) expect(ruleOf(node(bad, '00'))).toBe('name');
@@ -301,16 +302,67 @@ describe('sizes and counts that lie (B10, I6)', () => {
   test('10,001 ignore patterns, or 64 KiB and a byte of them, are refused', () => {
     const frameOf = (patterns: string[]): Buffer => {
       const writer = new Writer(1024);
-      writer.raw(hexFrame(`1000000000000007 0001 76 01 00 ${'00'.repeat(24)} ${'00'.repeat(32)} 00000001 01 01`));
+      writer.raw(hexFrame(`1000000000000007 0001 76 01 00 ${'00'.repeat(24)} ${'00'.repeat(32)} 00000001 01 07 0000`));
       writer.u16(patterns.length);
       for (const pattern of patterns) writer.exact(pattern, 65_535);
-      writer.u32(0);
+      writer.u16(0);
       return writer.finish();
     };
     expect(ruleOf(frameOf(Array<string>(10_000).fill('*.tmp')))).toBeUndefined();
     expect(ruleOf(frameOf(Array<string>(10_001).fill('a')))).toBe('ignore patterns');
     expect(ruleOf(frameOf(['x'.repeat(32_768), 'y'.repeat(32_768)]))).toBeUndefined();
     expect(ruleOf(frameOf(['x'.repeat(32_768), 'y'.repeat(32_769)]))).toBe('bytes of ignore patterns');
+  });
+});
+
+describe('attributes that lie', () => {
+  const attr = (name: string, valueHex = '', valueBytes = valueHex.length / 2): string => {
+    const length = Buffer.alloc(4);
+    length.writeUInt32LE(valueBytes);
+    return `${Buffer.of(name.length).toString('hex')}${Buffer.from(name, 'latin1').toString('hex')}${length.toString('hex')}${valueHex}`;
+  };
+  const ruleOfAttrs = (hex: string, bytes = hex.length / 2): string | undefined =>
+    ruleOf(batchOf('0001', `0100 0000000161 ${STAT_META_HEX} ${bytes.toString(16).padStart(8, '0')} ${hex} 0000`));
+
+  test.each([
+    ['two, sorted', attr('trusted.a', 'ff') + attr('user.b')],
+    ['an ACL and a capability', attr('security.capability', '00') + attr('system.posix_acl_access', '00')],
+  ])('%s are taken', (_, hex) => {
+    expect(ruleOfAttrs(hex)).toBeUndefined();
+  });
+
+  test.each([
+    ['out of order', attr('user.b') + attr('user.a')],
+    ['one twice', attr('user.a') + attr('user.a')],
+    ['a label of the host', attr('security.selinux', '00')],
+    ['the mark of a root', attr('trusted.towline.volume', '00')],
+    ['a name with a NUL', attr('user.\0x')],
+    ['no name', attr('')],
+    ['a value that ends behind the attributes', attr('user.a', '00', 2)],
+    ['a value above 64 KiB', attr('user.a', '00'.repeat(65_537))],
+    ['cut within a name', '20757365722e'],
+    ['cut within a length', attr('user.a').slice(0, -2)],
+  ])('%s are refused', (_, hex) => {
+    expect(ruleOfAttrs(hex)).toBe('attributes');
+  });
+
+  test('more than 128 KiB are refused before they are read', () => {
+    expect(ruleOfAttrs('00', 128 * 1024 + 1)).toBe('bytes of attributes');
+  });
+});
+
+describe('devices that lie', () => {
+  const special = (type: string, numbers: string): Buffer =>
+    batchOf('0001', `09${type} 0000000161 ${META_HEX} ${numbers} 0000`);
+
+  test.each([
+    ['a device', special('07', '00000001 00000003'), undefined],
+    ['a major number that Linux has not', special('07', '00001000 00000003'), 'major number'],
+    ['a minor number that Linux has not', special('06', '00000001 00100000'), 'minor number'],
+    ['a FIFO with a number', special('04', '00000000 00000003'), 'minor number'],
+    ['a file', special('01', '00000000 00000000'), 'type of a special file'],
+  ])('%s: %3$s', (_, frame, rule) => {
+    expect(ruleOf(frame)).toBe(rule);
   });
 });
 

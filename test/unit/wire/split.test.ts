@@ -19,6 +19,8 @@ function worstEntry(index: number): TreeEntry {
     sizeBytes: 4_095,
     content: undefined,
     linkTarget: 't'.repeat(4_095),
+    attrs: digest,
+    rdev: 0,
     subtree: undefined,
     count: 0,
     isIncomplete: false,

@@ -1,0 +1,173 @@
+/**
+ * All extended attributes of an entry at once, of any type: read by its name, set on what is held.
+ *
+ * The kernel takes a path here, and no directory to start from. A jailed thread has a working directory of its own: it
+ * goes to the held directory, and the path is the one name. Elsewhere the path leads through /proc/self/fd.
+ * Invariant: no symlink is followed, and nothing is opened.
+ */
+import {
+  ATTRS_BYTES_MAX,
+  classOf,
+  decodeAttrs,
+  encodeAttrs,
+  encodedBytesOf,
+  NO_ATTRS,
+  type Attr,
+  type Attrs,
+} from '../model/attrs.ts';
+import type {Name} from '../model/path.ts';
+import {
+  addressOf,
+  checked,
+  errno,
+  fail,
+  fchdir,
+  fgetxattr,
+  flistxattr,
+  fremovexattr,
+  fsetxattr,
+  getxattr,
+  lgetxattr,
+  listxattr,
+  llistxattr,
+  putName,
+  putSecondText,
+  putText,
+  removexattr,
+  scratch,
+  setxattr,
+} from './libc.ts';
+import {E2BIG, EACCES, ENODATA, ENOTSUP, ERANGE, LinuxError} from './linux-error.ts';
+import {ownFdsDir} from './open-fd.ts';
+import {XATTR_BYTES_MAX} from './xattrs.ts';
+
+/** What could not be set or removed, and why. */
+export interface AttrFailure {
+  name: string;
+  error: LinuxError;
+}
+
+let hasOwnDirectory = false;
+
+/** From now on this thread's working directory is its own (jail.ts), and every job leaves it behind. */
+export function useWorkingDirectory(): void {
+  hasOwnDirectory = true;
+}
+
+const out = scratch(XATTR_BYTES_MAX);
+
+/** @returns undefined when there are more than `ATTRS_BYTES_MAX` bytes of them */
+export function readAttrsAt(dirFd: number, name: Name): Attrs | undefined {
+  const entry = goTo(dirFd, name);
+  const get: GetXattr = (attr) => lgetxattr(putEntry(entry), putSecondText(attr), out.address, XATTR_BYTES_MAX);
+  return readAll(llistxattr(putEntry(entry), out.address, XATTR_BYTES_MAX), get);
+}
+
+/** Of what is open. @returns undefined when there are more than `ATTRS_BYTES_MAX` bytes of them */
+export function readAttrsFd(fd: number): Attrs | undefined {
+  const get: GetXattr = (attr) => fgetxattr(fd, putText(attr), out.address, XATTR_BYTES_MAX);
+  return readAll(flistxattr(fd, out.address, XATTR_BYTES_MAX), get);
+}
+
+/**
+ * Makes the attributes of some classes those that are wanted; others stay.
+ * @param fd open, not O_PATH
+ * @param wanted of these classes only
+ * @returns what could not be done
+ */
+export function setAttrsFd(fd: number, wanted: Attrs, classes: readonly string[]): AttrFailure[] {
+  return setAll(wanted, classes, {
+    list: () => flistxattr(fd, out.address, XATTR_BYTES_MAX),
+    get: (attr) => fgetxattr(fd, putText(attr), out.address, XATTR_BYTES_MAX),
+    set: (attr, value) => fsetxattr(fd, putText(attr), addressOf(value), value.length, 0),
+    remove: (attr) => fremovexattr(fd, putText(attr)),
+  });
+}
+
+/** The same for what is held as O_PATH: a symlink, FIFO, socket or device, which nothing opens. */
+export function setAttrsHeld(held: number, wanted: Attrs, classes: readonly string[]): AttrFailure[] {
+  const entry = goTo(ownFdsDir(), String(held), '/proc/self/fd');
+  return setAll(wanted, classes, {
+    list: () => listxattr(putEntry(entry), out.address, XATTR_BYTES_MAX),
+    get: (attr) => getxattr(putEntry(entry), putSecondText(attr), out.address, XATTR_BYTES_MAX),
+    set: (attr, value) => setxattr(putEntry(entry), putSecondText(attr), addressOf(value), value.length, 0),
+    remove: (attr) => removexattr(putEntry(entry), putSecondText(attr)),
+  });
+}
+
+/** Reads what is held as O_PATH. */
+export function readAttrsHeld(held: number): Attrs | undefined {
+  const entry = goTo(ownFdsDir(), String(held), '/proc/self/fd');
+  const get: GetXattr = (attr) => getxattr(putEntry(entry), putSecondText(attr), out.address, XATTR_BYTES_MAX);
+  return readAll(listxattr(putEntry(entry), out.address, XATTR_BYTES_MAX), get);
+}
+
+type GetXattr = (attr: string) => number;
+
+interface Entry {
+  isName: boolean;
+  text: string;
+}
+
+function goTo(dirFd: number, name: Name, dirPath = `/proc/self/fd/${dirFd}`): Entry {
+  if (!hasOwnDirectory) return {isName: false, text: `${dirPath}/${name}`};
+  checked(fchdir(dirFd), 'fchdir');
+  return {isName: true, text: name};
+}
+
+function putEntry({isName, text}: Entry): number {
+  return isName ? putName(text) : putText(text);
+}
+
+function namesOf(listBytes: number): string[] {
+  if (listBytes < 0) return errno() === ENOTSUP ? [] : fail('listxattr');
+  return listBytes === 0 ? [] : out.bytes.toString('latin1', 0, listBytes - 1).split('\0');
+}
+
+function readAll(listBytes: number, get: GetXattr): Attrs | undefined {
+  if (listBytes === 0) return NO_ATTRS; // of nearly all
+  if (listBytes < 0 && (errno() === E2BIG || errno() === ERANGE)) return undefined;
+  const attrs: Attr[] = [];
+  let sizeBytes = 0;
+  for (const name of namesOf(listBytes)) {
+    if (classOf(name) === undefined) continue;
+    const value = valueOf(get(name));
+    if (value === undefined) continue;
+    sizeBytes += encodedBytesOf({name, value});
+    if (sizeBytes > ATTRS_BYTES_MAX) return undefined;
+    attrs.push({name, value});
+  }
+  return encodeAttrs(attrs);
+}
+
+function valueOf(sizeBytes: number): Buffer | undefined {
+  if (sizeBytes >= 0) return Buffer.from(out.bytes.subarray(0, sizeBytes));
+  // Gone between two calls; or of a file that we may not read, which is a problem by itself.
+  return errno() === ENODATA || errno() === ENOTSUP || errno() === EACCES ? undefined : fail('getxattr');
+}
+
+interface Calls {
+  list: () => number;
+  get: GetXattr;
+  set: (attr: string, value: Buffer) => number;
+  remove: (attr: string) => number;
+}
+
+function setAll(wanted: Attrs, classes: readonly string[], calls: Calls): AttrFailure[] {
+  const there = new Set(namesOf(calls.list()).filter((name) => classes.includes(classOf(name) as string)));
+  if (there.size === 0 && wanted.length === 0) return [];
+  const failures: AttrFailure[] = [];
+  const note = (name: string, result: number, syscall: string): void => {
+    if (result < 0 && errno() !== ENODATA) failures.push({name, error: new LinuxError(syscall, errno())});
+  };
+  const list = decodeAttrs(wanted);
+  for (const name of there) {
+    // Before others are set: there may be no room for both.
+    if (!list.some((attr) => attr.name === name)) note(name, calls.remove(name), 'removexattr');
+  }
+  for (const {name, value} of list) {
+    if (there.has(name) && valueOf(calls.get(name))?.equals(value) === true) continue;
+    note(name, calls.set(name, value), 'setxattr');
+  }
+  return failures;
+}
