@@ -4,17 +4,7 @@
  * Invariant: a filesystem without attributes answers like an entry without them; only setting one fails there.
  */
 import {invariant} from '../base/errors.ts';
-import {
-  addressOf,
-  checked,
-  errno,
-  fail,
-  fgetxattr,
-  fremovexattr,
-  fsetxattr,
-  putText,
-  scratch,
-} from './libc.ts';
+import {addressOf, checked, errno, fail, fgetxattr, fremovexattr, fsetxattr, putText, scratch} from './libc.ts';
 import {ENODATA, ENOTSUP, ERANGE, LinuxError} from './linux-error.ts';
 
 export const XATTR_BYTES_MAX = 65_536; // XATTR_SIZE_MAX and XATTR_LIST_MAX of the kernel
