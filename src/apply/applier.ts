@@ -19,15 +19,14 @@ import type {ApplyJobs, BatchInput, SeenDir} from './apply-jobs.ts';
 import type {ApplyOptions} from './context.ts';
 import {actionsOf, recoveredActions, type DestroyedAction} from './destroyed.ts';
 import {DONE, failure} from './failure.ts';
+import {GiveBack, type RowsOfFile} from './give-back.ts';
 import {decodeJournal, encodeJournal, type Known} from './journal-record.ts';
 
 /** What the applier needs of the state. */
-export interface TargetStore {
+export interface TargetStore extends RowsOfFile {
   getRoot(): Entry | undefined;
   putRoot(entry: Entry): void;
   get(parentId: number, name: Name): Entry | undefined;
-  put(parentId: number, entry: Entry): number;
-  refreshNames(entry: Entry): void;
   remove(parentId: number, name: Name): number;
   move(fromParentId: number, fromName: Name, toParentId: number, toName: Name): void;
   dirIdOf(path: RelPath): number | undefined;
@@ -56,19 +55,26 @@ export interface StagedFile {
   content: Uint8Array;
 }
 
+interface Turn {
+  created: Promise<void>;
+  recorded: Promise<void>;
+}
+
 export class Applier {
   readonly #options: ApplyOptions & {agent: string};
   readonly #parts: ApplierParts;
+  readonly #giveBack: GiveBack;
   #nextBatch: number;
   /** Entries with more than one name whose metadata this batch has set, by inode. */
   readonly #linked = new Map<number, Entry>();
   /** Of the last batch: when the next one's creations may begin, and when it may be recorded. */
-  #turn = {created: Promise.resolve(), recorded: Promise.resolve()};
+  #turn: Turn = {created: Promise.resolve(), recorded: Promise.resolve()};
 
   /** @param options `agent` is the source's short ID, for version vectors */
   constructor(options: ApplyOptions & {agent: string}, parts: ApplierParts) {
     this.#options = options;
     this.#parts = parts;
+    this.#giveBack = new GiveBack(parts);
     this.#nextBatch = Math.floor(parts.clock.nowMs()) * 1_000; // above every name that an earlier run may have left
   }
 
@@ -89,9 +95,7 @@ export class Applier {
     const ops = message.ops.map((op) => opInView(op, view));
     const left = new Map([...refused, ...outOfView(ops, view)]);
     const input = {frame, options: this.#applyOptions(), batch: this.#nextBatch++, atMs: this.#parts.clock.nowMs()};
-    const before = this.#turn;
-    const [created, recorded] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
-    this.#turn = {created: created.promise, recorded: recorded.promise};
+    const {before, created, recorded} = this.#takeTurn();
     try {
       const isCreating = ops[0] !== undefined && isCreation(ops[0]) && left.size === 0;
       if (isCreating) await before.created;
@@ -104,6 +108,30 @@ export class Applier {
       created.resolve();
       recorded.resolve();
     }
+  }
+
+  /**
+   * Gives back a little of the space that files take beyond the source's, in turn with the batches.
+   * @returns whether more is to be given back
+   */
+  async giveBack(): Promise<boolean> {
+    if (!this.#giveBack.isWaiting) return false;
+    const {before, created, recorded} = this.#takeTurn();
+    try {
+      await before.recorded;
+      await this.#giveBack.step();
+      return this.#giveBack.isWaiting;
+    } finally {
+      created.resolve();
+      recorded.resolve();
+    }
+  }
+
+  #takeTurn(): {before: Turn; created: PromiseWithResolvers<void>; recorded: PromiseWithResolvers<void>} {
+    const before = this.#turn;
+    const [created, recorded] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    this.#turn = {created: created.promise, recorded: recorded.promise};
+    return {before, created, recorded};
   }
 
   /** Records what was created, and does the rest through the journal. */
@@ -242,6 +270,8 @@ export class Applier {
     if (op.kind === 'rename') this.#moveRow(op.path, op.to);
     if (op.kind === 'exchange') this.#exchangeRows(op.path, op.to);
     if (stat !== undefined) this.#record(op, stat, this.#entryAt(placeOf(op)), attrs);
+    if (op.kind === 'set-meta' && stat !== undefined && op.allocatedBytes !== undefined)
+      this.#giveBack.note(op.path, stat, op.allocatedBytes);
     if (op.kind === 'exchange' && otherStat !== undefined)
       this.#record({...op, path: op.to, to: op.path}, otherStat, this.#entryAt(op.path));
   }

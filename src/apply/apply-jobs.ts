@@ -4,6 +4,7 @@
  */
 import type {JobHandlers, ScopeHandlers} from '../base/jobs.ts';
 import {release} from '../base/memory.ts';
+import {openBeneath} from '../linux/beneath.ts';
 import {listNames} from '../linux/directories.ts';
 import {openRegular} from '../linux/files.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
@@ -11,15 +12,17 @@ import {closeFd} from '../linux/open-fd.ts';
 import {statAt, statFd} from '../linux/stat.ts';
 import {syncFd, syncFilesystem} from '../linux/sync.ts';
 import type {Attrs} from '../model/attrs.ts';
-import type {Stat} from '../model/entry.ts';
+import type {Seen, Stat} from '../model/entry.ts';
 import type {Failed, Op, OpResult} from '../model/op.ts';
 import {packStats} from '../model/packed-stats.ts';
 import {nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
+import type {OpenRoot} from '../model/root.ts';
 import {ApplyContext, type ApplyOptions, type OpenPlaces, type WithPlaces} from './context.ts';
 import {buildsOn, opsOf} from './batch-frame.ts';
 import {applyCreations} from './create.ts';
 import {failure} from './failure.ts';
 import type {JournalRecord, Known} from './journal-record.ts';
+import {digHoles, type DugStep} from './sparse.ts';
 import {stage} from './stage.ts';
 import {stagedHandlers, type StagedJobs, type StagedTransfers} from './staged-transfers.ts';
 import {KEPT_SUFFIX, switchAll, type Switched} from './switch.ts';
@@ -73,6 +76,8 @@ export type ApplyJobs = StagedJobs & {
     out: {switched: Switched[]; dirs: SeenDir[]};
     part: never;
   };
+  /** One step of making the zeros of a file holes; nothing when it is not the file that was expected. */
+  'dig-holes': {in: {path: RelPath; expected: Seen; from: number}; out: DugStep | undefined; part: never};
   /** Removes what an earlier run left in the staging folder. */
   'sweep-staging': {in: {nowMs: number}; out: {removed: number}; part: never};
   'prune-trash': {in: PruneOptions; out: {removed: number}; part: never};
@@ -112,6 +117,7 @@ export function applyHandlers(withPlaces: WithPlaces): ScopeHandlers<ApplyJobs> 
         const switched = switchAll(context, input.records);
         return {switched, dirs: settleDirs(context)};
       }),
+    'dig-holes': ({path, expected, from}) => withPlaces((root) => dig(root, path, {expected, from})),
     'sweep-staging': ({nowMs}) => withPlaces((_root, places) => sweep(places, nowMs)),
     'prune-trash': (options) => withPlaces((_root, {trashFd}) => ({removed: pruneTrash(trashFd, options)})),
     'indexed-trash': ({atMs}) => withPlaces((_root, {trashFd}) => ({items: itemsOf(trashFd, atMs)})),
@@ -193,6 +199,21 @@ function settleDirs(context: ApplyContext): SeenDir[] {
     }
   }
   return dirs;
+}
+
+/** What goes wrong with it goes wrong again where it matters: only space is lost. */
+function dig(root: OpenRoot, path: RelPath, file: {expected: Seen; from: number}): DugStep | undefined {
+  let dirFd = -1;
+  try {
+    dirFd = openBeneath(root.fd, parentOf(path));
+    const place = {dirFd, name: nameOf(path), mountId: root.mountId};
+    return digHoles(place, file.expected, file.from);
+  } catch (error) {
+    if (isLinuxError(error)) return undefined;
+    throw error;
+  } finally {
+    if (dirFd >= 0) closeFd(dirFd);
+  }
 }
 
 function sweep({stagingFd, trashFd}: OpenPlaces, nowMs: number): {removed: number} {

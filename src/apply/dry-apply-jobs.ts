@@ -16,6 +16,7 @@ import type {Switched} from './switch.ts';
 
 const NO_TIME = {s: 0, ns: 0};
 
+type DryKind = 'create-batch' | 'stage-batch' | 'switch-batch' | 'dig-holes';
 type Input<K extends keyof ApplyJobs> = ApplyJobs[K]['in'];
 type Output<K extends keyof ApplyJobs> = ApplyJobs[K]['out'];
 
@@ -23,7 +24,8 @@ type Output<K extends keyof ApplyJobs> = ApplyJobs[K]['out'];
 export function dryApplyJobs(store: TargetStore): JobRunner<ApplyJobs> {
   const imagined = new ImaginedTree(store);
   let ops: Op[] = [];
-  const jobs: {[K in 'create-batch' | 'stage-batch' | 'switch-batch']: (input: Input<K>) => Output<K>} = {
+  const jobs: {[K in DryKind]: (input: Input<K>) => Output<K>} = {
+    'dig-holes': () => undefined,
     'create-batch': () => ({count: 0, stats: new Float64Array(), failed: [], attrs: new Map(), dirs: []}),
     'stage-batch': ({frame, options, from, stale}) => {
       ops = opsOf(frame, options.view);

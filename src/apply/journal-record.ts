@@ -24,7 +24,15 @@ export type JournalRecord =
       /** Not all of its attributes could be set: they are read again once it is in place. */
       lacksAttrs?: boolean;
     }
-  | {kind: 'meta'; index: number; path: RelPath; type: EntryType; meta: JournalMeta}
+  /** `allocatedBytes` of a file: what it takes on the source, where that is known. */
+  | {
+      kind: 'meta';
+      index: number;
+      path: RelPath;
+      type: EntryType;
+      meta: JournalMeta;
+      allocatedBytes?: number | undefined;
+    }
   /** `toIno`: what it replaces, if anything. */
   | {
       kind: 'rename';

@@ -4,20 +4,22 @@
  * Invariant: a staged file has the digest that was announced; one that has not is removed again.
  */
 import {constants} from 'node:fs';
-import {LEAF_BYTES, contentDigest, sha256, smallContentDigest} from '../model/digest.ts';
-import type {EntryType, Stat} from '../model/entry.ts';
+import {LEAF_BYTES, smallContentDigest} from '../model/digest.ts';
+import type {EntryType} from '../model/entry.ts';
 import type {Failed, Op, OpKind} from '../model/op.ts';
-import {nameOf, parentOf, ROOT, showPath, type Name, type RelPath} from '../model/path.ts';
+import {nameOf, parentOf, ROOT, showPath, type Name} from '../model/path.ts';
 import {mkdirAt, openDirAt, rmdirAt} from '../linux/directories.ts';
-import {linkAt, makeSpecialAt, openRegular, readInto, symlinkAt, unlinkAt, writeFrom} from '../linux/files.ts';
+import {linkAt, makeSpecialAt, symlinkAt, truncate, unlinkAt, writeFrom} from '../linux/files.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
 import {closeFd, openAt} from '../linux/open-fd.ts';
 import {statAt, statAtIfAny, statFd} from '../linux/stat.ts';
 import {syncFd} from '../linux/sync.ts';
 import type {ApplyContext} from './context.ts';
 import {failure, failureFrom} from './failure.ts';
+import {copyFile} from './copy-file.ts';
 import {journalMetaOf, type JournalRecord, type Known} from './journal-record.ts';
 import {setFreshMeta, setHeldMeta} from './metadata.ts';
+import {writeSparse} from './sparse.ts';
 import type {StagedTransfers} from './staged-transfers.ts';
 
 type OpOf<K extends OpKind> = Extract<Op, {kind: K}>;
@@ -45,7 +47,7 @@ export function stage(
       case 'link':
         return stageLink(context, op, index, known);
       case 'set-meta':
-        return {record: {kind: 'meta', index, path: op.path, type: op.type, meta: journalMetaOf(op.meta)}};
+        return {record: metaRecord(op, index)};
       case 'rename':
         return planRename(context, op, index);
       case 'exchange':
@@ -56,6 +58,11 @@ export function stage(
   } catch (error) {
     return {failed: parentFailure(error, op) ?? failureFrom(error, op.path)};
   }
+}
+
+/** Set by the switch, in place. */
+function metaRecord({path, type, meta, allocatedBytes}: OpOf<'set-meta'>, index: number): JournalRecord {
+  return {kind: 'meta', index, path, type, meta: journalMetaOf(meta), allocatedBytes};
 }
 
 function parentFailure(error: unknown, op: Op): Failed | undefined {
@@ -140,42 +147,12 @@ export function fillFile(context: ApplyContext, fd: number, op: OpOf<'put-file'>
     return failure('corrupt', op.path, 'its content is not as long as announced');
   if (!smallContentDigest(source.bytes).equals(op.content))
     return failure('corrupt', op.path, 'its content does not have the announced digest');
-  writeFrom(fd, source.bytes, 0, source.bytes.length, 0);
+  if (op.allocatedBytes === undefined) writeFrom(fd, source.bytes, 0, source.bytes.length, 0);
+  else {
+    truncate(fd, op.sizeBytes);
+    writeSparse(fd, source.bytes, 0);
+  }
   return undefined;
-}
-
-let leaf: Buffer | undefined;
-
-/** A file that the volume already holds: copied and hashed on the way, because only the digest is trusted. */
-function copyFile(context: ApplyContext, fd: number, op: OpOf<'put-file'>, from: string): Failed | undefined {
-  leaf ??= Buffer.allocUnsafeSlow(LEAF_BYTES);
-  const base = openCopied(context, from);
-  if (base === undefined)
-    return failure('base-changed', op.path, `${showPath(from)}, which holds its content, is gone`);
-  try {
-    if (base.stat.sizeBytes !== op.sizeBytes)
-      return failure('base-changed', op.path, `${showPath(from)} has another size by now`);
-    const digests: Buffer[] = [];
-    for (let offset = 0; offset < op.sizeBytes; offset += LEAF_BYTES) {
-      const size = readInto(base.fd, leaf, 0, Math.min(LEAF_BYTES, op.sizeBytes - offset), offset);
-      digests.push(sha256(leaf.subarray(0, size)));
-      writeFrom(fd, leaf, 0, size, offset);
-    }
-    if (contentDigest(Buffer.concat(digests)).equals(op.content)) return undefined;
-    return failure('base-changed', op.path, `${showPath(from)} has another content by now`);
-  } finally {
-    closeFd(base.fd);
-  }
-}
-
-function openCopied(context: ApplyContext, path: RelPath): {fd: number; stat: Stat} | undefined {
-  try {
-    const {dirFd, name} = context.place(path);
-    return openRegular(dirFd, name);
-  } catch (error) {
-    if (isLinuxError(error, 'ENOENT', 'ENOTDIR', 'ELOOP', 'EINVAL')) return undefined;
-    throw error;
-  }
 }
 
 /** A symlink, FIFO, socket or device: made, and never opened. */

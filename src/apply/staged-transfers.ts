@@ -4,26 +4,29 @@
  * may have the same number.
  *
  * Invariant: a leaf is written only when it has its digest, wherever its bytes came from; a file is staged only when
- * all its leaves are there and make the announced content.
+ * all its leaves are there and make the announced content. Memory does not grow with the file: leaves come in order, and
+ * a digest is kept only of those that were rejected.
  */
 import {constants} from 'node:fs';
 import type {JobHandlers, ScopeHandlers} from '../base/jobs.ts';
 import {release} from '../base/memory.ts';
 import {buildLeaf, NO_BASE, type BaseReader} from '../delta/patch.ts';
 import {openBeneath} from '../linux/beneath.ts';
-import {openRegular, readInto, unlinkAt, writeFrom} from '../linux/files.ts';
+import {openRegular, readInto, truncate, unlinkAt, writeFrom} from '../linux/files.ts';
 import {filesystemOf} from '../linux/filesystem.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
 import {closeFd, openAt} from '../linux/open-fd.ts';
 import {startWriteback, syncFd} from '../linux/sync.ts';
-import {contentDigest, LEAF_BYTES, leafCountOf, sha256, type Digest} from '../model/digest.ts';
+import {ContentHash} from '../model/content-hash.ts';
+import {LEAF_BYTES, leafCountOf, sha256, type Digest} from '../model/digest.ts';
 import {isUntouched, type Seen} from '../model/entry.ts';
-import type {OpResult} from '../model/op.ts';
+import type {Failed, OpResult} from '../model/op.ts';
 import {nameOf, parentOf, type RelPath} from '../model/path.ts';
 import {decode} from '../wire/codec.ts';
 import type {LeafDelta} from '../wire/messages.ts';
 import type {WithPlaces} from './context.ts';
 import {DONE, failure, failureFrom} from './failure.ts';
+import {writeSparse} from './sparse.ts';
 import {pruneTrash} from './trash.ts';
 
 export type StagedJobs = {
@@ -35,6 +38,8 @@ export type StagedJobs = {
       sizeBytes: number;
       base: {path: RelPath; expected: Seen} | undefined;
       isDurable: boolean;
+      /** Of a file with holes: what it takes on the source. */
+      allocatedBytes: number | undefined;
     };
     out: OpResult;
     part: never;
@@ -45,6 +50,8 @@ export type StagedJobs = {
     out: {rejected: number[]; isBaseChanged: boolean; result: OpResult};
     part: never;
   };
+  /** The next leaves of a file with holes are zeros: nothing is written. */
+  'pass-holes': {in: {token: number; leafIndexFirst: number; leafCount: number}; out: OpResult; part: never};
   /** A file that is not whole is closed all the same, and is to be dropped. */
   'finish-staged': {in: {token: number; content: Uint8Array}; out: OpResult; part: never};
   /** Removes the file, open or not; one that is not there is fine. */
@@ -64,10 +71,16 @@ interface Receiving {
   sizeBytes: number;
   baseFd: number;
   base: BaseReader;
-  leafDigests: Buffer;
-  isWritten: Uint8Array;
+  /** Over the digests that were announced, up to the next leaf. */
+  content: ContentHash;
+  nextLeaf: number;
+  /** Announced digests of leaves that did not have them and are to come again. */
+  missing: Map<number, Digest>;
+  isSparse: boolean;
   isDurable: boolean;
 }
+
+const MISSING_MAX = 1_024; // a source gives up long before
 
 const CREATE = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
 const leafInto = Buffer.allocUnsafeSlow(LEAF_BYTES); // a thread builds one leaf at a time, whatever the volume
@@ -85,9 +98,10 @@ export function stagedHandlers(withPlaces: WithPlaces): ScopeHandlers<StagedJobs
     'open-staged': (input) => {
       try {
         return withPlaces((root, {stagingFd, trashFd}) => {
-          const freeBytes = freeFor(input.sizeBytes, stagingFd, trashFd);
-          if (input.sizeBytes > freeBytes)
-            return failure('no-space', input.path, `${input.sizeBytes} bytes are needed and ${freeBytes} are free`);
+          const neededBytes = input.allocatedBytes ?? input.sizeBytes;
+          const freeBytes = freeFor(neededBytes, stagingFd, trashFd);
+          if (neededBytes > freeBytes)
+            return failure('no-space', input.path, `${neededBytes} bytes are needed and ${freeBytes} are free`);
           const base = openBase(root.fd, input.base);
           if (base === undefined)
             return failure('base-changed', input.path, 'what its delta was made against is not there any more');
@@ -106,6 +120,10 @@ export function stagedHandlers(withPlaces: WithPlaces): ScopeHandlers<StagedJobs
       const written = writeLeaves(receiving, message.leafIndexFirst, message.leaves);
       release(frame);
       return written;
+    },
+    'pass-holes': ({token, leafIndexFirst, leafCount}) => {
+      const receiving = open.get(token);
+      return receiving === undefined ? LOST : passHoles(receiving, leafIndexFirst, leafCount);
     },
     'finish-staged': ({token, content}) => {
       const receiving = open.get(token);
@@ -139,9 +157,10 @@ function unlinkIfAny(stagingFd: number, stage: string): void {
 
 function finish(receiving: Receiving, content: Uint8Array): OpResult {
   try {
-    const missing = receiving.isWritten.indexOf(0);
-    if (missing >= 0) return failure('corrupt', receiving.path, `its leaf ${missing} is missing`);
-    if (!contentDigest(receiving.leafDigests).equals(content))
+    const {missing, nextLeaf, sizeBytes} = receiving;
+    const [leaf = nextLeaf] = missing.keys();
+    if (leaf < leafCountOf(sizeBytes)) return failure('corrupt', receiving.path, `its leaf ${leaf} is missing`);
+    if (!receiving.content.finish().equals(content))
       return failure('corrupt', receiving.path, 'its leaves do not make the announced content');
     if (receiving.isDurable) syncFd(receiving.fd);
     return DONE;
@@ -169,12 +188,15 @@ function freeFor(sizeBytes: number, stagingFd: number, trashFd: number): number 
 
 function openStaged(stagingFd: number, base: OpenBase, input: StagedJobs['open-staged']['in']): Receiving {
   const {stage, path, sizeBytes, isDurable} = input;
-  const leafCount = leafCountOf(sizeBytes);
+  const isSparse = input.allocatedBytes !== undefined;
+  let fd = -1;
   try {
-    const fd = openAt(stagingFd, stage, CREATE, 0o600);
-    const leafDigests = Buffer.alloc(leafCount * 32);
-    return {stage, path, fd, sizeBytes, ...base, leafDigests, isWritten: new Uint8Array(leafCount), isDurable};
+    fd = openAt(stagingFd, stage, CREATE, 0o600);
+    if (isSparse) truncate(fd, sizeBytes);
+    const received = {content: new ContentHash(), nextLeaf: 0, missing: new Map<number, Digest>()};
+    return {stage, path, fd, sizeBytes, ...base, ...received, isSparse, isDurable};
   } catch (error) {
+    if (fd >= 0) closeFd(fd);
     if (base.baseFd >= 0) closeFd(base.baseFd);
     throw error;
   }
@@ -209,30 +231,19 @@ function writeLeaves(
   const rejected: number[] = [];
   let isBaseChanged = false;
   try {
-    for (const [count, {digest, ops}] of leaves.entries()) {
+    for (const [count, leaf] of leaves.entries()) {
       const leafIndex = leafIndexFirst + count;
-      const offset = leafIndex * LEAF_BYTES;
-      const sizeBytes = Math.min(LEAF_BYTES, receiving.sizeBytes - offset);
-      if (sizeBytes <= 0)
-        return {
-          rejected,
-          isBaseChanged,
-          result: failure('corrupt', receiving.path, `leaf ${leafIndex} lies behind its end`),
-        };
-      const only = ops.length === 1 ? ops[0] : undefined;
-      const bytes =
-        only?.kind === 'literal' && only.bytes.length === sizeBytes
-          ? only.bytes
-          : built(ops, sizeBytes, receiving.base);
-      if (!sha256(bytes).equals(digest)) {
+      const fault = announce(receiving, leafIndex, leaf.digest);
+      if (fault !== undefined) return {rejected, isBaseChanged, result: fault};
+      if (writeLeaf(receiving, leafIndex, leaf)) receiving.missing.delete(leafIndex);
+      else {
         rejected.push(leafIndex);
-        isBaseChanged ||= ops.some((op) => op.kind === 'copy');
-        continue;
+        isBaseChanged ||= leaf.ops.some((op) => op.kind === 'copy');
+        if (receiving.missing.size > MISSING_MAX) {
+          const result = failure('base-changed', receiving.path, 'too many of its leaves are not what they should be');
+          return {rejected, isBaseChanged, result};
+        }
       }
-      writeFrom(receiving.fd, bytes, 0, sizeBytes, offset);
-      if (receiving.isDurable) startWriteback(receiving.fd, offset, sizeBytes); // so that the fsync at the end is short
-      digest.copy(receiving.leafDigests, leafIndex * 32);
-      receiving.isWritten[leafIndex] = 1;
     }
     return {rejected, isBaseChanged, result: DONE};
   } catch (error) {
@@ -240,7 +251,47 @@ function writeLeaves(
   }
 }
 
+/** A leaf is the next one, or one that was rejected and comes again with the digest that it had. */
+function announce(receiving: Receiving, leafIndex: number, digest: Digest): Failed | undefined {
+  const {path, missing, nextLeaf} = receiving;
+  if (leafIndex >= leafCountOf(receiving.sizeBytes))
+    return failure('corrupt', path, `leaf ${leafIndex} lies behind its end`);
+  if (leafIndex === nextLeaf) {
+    receiving.content.leaf(digest);
+    receiving.nextLeaf++;
+    missing.set(leafIndex, Buffer.from(digest)); // until it is written
+    return undefined;
+  }
+  const expected = missing.get(leafIndex);
+  if (expected === undefined) return failure('corrupt', path, `leaf ${leafIndex} came out of turn`);
+  return expected.equals(digest) ? undefined : failure('corrupt', path, `leaf ${leafIndex} came as another`);
+}
+
+/** @returns whether it has its digest */
+function writeLeaf(receiving: Receiving, leafIndex: number, {digest, ops}: LeafDelta): boolean {
+  const {fd, sizeBytes, base, isSparse, isDurable} = receiving;
+  const offset = leafIndex * LEAF_BYTES;
+  const leafBytes = Math.min(LEAF_BYTES, sizeBytes - offset);
+  const only = ops.length === 1 ? ops[0] : undefined;
+  const bytes = only?.kind === 'literal' && only.bytes.length === leafBytes ? only.bytes : built(ops, leafBytes, base);
+  if (!sha256(bytes).equals(digest)) return false;
+  if (isSparse) writeSparse(fd, bytes, offset);
+  else writeFrom(fd, bytes, 0, leafBytes, offset);
+  if (isDurable) startWriteback(fd, offset, leafBytes); // so that the fsync at the end is short
+  return true;
+}
+
 function built(ops: LeafDelta['ops'], sizeBytes: number, base: BaseReader): Buffer {
   buildLeaf(ops, sizeBytes, leafInto, base);
   return leafInto.subarray(0, sizeBytes);
+}
+
+function passHoles(receiving: Receiving, leafIndexFirst: number, leafCount: number): OpResult {
+  const {path, sizeBytes, nextLeaf, isSparse} = receiving;
+  const end = leafIndexFirst + leafCount;
+  if (!isSparse || leafIndexFirst !== nextLeaf || end > leafCountOf(sizeBytes))
+    return failure('corrupt', path, `holes from leaf ${leafIndexFirst} to ${end} came out of turn`);
+  receiving.content.zeros(Math.min(sizeBytes, end * LEAF_BYTES) - leafIndexFirst * LEAF_BYTES);
+  receiving.nextLeaf = end;
+  return DONE;
 }

@@ -19,6 +19,7 @@ import type {ApplyContext} from './context.ts';
 import {attrFailure, DONE, failure, failureFrom} from './failure.ts';
 import {metaOfJournal, type JournalRecord, type Known} from './journal-record.ts';
 import {setMeta} from './metadata.ts';
+import {fillHoles, isBelow} from './sparse.ts';
 import {removeTree} from './trash.ts';
 import type {TrashReason} from './trash-index.ts';
 
@@ -85,6 +86,9 @@ function switchOne(context: ApplyContext, record: JournalRecord, destroyed: Dest
       const found = statAt(place.dirFd, place.name);
       if (found.type !== record.type)
         return {result: failure('base-changed', record.path, `it is a ${found.type} by now`), stat: undefined};
+      const {allocatedBytes} = record;
+      if (record.type === 'file' && allocatedBytes !== undefined && isBelow(found, allocatedBytes))
+        fillHoles({...place, mountId: context.root.mountId});
       const failures = setMeta(place, record.type, metaOfJournal(record.meta), context.options);
       if (record.type === 'dir') context.touched.set(record.path, record.meta.mtime);
       const stat = statAt(place.dirFd, place.name);

@@ -6,7 +6,7 @@
 import {Applier} from '../apply/applier.ts';
 import {dryApplyJobs} from '../apply/dry-apply-jobs.ts';
 import {systemClock} from '../base/clock.ts';
-import {isTowlineError, TowlineError} from '../base/errors.ts';
+import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import {viewDigest, type View} from '../model/view.ts';
 import type {DeleteLimits} from '../reconcile/delete-guard.ts';
 import {RollingHour} from '../reconcile/rolling-hour.ts';
@@ -45,6 +45,7 @@ export interface TargetEndParts {
 }
 
 const PRUNE_EVERY_MS = 3_600_000;
+const GIVE_BACK_MS_MAX = 5_000; // at the end: who stops it does not wait longer
 
 /** One target, from opening its state to closing it. */
 export class TargetEnd {
@@ -57,6 +58,8 @@ export class TargetEnd {
   readonly #prune: NodeJS.Timeout;
   readonly #hour = new RollingHour();
   #prepared: Promise<Applier> | undefined;
+  /** Of the link that was opened last. */
+  #applier: Promise<Applier> | undefined;
   #listener: Listener | undefined;
   #link: TargetLink | undefined;
   #session: Session | undefined;
@@ -139,8 +142,13 @@ export class TargetEnd {
     await session.ready().catch(() => undefined);
   }
 
+  #open(request: MessageOf<'open-link'>, view: View): Promise<Applier> {
+    this.#applier = this.#openOnce(request, view);
+    return this.#applier;
+  }
+
   /** Makes the volume ready: what a crash left is rolled forward, then the tree is observed. */
-  async #open(request: MessageOf<'open-link'>, view: View): Promise<Applier> {
+  async #openOnce(request: MessageOf<'open-link'>, view: View): Promise<Applier> {
     if (request.isDryRun !== this.#options.isDryRun)
       throw new TowlineError('REFUSED', 'this end was not opened for a dry run, or for nothing else', {
         reason: 'dry run',
@@ -175,6 +183,17 @@ export class TargetEnd {
     return applier;
   }
 
+  /** Who runs it once expects the space to be free at the end. */
+  async #giveBackRest(): Promise<void> {
+    const endMs = systemClock.monotonicMs() + GIVE_BACK_MS_MAX;
+    const applier = await this.#applier?.catch(() => undefined);
+    try {
+      while (systemClock.monotonicMs() < endMs && (await applier?.giveBack()) === true);
+    } catch (error) {
+      this.#parts.onNotice(messageOf(error));
+    }
+  }
+
   async #pruneTrash(): Promise<void> {
     if (this.#options.isDryRun) return;
     await this.#pool.run('prune-trash', {nowMs: systemClock.nowMs(), keepMs: this.#options.trashKeepMs}, {lane: 1});
@@ -195,6 +214,7 @@ export class TargetEnd {
     clearInterval(this.#prune);
     this.#session?.close('the target ends');
     await this.#link?.close();
+    await this.#giveBackRest();
     await this.#listener?.close();
     await this.#pruneTrash().catch(() => undefined);
     await this.#pool.close();

@@ -275,6 +275,7 @@ export class TargetVolume {
             throw error;
           }
         }),
+      giveBack: () => this.#turns.shared(() => applier.giveBack()),
     };
   }
 

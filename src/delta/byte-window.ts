@@ -29,6 +29,12 @@ export class ByteWindow {
     this.end += bytes.length;
   }
 
+  /** Goes on behind a range that is never asked for; all before it was released. */
+  skip(sizeBytes: number): void {
+    invariant(this.#pieces.length === 0, 'nothing is kept before what is skipped');
+    this.end += sizeBytes;
+  }
+
   /** Bytes from `offset` to the end of the piece that holds it. */
   rest(offset: number): Buffer {
     const piece = this.#pieceAt(offset);

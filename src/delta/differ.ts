@@ -98,6 +98,28 @@ export class Differ {
     this.#advance();
   }
 
+  /**
+   * Says that a run of zeros follows, from the end of a leaf to the end of another or of the file, which is not compared
+   * and makes no ops: all before it is decided now. Not while weak sums are awaited.
+   */
+  skip(sizeBytes: number): void {
+    invariant(!this.#isEnded && this.#mode !== 'held', 'a run of zeros comes when all before it can be decided');
+    if (this.#mode === 'rolling') {
+      this.#isEnded = true; // so that the last block before it is compared too
+      this.#scanRolling();
+      this.#isEnded = false;
+    }
+    this.#at = this.#window.end;
+    this.#emitLiteral();
+    this.#window.release(this.#emitted);
+    this.#window.skip(sizeBytes);
+    this.#at = this.#window.end;
+    this.#emitted = this.#at;
+    this.#runBlocks = 0;
+    this.#predicted = -1;
+    this.#weak = undefined;
+  }
+
   /** Says that the file ends here; may be said again. */
   finish(): void {
     if (this.#isEnded) return;

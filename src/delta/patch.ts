@@ -35,12 +35,12 @@ export function checkLeafOps(ops: readonly LeafOp[], sizeBytes: number, baseSize
   if (ops.length > LEAF_OP_COUNT_MAX) refuse('count of ops', String(ops.length), `up to ${LEAF_OP_COUNT_MAX}`);
   let total = 0;
   for (const op of ops) {
-    const opBytes = op.kind === 'copy' ? op.sizeBytes : op.bytes.length;
+    const opBytes = op.kind === 'literal' ? op.bytes.length : op.sizeBytes;
     if (!Number.isSafeInteger(opBytes) || opBytes < 1 || opBytes > sizeBytes - total) {
       refuse('op size', String(opBytes), `1 to ${sizeBytes - total} bytes`);
     }
     total += opBytes;
-    if (op.kind === 'literal') continue;
+    if (op.kind !== 'copy') continue;
     if (!Number.isSafeInteger(op.baseOffset) || op.baseOffset < 0 || op.baseOffset > baseSizeBytes - opBytes) {
       refuse('copy', `${opBytes} bytes at ${op.baseOffset}`, `a range within ${baseSizeBytes} bytes`);
     }
@@ -58,11 +58,12 @@ export function buildLeaf(ops: readonly LeafOp[], sizeBytes: number, into: Buffe
   checkLeafOps(ops, sizeBytes, base.sizeBytes);
   let at = 0;
   for (const op of ops) {
-    if (op.kind === 'copy') {
-      base.read(op.baseOffset, op.sizeBytes, into, at);
-      at += op.sizeBytes;
-    } else {
+    if (op.kind === 'literal') {
       at += op.bytes.copy(into, at);
+      continue;
     }
+    if (op.kind === 'copy') base.read(op.baseOffset, op.sizeBytes, into, at);
+    else into.fill(0, at, at + op.sizeBytes);
+    at += op.sizeBytes;
   }
 }

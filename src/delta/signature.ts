@@ -69,6 +69,18 @@ export class SignatureBuilder {
     this.#carryBytes = bytes.copy(this.#carry, 0, at);
   }
 
+  /** Takes a run of zeros from the beginning of a block on, without going over them. */
+  zeros(sizeBytes: number): void {
+    invariant(this.#carryBytes === 0, 'a run of zeros begins with a block');
+    const {blockBytes} = this.#options;
+    const zero = this.#carry.fill(0);
+    this.#sum.sum(zero);
+    const weak = this.#options.withWeak ? weakSum(zero) : 0;
+    for (let left = Math.floor(sizeBytes / blockBytes); left > 0; left--) this.#append(weak);
+    this.#sizeBytes += sizeBytes;
+    this.#carryBytes = sizeBytes % blockBytes;
+  }
+
   /** The signature of all bytes so far; the builder is used up. */
   finish(): Signature {
     if (this.#carryBytes > 0) this.#add(this.#carry.subarray(0, this.#carryBytes));
@@ -82,12 +94,17 @@ export class SignatureBuilder {
   }
 
   #add(block: Buffer): void {
+    this.#sum.sum(block);
+    this.#append(this.#options.withWeak ? weakSum(block) : 0);
+  }
+
+  /** The next block, whose strong sum was made last. */
+  #append(weak: number): void {
     const index = this.#blockCount++;
     if ((index + 1) * STRONG_BYTES > this.#strong.length) this.#grow();
-    this.#sum.sum(block);
     this.#strong.writeUInt32LE(this.#sum.low, index * STRONG_BYTES);
     this.#strong.writeUInt32LE(this.#sum.high, index * STRONG_BYTES + 4);
-    if (this.#options.withWeak) this.#weak.writeInt32LE(weakSum(block), index * WEAK_BYTES);
+    if (this.#options.withWeak) this.#weak.writeInt32LE(weak, index * WEAK_BYTES);
   }
 
   #grow(): void {

@@ -5,6 +5,7 @@
  */
 import {readInto, writeFrom} from './files.ts';
 import {copyFileRange, errno, fail, fallocate, ioctl, lseek, scratch} from './libc.ts';
+import type {Stat} from '../model/entry.ts';
 import {EINTR, EINVAL, ENOSYS, ENOTSUP, ENOTTY, ENXIO, EPERM, ETXTBSY, EXDEV} from './linux-error.ts';
 
 const FICLONE = 0x40049409;
@@ -91,6 +92,17 @@ function seek(fd: number, offset: number, whence: number): number {
   const found = lseek(fd, offset, whence);
   if (found >= 0) return found;
   return errno() === ENXIO ? -1 : fail('lseek');
+}
+
+/**
+ * Whether an open file has holes. Of one that has all of its size allocated nothing more is asked: space that is
+ * preallocated is no hole, and one behind the end or for the filesystem's own notes may hide a small one.
+ */
+export function hasHole(fd: number, {sizeBytes, allocatedBytes}: Pick<Stat, 'sizeBytes' | 'allocatedBytes'>): boolean {
+  if (allocatedBytes >= sizeBytes) return false;
+  const found = lseek(fd, 0, SEEK_HOLE);
+  if (found >= 0) return found < sizeBytes;
+  return errno() === ENXIO ? false : cannot('lseek'); // cut to nothing meanwhile, or on a filesystem that does not tell
 }
 
 /** Reserves space without changing the size. False when this filesystem cannot. ENOSPC throws. */

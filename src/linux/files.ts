@@ -44,15 +44,22 @@ export function openTmp(dirFd: number, mode: number): number {
  * Opens a regular file to read. It is held first, looked at, and what is held is then opened: whatever a container puts
  * in its place meanwhile, no device, FIFO or symlink is ever opened.
  * @param options.noatime leave the access time alone where the owner allows it
+ * @param options.isWritten open it to read and write
  * @returns the descriptor, and what was open at that moment
  * @throws LinuxError ELOOP for a symlink, EINVAL for anything else that is no regular file
  */
-export function openRegular(dirFd: number, name: Name, options?: {noatime?: boolean}): {fd: number; stat: Stat} {
+export function openRegular(
+  dirFd: number,
+  name: Name,
+  options?: {noatime?: boolean; isWritten?: boolean},
+): {fd: number; stat: Stat} {
   const held = holdAt(dirFd, name);
   try {
     const stat = statFd(held);
     if (stat.type !== 'file') throw new LinuxError('openat', stat.type === 'symlink' ? ELOOP : EINVAL);
-    return {fd: reopenToRead(held, options?.noatime ?? false), stat};
+    const isWritten = options?.isWritten ?? false;
+    const fd = isWritten ? reopen(held, constants.O_RDWR) : reopenToRead(held, options?.noatime ?? false);
+    return {fd, stat};
   } finally {
     closeFd(held);
   }

@@ -18,7 +18,7 @@ for (const [name, number] of Object.entries(constants.errno)) if (!CODE.has(numb
 
 export const {EAGAIN, EBADF, EEXIST, EINTR, EINVAL, ELOOP, ENODATA, ENOENT, ENOSYS, ENOTDIR, ENOTSUP, ENOTTY, ENXIO} =
   constants.errno;
-export const {E2BIG, EACCES, ENAMETOOLONG, EPERM, ERANGE, ETXTBSY, EXDEV} = constants.errno;
+export const {E2BIG, EACCES, ENAMETOOLONG, ENOSPC, EPERM, ERANGE, ETXTBSY, EXDEV} = constants.errno;
 
 /** A system call failed. */
 export class LinuxError extends Error {

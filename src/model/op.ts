@@ -19,13 +19,23 @@ export type ContentSource =
 
 export type Op =
   | {kind: 'make-dir'; path: RelPath; meta: Meta}
-  | {kind: 'put-file'; path: RelPath; meta: Meta; sizeBytes: number; content: Digest; source: ContentSource}
+  | {
+      kind: 'put-file';
+      path: RelPath;
+      meta: Meta;
+      sizeBytes: number;
+      content: Digest;
+      source: ContentSource;
+      /** Of a file with holes: bytes that it has allocated on the source, less than its size. */
+      allocatedBytes?: number | undefined;
+    }
   | {kind: 'put-symlink'; path: RelPath; meta: Meta; target: string}
   /** A FIFO, socket or device; `rdev` as `Stat` has it. */
   | {kind: 'put-special'; path: RelPath; meta: Meta; type: SpecialType; rdev: number}
   /** `path` becomes another name of what is at `to`, which is no directory. */
   | {kind: 'link'; path: RelPath; to: RelPath}
-  | {kind: 'set-meta'; path: RelPath; type: EntryType; meta: Meta}
+  /** `allocatedBytes` of a file that was read: what it has allocated on the source; its size where it has no holes. */
+  | {kind: 'set-meta'; path: RelPath; type: EntryType; meta: Meta; allocatedBytes?: number | undefined}
   /** `content` is what the file at `path` must hold for the rename to be right; undefined for other types. */
   | {kind: 'rename'; path: RelPath; to: RelPath; type: EntryType; content: Digest | undefined}
   /** Both names are there and change places at one instant. */

@@ -8,6 +8,7 @@ import {ATTRS_BYTES_MAX} from '../model/attrs.ts';
 import type {Stat} from '../model/entry.ts';
 import {NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_DEPTH_MAX, ROOT, showPath, type RelPath} from '../model/path.ts';
 import type {ProblemCode} from '../model/problem.ts';
+import {SIZE_BYTES_MAX} from '../wire/limits.ts';
 
 export interface PathProblem {
   path: RelPath;
@@ -35,6 +36,10 @@ export function cannotCarry(path: RelPath, stat: Stat, mountId: number): PathPro
       code: 'mount',
       message: `${showPath(path)} is a mount point inside the volume and is not entered; give it a link of its own`,
     };
+  }
+  if (stat.type === 'file' && stat.sizeBytes > SIZE_BYTES_MAX) {
+    const message = `${showPath(path)} is larger than 64 TiB: this version does not carry it`;
+    return {path, code: 'not-carried', message};
   }
   return stat.type === 'dir' && isTooDeep(path) ? tooDeep(path) : undefined;
 }

@@ -7,12 +7,13 @@
 import type {JobRunner} from '../base/jobs.ts';
 import {digestAt, sameDigest} from '../model/digest.ts';
 import {sameTime, seenOf, type Entry} from '../model/entry.ts';
+import type {RelPath} from '../model/path.ts';
 import type {LinkStats} from '../model/status.ts';
 import type {View} from '../model/view.ts';
-import {planMeta, type Have, type Step} from '../reconcile/plan-path.ts';
+import type {Have, Step} from '../reconcile/plan-path.ts';
 import type {AskPeer} from './ask-peer.ts';
 import {READ_STATUS} from './large-file.ts';
-import {tellUnread, type SenderEvents, type SenderJobs, type SourceStore} from './send-item.ts';
+import {metaOp, tellUnread, type SenderEvents, type SenderJobs, type SourceStore} from './send-item.ts';
 
 export interface CompareContentOptions {
   /** As both ends agreed on it. */
@@ -60,7 +61,7 @@ export async function compareContents(
     if (isKnown && (!options.isDryRun || entry.nlink > 1)) kept.push(step);
     else if (options.isQuick && isUnread && isAlike(entry, have)) {
       assumed++;
-      kept.push(...metaSteps(step, entry, have, options.view));
+      kept.push(...metaSteps(step, entry, have, {view: options.view, allocatedBytes: undefined}));
     } else doubtful.push({step, entry, have});
   }
   for (let index = 0; index < doubtful.length; index += HASH_FILES_AT_ONCE)
@@ -74,7 +75,7 @@ async function hashBoth(
   parts: CompareContentParts,
 ): Promise<Step[]> {
   const unread = doubtful.filter(({entry, have}) => entry.sizeBytes === have.sizeBytes && entry.content === undefined);
-  const [theirs] = await Promise.all([
+  const [theirs, allocated] = await Promise.all([
     parts.peer.hashFiles(doubtful.filter(({have}) => have.content === undefined).map(({step}) => step.path)),
     hashOurs(unread, parts),
   ]);
@@ -83,13 +84,15 @@ async function hashBoth(
     const content = have.content ?? theirs.get(step.path);
     if (entry === undefined) return [];
     if (!sameDigest(entry.content, content)) return [{...step, have: {...have, content}}];
-    return metaSteps(step, entry, have, options.view);
+    return metaSteps(step, entry, have, {view: options.view, allocatedBytes: allocated.get(step.path)});
   });
 }
 
-async function hashOurs(files: readonly Doubtful[], parts: CompareContentParts): Promise<void> {
+/** @returns what those that could be read have allocated */
+async function hashOurs(files: readonly Doubtful[], parts: CompareContentParts): Promise<Map<RelPath, number>> {
   const {jobs, state, stats, events} = parts;
-  if (files.length === 0) return;
+  const allocated = new Map<RelPath, number>();
+  if (files.length === 0) return allocated;
   const wanted = files.map(({step, entry}) => ({path: step.path, expected: seenOf(entry)}));
   const read = await jobs.run('hash-files', {files: wanted}, {lane: 1});
   for (const [index, {step, entry}] of files.entries()) {
@@ -99,12 +102,19 @@ async function hashOurs(files: readonly Doubtful[], parts: CompareContentParts):
     stats.filesHashed++;
     state.setContentOf(entry, digestAt(read.digests, index));
     events.onNotes(step.path, read.notes[index] as number);
+    allocated.set(step.path, read.allocated[index] as number);
   }
+  return allocated;
 }
 
-function metaSteps(step: FileStep, entry: Entry, have: Have, view: View): Step[] {
-  const meta = planMeta(step.path, 'file', entry, have, view);
-  return meta === undefined ? [] : [meta];
+function metaSteps(
+  {path}: FileStep,
+  entry: Entry,
+  have: Have,
+  read: {view: View; allocatedBytes: number | undefined},
+): Step[] {
+  const op = metaOp(path, entry, have, read);
+  return op === undefined ? [] : [{kind: 'op', path, op, destroys: 0}];
 }
 
 /** Whether size and time say that a file is the same; only its content can prove it. */

@@ -7,7 +7,7 @@
 import type {JobRunner} from '../base/jobs.ts';
 import {SignatureCollector} from '../delta/signature-parts.ts';
 import {blockBytesFor, type Signature} from '../delta/signature.ts';
-import {DELTA_BYTES_MIN} from '../delta/block.ts';
+import {DELTA_BYTES_MAX, DELTA_BYTES_MIN} from '../delta/block.ts';
 import {sameDigest, type Digest} from '../model/digest.ts';
 import type {Seen} from '../model/entry.ts';
 import type {OpResult} from '../model/op.ts';
@@ -25,7 +25,7 @@ interface LeavesRead {
   literalBytes: number;
   copiedBytes: number;
   needsWeak: boolean;
-  end: {content: Uint8Array; signature: Signature} | undefined;
+  end: {content: Uint8Array; signature: Signature | undefined} | undefined;
 }
 
 export type LargeFileJobs = {
@@ -38,7 +38,7 @@ export type LargeFileJobs = {
       link: number;
       transfer: number;
     };
-    out: {status: number; errno: number; notes: number};
+    out: {status: number; errno: number; notes: number; allocatedBytes: number};
     part: never;
   };
   'give-weak': {in: {token: number; weak: Uint8Array | undefined}; out: undefined; part: never};
@@ -66,10 +66,17 @@ export interface LargeFileOptions {
 
 type Refusal = Extract<OpResult, {status: 'failed'}>;
 
+export interface ReadFile {
+  content: Digest;
+  notes: number;
+  /** Its size where it has no holes. */
+  allocatedBytes: number;
+}
+
 export type LargeFileOutcome =
-  | {kind: 'staged'; content: Digest; notes: number}
+  | ({kind: 'staged'} & ReadFile)
   /** Nothing had to be sent: the target has this content. */
-  | {kind: 'equal'; content: Digest; notes: number}
+  | ({kind: 'equal'} & ReadFile)
   | {kind: 'unread'; status: number; errno: number}
   | {kind: 'refused'; result: Refusal};
 
@@ -132,7 +139,10 @@ export class LargeFile {
     try {
       const started =
         signature === undefined || base === undefined ? undefined : {path: base.path, content: base.content};
-      session.send({kind: 'file-start', link, transfer, path, sizeBytes: expected.sizeBytes, base: started});
+      const {sizeBytes} = expected;
+      const {notes} = opened;
+      const allocatedBytes = opened.allocatedBytes < sizeBytes ? opened.allocatedBytes : undefined;
+      session.send({kind: 'file-start', link, transfer, path, sizeBytes, base: started, allocatedBytes});
       const read = await this.#sendLeaves();
       if ('kind' in read) {
         session.send({kind: 'file-abort', link, transfer});
@@ -140,11 +150,12 @@ export class LargeFile {
       }
       if (started !== undefined && sameDigest(read.content, base?.content)) {
         session.send({kind: 'file-abort', link, transfer});
-        return {kind: 'equal', content: read.content, notes: opened.notes};
+        return {kind: 'equal', content: read.content, notes, allocatedBytes: opened.allocatedBytes};
       }
       session.send({kind: 'file-end', link, transfer, content: read.content});
       const failed = await this.#untilStaged();
-      if (failed === undefined) return {kind: 'staged', content: read.content, notes: opened.notes};
+      if (failed === undefined)
+        return {kind: 'staged', content: read.content, notes, allocatedBytes: opened.allocatedBytes};
       session.send({kind: 'file-abort', link, transfer});
       return failed;
     } finally {
@@ -173,7 +184,7 @@ export class LargeFile {
       if (failed !== undefined) return failed;
       if (read.end === undefined) continue;
       const content = Buffer.from(read.end.content);
-      signatures.put(content, buffers(read.end.signature));
+      if (read.end.signature !== undefined) signatures.put(content, buffers(read.end.signature));
       return {content};
     }
   }
@@ -208,7 +219,7 @@ export class LargeFile {
 
   /** The base's strong sums: remembered from when it was sent, else asked from the target, which has it. */
   async #baseSignature(base: NonNullable<LargeFileOptions['base']>, mustAsk: boolean): Promise<Signature | undefined> {
-    if (base.sizeBytes < DELTA_BYTES_MIN) return undefined;
+    if (base.sizeBytes < DELTA_BYTES_MIN || base.sizeBytes > DELTA_BYTES_MAX) return undefined;
     const known = mustAsk ? undefined : this.#parts.signatures.get(base.content);
     return known ?? (await this.#askSignature(base));
   }

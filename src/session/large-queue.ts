@@ -132,17 +132,20 @@ export class LargeQueue {
     const read = await jobs.run('hash-files', {files: [{path: item.path, expected: seenOf(entry)}]}, {lane: 1});
     stats.filesHashed++;
     const [status = READ_STATUS.vanished, errno = 0, notes = 0] = [read.status[0], read.errno[0], read.notes[0]];
+    const {
+      allocated: [allocatedBytes = entry.sizeBytes],
+    } = read;
     if (status !== READ_STATUS.ok) {
       tellUnread(events, item.path, {status, errno});
       return 'stop';
     }
     const content = Buffer.from(read.digests);
-    if (sameDigest(content, have?.content)) return {kind: 'equal', content, notes};
+    if (sameDigest(content, have?.content)) return {kind: 'equal', content, notes, allocatedBytes};
     const twin = store.pathWith(content, entry.sizeBytes, item.path);
     if (twin === undefined) return undefined;
     store.setContentOf(entry, content);
     events.onNotes(item.path, notes);
-    batches.push(item, putFile(item.path, entry, content, {from: 'copy', path: twin}));
+    batches.push(item, putFile(item.path, entry, content, {from: 'copy', path: twin}, {allocatedBytes}));
     await batches.kick();
     return 'stop';
   }
@@ -158,14 +161,15 @@ export class LargeQueue {
       case 'equal': {
         store.setContentOf(entry, outcome.content);
         events.onNotes(path, outcome.notes);
-        const op = have === undefined ? undefined : metaOp(path, entry, have, this.#options.view);
+        const {allocatedBytes} = outcome;
+        const op = have && metaOp(path, entry, have, {view: this.#options.view, allocatedBytes});
         if (op !== undefined) batches.push(item, op);
         return;
       }
       case 'staged':
         store.setContentOf(entry, outcome.content);
         events.onNotes(path, outcome.notes);
-        batches.push(item, putFile(path, entry, outcome.content, {from: 'staged', transfer}));
+        batches.push(item, putFile(path, entry, outcome.content, {from: 'staged', transfer}, outcome));
     }
   }
 }

@@ -100,6 +100,18 @@ export class ReceiveFiles {
     });
   }
 
+  /** Leaves that are zeros. @returns when they are counted in: then their credit goes back */
+  passHoles({transfer, leafIndexFirst, leafCount}: MessageOf<'file-holes'>): Promise<void> | undefined {
+    const state = this.#transfers.get(transfer);
+    if (state === undefined || state.isOver) return undefined;
+    return this.#then(state, async () => {
+      if (state.isOver) return;
+      const input = {token: state.token, leafIndexFirst, leafCount};
+      const result = await this.#parts.jobs.run('pass-holes', input, {lane: 1});
+      if (result.status === 'failed') await this.#refuse(transfer, state, result);
+    });
+  }
+
   /** The source has sent everything. */
   end(transfer: number, content: Buffer): Promise<void> | undefined {
     const state = this.#transfers.get(transfer);
@@ -136,12 +148,13 @@ export class ReceiveFiles {
   }
 
   async #open(
-    {transfer, path, sizeBytes}: MessageOf<'file-start'>,
+    {transfer, path, sizeBytes, allocatedBytes}: MessageOf<'file-start'>,
     state: Transfer,
     base: ReceiveJobs['open-staged']['in']['base'],
   ): Promise<void> {
     const {isDurable} = this.#options;
-    const input = {token: state.token, stage: state.stage, path, sizeBytes, base, isDurable};
+    const {token, stage} = state;
+    const input = {token, stage, path, sizeBytes, base, isDurable, allocatedBytes};
     const result = await this.#parts.jobs.run('open-staged', input, {lane: 1});
     if (result.status === 'done') return;
     if (result.code === 'base-changed' && base !== undefined) this.#doubt(base.path);

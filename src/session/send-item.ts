@@ -12,7 +12,7 @@ import type {Op} from '../model/op.ts';
 import {showPath, type RelPath} from '../model/path.ts';
 import type {ProblemCode} from '../model/problem.ts';
 import type {LinkStats} from '../model/status.ts';
-import type {View} from '../model/view.ts';
+import {metaInView, type View} from '../model/view.ts';
 import {planMeta, type Have, type Step} from '../reconcile/plan-path.ts';
 import {READ_STATUS, type LargeFileJobs, type LargeFileParts} from './large-file.ts';
 import type {LinkSession} from './link-port.ts';
@@ -21,6 +21,8 @@ export interface FilesRead {
   status: Uint8Array;
   errno: Int32Array;
   notes: Uint8Array;
+  /** Bytes allocated; a file's size where it has no holes. */
+  allocated: Float64Array;
   digests: Uint8Array;
   bytes: Uint8Array;
 }
@@ -87,14 +89,28 @@ export function putFile(
   entry: Entry,
   content: Digest,
   source: Extract<Op, {kind: 'put-file'}>['source'],
+  read: {allocatedBytes?: number | undefined} = {},
 ): Extract<Op, {kind: 'put-file'}> {
-  return {kind: 'put-file', path, meta: metaOf(entry), sizeBytes: entry.sizeBytes, content, source};
+  const {sizeBytes} = entry;
+  const allocatedBytes = (read.allocatedBytes ?? sizeBytes) < sizeBytes ? read.allocatedBytes : undefined;
+  return {kind: 'put-file', path, meta: metaOf(entry), sizeBytes, content, source, allocatedBytes};
 }
 
-/** What is left to be done for a file whose content is equal. */
-export function metaOp(path: RelPath, entry: Entry, have: Have, view: View): Op | undefined {
+/**
+ * What is left to be done for a file whose content is equal. What the target has allocated of one with holes is known
+ * there alone: it is told whenever the file was read.
+ * @param allocatedBytes of the file that was read; undefined where it was not
+ */
+export function metaOp(
+  path: RelPath,
+  entry: Entry,
+  have: Have,
+  {view, allocatedBytes}: {view: View; allocatedBytes: number | undefined},
+): Op | undefined {
   const step = planMeta(path, 'file', entry, have, view);
-  return step?.kind === 'op' ? step.op : undefined;
+  if (step?.kind === 'op' && step.op.kind === 'set-meta') return {...step.op, allocatedBytes};
+  if (allocatedBytes === undefined || allocatedBytes >= entry.sizeBytes) return undefined;
+  return {kind: 'set-meta', path, type: 'file', meta: metaInView(metaOf(entry), 'file', view), allocatedBytes};
 }
 
 /** Tells why a file could not be read as one version. @param status one of READ_STATUS, not `ok` */

@@ -34,6 +34,14 @@ interface Ready {
   op: Op;
 }
 
+/** A file that was read, or is imagined in a dry run. */
+interface SmallFile {
+  content: Digest;
+  bytes: Buffer;
+  /** Its size where it has no holes. */
+  allocatedBytes: number | undefined;
+}
+
 export const INLINE_FILE_BYTES_MAX = 64 * 1024;
 const GROUP_ITEMS_MAX = 256;
 const GROUP_BYTES_MAX = 768 * 1024; // below a batch's limit with room for names
@@ -235,7 +243,7 @@ export class Sender {
         at += entry.sizeBytes;
         const content = digestAt(read.digests, index);
         this.#parts.events.onNotes(item.path, read.notes[index] as number);
-        opOf.set(item, this.#fileOp(item, entry, content, bytes));
+        opOf.set(item, this.#fileOp(item, entry, {content, bytes, allocatedBytes: read.allocated[index]}));
       }
       const ready = items.flatMap((item) => {
         const op = item.op ?? opOfStep(item.step) ?? opOf.get(item);
@@ -276,7 +284,7 @@ export class Sender {
 
   #imagined(item: Item, entry: Entry): Op | undefined {
     const content = entry.content ?? randomBytes(DIGEST_BYTES);
-    const op = this.#fileOp(item, entry, content, Buffer.alloc(0));
+    const op = this.#fileOp(item, entry, {content, bytes: Buffer.alloc(0), allocatedBytes: undefined});
     return op?.kind === 'put-file' ? {...op, source: {from: 'copy', path: item.path}} : op;
   }
 
@@ -288,15 +296,17 @@ export class Sender {
   }
 
   /** What a file's content, now that it is known, makes of its step. */
-  #fileOp(item: Item, entry: Entry, content: Digest, bytes: Buffer): Op | undefined {
+  #fileOp(item: Item, entry: Entry, read: SmallFile): Op | undefined {
     const {store} = this.#parts;
+    const {content, bytes, allocatedBytes} = read;
     const {path} = item;
     const have = item.step.kind === 'file' ? item.step.have : undefined;
     const twin = item.mustSend || entry.sizeBytes === 0 ? undefined : store.pathWith(content, entry.sizeBytes, path);
     store.setContentOf(entry, content);
     if (have?.type === 'file' && sameDigest(content, have.content))
-      return metaOp(path, entry, have, this.#options.view);
-    return putFile(path, entry, content, twin === undefined ? {from: 'inline', bytes} : {from: 'copy', path: twin});
+      return metaOp(path, entry, have, {view: this.#options.view, allocatedBytes});
+    const source = twin === undefined ? ({from: 'inline', bytes} as const) : ({from: 'copy', path: twin} as const);
+    return putFile(path, entry, content, source, {allocatedBytes});
   }
 
   async #sendReady(ready: Ready[]): Promise<void> {

@@ -30,6 +30,8 @@ export interface BatchApplier {
     staged: StagedFiles,
     refused?: ReadonlyMap<number, Failed>,
   ): Promise<OpResult[]>;
+  /** Gives back a little of the space that files take beyond the source's. @returns whether there is more */
+  giveBack(): Promise<boolean>;
 }
 
 export interface TargetLinkParts {
@@ -82,6 +84,8 @@ export class TargetLink {
   readonly #answers = {tree: Promise.resolve(), content: Promise.resolve()};
   #isHalted = false;
   #isClosed = false;
+  #mayGiveBack = false;
+  #givingBack: Promise<void> | undefined;
   #digesting: NodeJS.Timeout | undefined;
 
   constructor(options: TargetLinkOptions, parts: TargetLinkParts) {
@@ -138,6 +142,8 @@ export class TargetLink {
         return opened.files.start(message);
       case 'file-leaves':
         return opened.files.writeLeaves(message, frame);
+      case 'file-holes':
+        return opened.files.passHoles(message);
       case 'file-end':
         return opened.files.end(message.transfer, Buffer.from(message.content));
       case 'file-abort':
@@ -192,6 +198,7 @@ export class TargetLink {
       entryCount: tree.entryCount(),
       stateId: tree.stateId,
     });
+    this.#giveBackSoon(applier);
   }
 
   #apply(message: MessageOf<'batch'>, frame: Buffer, {applier, files}: OpenLink): Promise<void> {
@@ -234,6 +241,7 @@ export class TargetLink {
       release(frame); // whatever is kept of it was copied
       this.#parts.session.send({kind: 'batch-result', link, batch, results});
       this.#digestSoon();
+      this.#giveBackSoon(applier);
     } catch (error) {
       if (!isTowlineError(error)) throw error;
       this.#refuse(error);
@@ -255,6 +263,25 @@ export class TargetLink {
         this.#stop(error);
       }
     }, REST_MS);
+  }
+
+  /** Between batches, a little at a time. */
+  #giveBackSoon(applier: BatchApplier): void {
+    this.#mayGiveBack = true;
+    this.#givingBack ??= this.#giveBack(applier);
+  }
+
+  async #giveBack(applier: BatchApplier): Promise<void> {
+    try {
+      while (this.#mayGiveBack && this.#parts.session.isOpen && !this.#isHalted && !this.#isClosed) {
+        this.#mayGiveBack = false;
+        if (await applier.giveBack()) this.#mayGiveBack = true;
+      }
+    } catch (error) {
+      this.#stop(error);
+    } finally {
+      this.#givingBack = undefined;
+    }
   }
 
   /** A batch is open until its answer has left. */
@@ -293,5 +320,6 @@ export class TargetLink {
     clearTimeout(this.#digesting);
     await this.#opened?.files.close();
     await this.#batches.catch(() => undefined);
+    await this.#givingBack;
   }
 }

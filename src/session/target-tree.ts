@@ -60,10 +60,12 @@ export type ReceiveJobs = {
       sizeBytes: number;
       base: FileToRead | undefined;
       isDurable: boolean;
+      allocatedBytes: number | undefined;
     };
     out: OpResult;
     part: never;
   };
+  'pass-holes': {in: {token: number; leafIndexFirst: number; leafCount: number}; out: OpResult; part: never};
   'write-leaves': {
     in: {token: number; frame: Uint8Array};
     out: {rejected: number[]; isBaseChanged: boolean; result: OpResult};

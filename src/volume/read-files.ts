@@ -4,24 +4,23 @@
  * Invariant: what is handed over as read was one version: the descriptor's stat was the expected one before the first
  * byte and after the last.
  */
-import {createHash} from 'node:crypto';
 import type {JobContext, JobHandlers} from '../base/jobs.ts';
+import {BLOCK_COUNT_MAX, blockCountOf} from '../delta/block.ts';
 import {SignatureBuilder, type Signature} from '../delta/signature.ts';
 import {DirCache} from '../linux/beneath.ts';
-import {nextHole} from '../linux/extents.ts';
 import {openRegular, readInto} from '../linux/files.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
 import {closeFd} from '../linux/open-fd.ts';
 import {statFd} from '../linux/stat.ts';
+import {ContentHash} from '../model/content-hash.ts';
 import {DIGEST_BYTES, LEAF_BYTES, sha256, smallContentDigest, type Digest} from '../model/digest.ts';
-import {isUntouched, type Seen, type Stat} from '../model/entry.ts';
+import {isUntouched, type Seen} from '../model/entry.ts';
 import {nameOf, parentOf, type RelPath} from '../model/path.ts';
 import type {OpenRoot, WithRoot} from '../model/root.ts';
+import {holesOf, toldAllocation, type LeafHoles} from './leaf-holes.ts';
 
 /** How reading one file went. A number, so that thousands of them travel in one array. */
 export const READ = {ok: 0, changed: 1, vanished: 2, unreadable: 3} as const;
-/** Attributes of a file that this version does not carry; bits. */
-export const NOTE = {holes: 2} as const;
 
 export interface FileToRead {
   path: RelPath;
@@ -33,8 +32,10 @@ export interface FilesRead {
   status: Uint8Array;
   /** errno where unreadable. */
   errno: Int32Array;
-  /** Bits of NOTE per file. */
+  /** What of a file this version does not carry; nothing now. */
   notes: Uint8Array;
+  /** Bytes allocated per file; its size where it has no holes. */
+  allocated: Float64Array;
   /** 32 bytes per file; zeros where not ok. */
   digests: Uint8Array;
   /** Contents one after the other in the order of the files; only those that are ok; sizes are the expected ones. */
@@ -55,13 +56,14 @@ export type ReadJobs = {
 };
 
 const PIECE_BYTES = 1 << 20;
+const HOLE_LEAVES_AT_ONCE = 1 << 20; // 256 GiB between two looks whether the job is cancelled
 const DIRS_HELD_MAX = 64;
 
 export function readHandlers(withRoot: WithRoot): JobHandlers<ReadJobs> {
   return {
     'read-files': ({files}, context) => withRoot((root) => forEachFile(root, files, true, context)),
     'hash-files': ({files}, context) => withRoot((root) => forEachFile(root, files, false, context)),
-    'sign-file': (input) => withRoot((root) => signFile(root, input)),
+    'sign-file': (input, context) => withRoot((root) => signFile(root, input, context)),
   };
 }
 
@@ -77,6 +79,7 @@ function forEachFile(
     status: new Uint8Array(files.length),
     errno: new Int32Array(files.length),
     notes: new Uint8Array(files.length),
+    allocated: new Float64Array(files.length),
     digests: new Uint8Array(files.length * DIGEST_BYTES),
     bytes,
   };
@@ -86,12 +89,13 @@ function forEachFile(
     files.forEach((file, index) => {
       if (context.isCancelled()) return void (out.status[index] = READ.changed);
       const into = isContentWanted ? bytes.subarray(at, at + file.expected.sizeBytes) : undefined;
-      const read = readOne(dirs, file, (fd) =>
-        into === undefined ? hashAll(fd, file.expected.sizeBytes) : readAll(fd, into),
+      const read = readOne(dirs, file, (fd, holes) =>
+        into === undefined ? hashAll(fd, file.expected.sizeBytes, holes, context) : readAll(fd, into),
       );
       out.status[index] = read.status;
       out.errno[index] = read.errno;
       out.notes[index] = read.notes;
+      out.allocated[index] = read.allocatedBytes;
       if (read.digest === undefined) return;
       out.digests.set(read.digest, index * DIGEST_BYTES);
       if (into !== undefined) at += into.length;
@@ -108,18 +112,23 @@ interface OneRead {
   status: number;
   errno: number;
   notes: number;
+  allocatedBytes: number;
   digest: Digest | undefined;
 }
 
-function readOne(dirs: DirCache, {path, expected}: FileToRead, read: (fd: number) => Digest | undefined): OneRead {
+type ReadFile = (fd: number, holes: LeafHoles | undefined) => Digest | undefined;
+
+function readOne(dirs: DirCache, {path, expected}: FileToRead, read: ReadFile): OneRead {
   let fd = -1;
   try {
     const opened = openRegular(dirs.open(parentOf(path)), nameOf(path));
     fd = opened.fd;
     if (!isUntouched(expected, opened.stat)) return failed(READ.changed);
-    const digest = read(fd);
+    const holes = holesOf(fd, opened.stat);
+    const digest = read(fd, holes);
     if (digest === undefined || !isUntouched(expected, statFd(fd))) return failed(READ.changed);
-    return {status: READ.ok, errno: 0, notes: notesOf(fd, opened.stat), digest};
+    const allocatedBytes = toldAllocation(opened.stat, holes !== undefined);
+    return {status: READ.ok, errno: 0, notes: 0, allocatedBytes, digest};
   } catch (error) {
     return failureOf(error);
   } finally {
@@ -139,7 +148,7 @@ export function failureOf(error: unknown): OneRead {
 }
 
 function failed(status: number, errno = 0): OneRead {
-  return {status, errno, notes: 0, digest: undefined};
+  return {status, errno, notes: 0, allocatedBytes: 0, digest: undefined};
 }
 
 function readAll(fd: number, into: Buffer): Digest | undefined {
@@ -149,33 +158,44 @@ function readAll(fd: number, into: Buffer): Digest | undefined {
 
 let piece: Buffer | undefined;
 
-function hashAll(fd: number, sizeBytes: number, onBytes?: (bytes: Buffer) => void): Digest | undefined {
+/** @returns undefined when the file is shorter by now, or nobody waits for its digest any more */
+function hashAll(
+  fd: number,
+  sizeBytes: number,
+  holes: LeafHoles | undefined,
+  job: Pick<JobContext<never>, 'isCancelled'>,
+  signature?: SignatureBuilder,
+): Digest | undefined {
   piece ??= Buffer.allocUnsafeSlow(PIECE_BYTES);
-  const content = createHash('sha256');
-  for (let offset = 0; offset < sizeBytes; offset += PIECE_BYTES) {
-    const wanted = Math.min(PIECE_BYTES, sizeBytes - offset);
+  const content = new ContentHash();
+  for (let offset = 0; offset < sizeBytes;) {
+    if (job.isCancelled()) return undefined;
+    const holeBytes = holes?.bytesAt(offset / LEAF_BYTES, HOLE_LEAVES_AT_ONCE) ?? 0;
+    if (holeBytes > 0) {
+      content.zeros(holeBytes);
+      signature?.zeros(holeBytes);
+      offset += holeBytes;
+      continue;
+    }
+    const wanted = Math.min(holes === undefined ? PIECE_BYTES : LEAF_BYTES, sizeBytes - offset);
     if (readInto(fd, piece, 0, wanted, offset) !== wanted) return undefined;
-    onBytes?.(piece.subarray(0, wanted));
+    signature?.update(piece.subarray(0, wanted));
     for (let at = 0; at < wanted; at += LEAF_BYTES)
-      content.update(sha256(piece.subarray(at, Math.min(wanted, at + LEAF_BYTES))));
+      content.leaf(sha256(piece.subarray(at, Math.min(wanted, at + LEAF_BYTES))));
+    offset += wanted;
   }
-  return content.digest();
+  return content.finish();
 }
 
 function signFile(
   root: OpenRoot,
   {file, content, blockBytes, seed}: ReadJobs['sign-file']['in'],
+  job: JobContext<never>,
 ): Signature | undefined {
+  const {sizeBytes} = file.expected;
+  if (blockCountOf(sizeBytes, blockBytes) > BLOCK_COUNT_MAX) return undefined; // with holes, a file may be of any size
   using dirs = new DirCache({rootFd: root.fd, countMax: 1});
   const builder = new SignatureBuilder({blockBytes, seed: Buffer.from(seed), withWeak: true});
-  const read = readOne(dirs, file, (fd) => hashAll(fd, file.expected.sizeBytes, (bytes) => builder.update(bytes)));
+  const read = readOne(dirs, file, (fd, holes) => hashAll(fd, sizeBytes, holes, job, builder));
   return read.digest?.equals(content) === true ? builder.finish() : undefined;
-}
-
-/** Which attributes of an open file this version leaves behind. */
-export function notesOf(fd: number, stat: Stat): number {
-  let notes = 0;
-  if (stat.sizeBytes > 0 && stat.allocatedBytes < stat.sizeBytes && nextHole(fd, 0) < stat.sizeBytes)
-    notes |= NOTE.holes;
-  return notes;
 }

@@ -6,31 +6,30 @@
  */
 import type {JobHandlers, ScopeHandlers} from '../base/jobs.ts';
 import {OWN_MEMORY_BYTES, release} from '../base/memory.ts';
+import {DELTA_BYTES_MAX} from '../delta/block.ts';
 import {Differ} from '../delta/differ.ts';
 import {blockBytesFor, SignatureBuilder, type Signature} from '../delta/signature.ts';
 import {openBeneath} from '../linux/beneath.ts';
 import {openRegular, readInto} from '../linux/files.ts';
 import {closeFd} from '../linux/open-fd.ts';
 import {statFd} from '../linux/stat.ts';
-import {contentDigest, LEAF_BYTES, leafCountOf, sha256, type Digest} from '../model/digest.ts';
+import {ContentHash, zeroLeafDigest} from '../model/content-hash.ts';
+import {LEAF_BYTES, leafCountOf, sha256, type Digest} from '../model/digest.ts';
 import {isUntouched, type Seen} from '../model/entry.ts';
 import {nameOf, parentOf} from '../model/path.ts';
 import type {OpenRoot, WithRoot} from '../model/root.ts';
-import {encode} from '../wire/codec.ts';
-import type {LeafDelta, LeafOp} from '../wire/messages.ts';
-import {failureOf, notesOf, READ, type FileToRead} from './read-files.ts';
+import {LeafFrames, literalFrame, type PackedLeaves} from './leaf-frames.ts';
+import {holesOf, toldAllocation, type LeafHoles} from './leaf-holes.ts';
+import {failureOf, READ, type FileToRead} from './read-files.ts';
 
-export interface LeavesRead {
+/** With frames that are ready to be sent. */
+export interface LeavesRead extends PackedLeaves {
   status: number;
   errno: number;
-  /** Encoded `file-leaves` messages, ready to send. */
-  frames: Uint8Array[];
-  literalBytes: number;
-  copiedBytes: number;
   /** The rolling search needs the base's weak sums now; nothing more comes before they are given. */
   needsWeak: boolean;
-  /** Set with the last leaf. */
-  end: {content: Uint8Array; signature: Signature} | undefined;
+  /** Set with the last leaf; without a signature for a file that is too large for one. */
+  end: {content: Uint8Array; signature: Signature | undefined} | undefined;
 }
 
 export type TransferJobs = {
@@ -43,7 +42,8 @@ export type TransferJobs = {
       link: number;
       transfer: number;
     };
-    out: {status: number; errno: number; notes: number};
+    /** `allocatedBytes`: its size where it has no holes. */
+    out: {status: number; errno: number; notes: number; allocatedBytes: number};
     part: never;
   };
   'give-weak': {in: {token: number; weak: Uint8Array | undefined}; out: undefined; part: never};
@@ -56,18 +56,19 @@ export type TransferJobs = {
 interface OpenTransfer {
   fd: number;
   expected: Seen;
-  link: number;
-  transfer: number;
+  numbers: {link: number; transfer: number};
+  holes: LeafHoles | undefined;
   differ: Differ | undefined;
-  signature: SignatureBuilder;
-  leafDigests: Buffer;
+  frames: LeafFrames;
+  signature: SignatureBuilder | undefined;
+  content: ContentHash;
+  /** Of leaves that were read and not packed: the differ has not decided on them. */
+  undecided: Digest[];
   leavesRead: number;
-  leavesSent: number;
   isFinished: boolean;
 }
 
-const FRAME_LITERAL_BYTES = LEAF_BYTES; // a frame goes out when it holds this much, so that small messages get between
-const FRAME_LEAVES_MAX = 64;
+const RUN_LEAVES_MAX = 1 << 19; // 128 GiB: about 10 ms of hashing, several times in a job
 
 export function transferHandlers(withRoot: WithRoot): ScopeHandlers<TransferJobs> {
   const open = new Map<number, OpenTransfer>();
@@ -124,21 +125,28 @@ function openTransfer(
   open: Map<number, OpenTransfer>,
 ): TransferJobs['open-transfer']['out'] {
   const dirFd = openBeneath(root.fd, parentOf(input.file.path));
+  let openedFd = -1;
   try {
-    const opened = openRegular(dirFd, nameOf(input.file.path));
-    if (!isUntouched(input.file.expected, opened.stat)) {
-      closeFd(opened.fd);
-      return {status: READ.changed, errno: 0, notes: 0};
-    }
-    open.set(input.token, newTransfer(opened.fd, input));
-    return {status: READ.ok, errno: 0, notes: notesOf(opened.fd, opened.stat)};
+    const {fd, stat} = openRegular(dirFd, nameOf(input.file.path));
+    openedFd = fd;
+    if (!isUntouched(input.file.expected, stat)) return {status: READ.changed, errno: 0, notes: 0, allocatedBytes: 0};
+    const holes = holesOf(fd, stat);
+    open.set(input.token, newTransfer(fd, holes, input));
+    openedFd = -1;
+    return {status: READ.ok, errno: 0, notes: 0, allocatedBytes: toldAllocation(stat, holes !== undefined)};
   } finally {
+    if (openedFd >= 0) closeFd(openedFd);
     closeFd(dirFd);
   }
 }
 
-function newTransfer(fd: number, input: TransferJobs['open-transfer']['in']): OpenTransfer {
+function newTransfer(
+  fd: number,
+  holes: LeafHoles | undefined,
+  input: TransferJobs['open-transfer']['in'],
+): OpenTransfer {
   const {expected} = input.file;
+  const numbers = {link: input.link, transfer: input.transfer};
   const seed = bufferOf(input.seed);
   const base =
     input.base === undefined
@@ -147,47 +155,86 @@ function newTransfer(fd: number, input: TransferJobs['open-transfer']['in']): Op
   return {
     fd,
     expected,
-    link: input.link,
-    transfer: input.transfer,
+    numbers,
+    holes,
     differ: base === undefined ? undefined : new Differ({base, seed}),
-    signature: new SignatureBuilder({blockBytes: blockBytesFor(expected.sizeBytes), seed, withWeak: false}),
-    leafDigests: Buffer.alloc(leafCountOf(expected.sizeBytes) * 32),
+    frames: new LeafFrames(numbers, {isSparse: holes !== undefined}),
+    signature:
+      expected.sizeBytes > DELTA_BYTES_MAX
+        ? undefined
+        : new SignatureBuilder({blockBytes: blockBytesFor(expected.sizeBytes), seed, withWeak: false}),
+    content: new ContentHash(),
+    undecided: [],
     leavesRead: 0,
-    leavesSent: 0,
     isFinished: false,
   };
 }
 
+/** @param leafCount leaves to be read at most; a run of holes counts as one */
 function readLeaves(transfer: OpenTransfer, leafCount: number): LeavesRead {
+  const {differ, frames} = transfer;
   const leafTotal = leafCountOf(transfer.expected.sizeBytes);
-  const out: LeavesRead = nothing(READ.ok);
-  const ready: {ops: LeafOp[]}[] = [];
+  const literals: Buffer[] = [];
   for (let count = 0; count < leafCount && transfer.leavesRead < leafTotal; count++) {
-    if (transfer.differ?.needsWeak === true) break;
+    if (needsWeak(transfer)) break;
+    const holeBytes = transfer.holes?.bytesAt(transfer.leavesRead, RUN_LEAVES_MAX) ?? 0;
+    if (holeBytes > 0) {
+      passHoles(transfer, holeBytes);
+      continue;
+    }
     const leaf = readLeaf(transfer, transfer.leavesRead);
-    if (leaf === undefined) return {...out, status: READ.changed};
-    sha256(leaf).copy(transfer.leafDigests, transfer.leavesRead * 32);
-    transfer.signature.update(leaf);
+    if (leaf === undefined) return nothing(READ.changed);
+    const digest = sha256(leaf);
+    // The digest of zeros is at hand for a whole leaf; for the end of a file it would have to be made.
+    const mayBeZeros = leaf.length === LEAF_BYTES || transfer.holes !== undefined;
+    const isZeros = mayBeZeros && digest.equals(zeroLeafDigest(leaf.length));
+    if (isZeros && transfer.holes !== undefined) {
+      passHoles(transfer, leaf.length);
+      continue;
+    }
+    transfer.content.leaf(digest);
+    transfer.signature?.update(leaf);
     transfer.leavesRead++;
-    if (transfer.differ === undefined) ready.push({ops: [{kind: 'literal', bytes: leaf}]});
-    else transfer.differ.push(leaf);
+    if (differ === undefined) {
+      frames.add(digest, [isZeros ? {kind: 'zeros', sizeBytes: leaf.length} : {kind: 'literal', bytes: leaf}]);
+      literals.push(leaf);
+    } else {
+      transfer.undecided.push(digest);
+      differ.push(leaf);
+    }
   }
-  out.needsWeak = transfer.differ?.needsWeak === true;
-  if (transfer.leavesRead === leafTotal && !out.needsWeak && !transfer.isFinished) {
-    transfer.differ?.finish();
-    out.needsWeak = transfer.differ?.needsWeak === true;
-    transfer.isFinished = !out.needsWeak;
+  if (transfer.leavesRead === leafTotal && !needsWeak(transfer) && !transfer.isFinished) {
+    differ?.finish();
+    transfer.isFinished = !needsWeak(transfer);
   }
-  if (transfer.differ !== undefined) ready.push(...transfer.differ.take());
-  packLeaves(transfer, ready, out);
+  packDecided(transfer);
+  const out: LeavesRead = {...nothing(READ.ok), ...frames.take(), needsWeak: needsWeak(transfer)};
   // A differ keeps what it may still refer to; without one every leaf is in its frame by now.
-  if (transfer.differ === undefined)
-    for (const {ops} of ready) for (const op of ops) if (op.kind === 'literal') release(op.bytes);
-  if (transfer.isFinished && transfer.leavesSent === leafTotal) {
+  for (const leaf of literals) release(leaf);
+  if (transfer.isFinished && frames.leafCount === leafTotal) {
     if (!isUntouched(transfer.expected, statFd(transfer.fd))) return {...out, status: READ.changed};
-    out.end = {content: contentDigest(transfer.leafDigests), signature: transfer.signature.finish()};
+    out.end = {content: transfer.content.finish(), signature: transfer.signature?.finish()};
   }
   return out;
+}
+
+function needsWeak({differ}: OpenTransfer): boolean {
+  return differ?.needsWeak === true;
+}
+
+/** Leaves of zeros: nothing of them is compared, and a run of them is one record. */
+function passHoles(transfer: OpenTransfer, sizeBytes: number): void {
+  transfer.differ?.skip(sizeBytes);
+  packDecided(transfer);
+  const count = leafCountOf(sizeBytes);
+  transfer.frames.addHoles(count);
+  transfer.leavesRead += count;
+  transfer.content.zeros(sizeBytes);
+  transfer.signature?.zeros(sizeBytes);
+}
+
+function packDecided({differ, frames, undecided}: OpenTransfer): void {
+  for (const {ops} of differ?.take() ?? []) frames.add(undecided.shift() as Digest, ops);
 }
 
 function readLeaf(transfer: OpenTransfer, leafIndex: number): Buffer | undefined {
@@ -196,42 +243,15 @@ function readLeaf(transfer: OpenTransfer, leafIndex: number): Buffer | undefined
   return readInto(transfer.fd, leaf, 0, leaf.length, offset) === leaf.length ? leaf : undefined;
 }
 
-/** Leaves into frames: small enough not to hold back others, large enough to cost little. */
-function packLeaves(transfer: OpenTransfer, ready: {ops: LeafOp[]}[], out: LeavesRead): void {
-  let leaves: LeafDelta[] = [];
-  let literalBytes = 0;
-  const flush = (): void => {
-    if (leaves.length === 0) return;
-    const leafIndexFirst = transfer.leavesSent - leaves.length;
-    const {link, transfer: number} = transfer;
-    out.frames.push(encode({kind: 'file-leaves', link, transfer: number, leafIndexFirst, leaves}));
-    leaves = [];
-    literalBytes = 0;
-  };
-  for (const {ops} of ready) {
-    const literal = ops.reduce((sum, op) => sum + (op.kind === 'literal' ? op.bytes.length : 0), 0);
-    if (literalBytes + literal > FRAME_LITERAL_BYTES || leaves.length === FRAME_LEAVES_MAX) flush();
-    leaves.push({digest: leafDigest(transfer, transfer.leavesSent), ops});
-    literalBytes += literal;
-    out.literalBytes += literal;
-    out.copiedBytes += ops.reduce((sum, op) => sum + (op.kind === 'copy' ? op.sizeBytes : 0), 0);
-    transfer.leavesSent++;
-  }
-  flush();
-}
-
+/** Whether it is the leaf that was announced is seen by who takes it: it is not kept here what that was. */
 function readLiteralLeaf(transfer: OpenTransfer, leafIndex: number): LeavesRead {
   const leaf = readLeaf(transfer, leafIndex);
-  const digest = leafDigest(transfer, leafIndex);
-  if (leaf === undefined || !sha256(leaf).equals(digest)) return nothing(READ.changed);
-  const {link, transfer: number} = transfer;
-  const leaves = [{digest, ops: [{kind: 'literal' as const, bytes: leaf}]}];
-  const frame = encode({kind: 'file-leaves', link, transfer: number, leafIndexFirst: leafIndex, leaves});
+  if (leaf === undefined || !isUntouched(transfer.expected, statFd(transfer.fd))) return nothing(READ.changed);
+  const frame = literalFrame(transfer.numbers, leafIndex, {
+    digest: sha256(leaf),
+    ops: [{kind: 'literal', bytes: leaf}],
+  });
   return {...nothing(READ.ok), frames: [frame], literalBytes: leaf.length};
-}
-
-function leafDigest(transfer: OpenTransfer, leafIndex: number): Digest {
-  return transfer.leafDigests.subarray(leafIndex * 32, leafIndex * 32 + 32);
 }
 
 /** The thread that had it open has ended, or had to be given up: it is read once more from the start. */

@@ -22,7 +22,7 @@ import {Writer} from './writer.ts';
 
 const HEAD_BYTES = FRAME_HEADER_BYTES + 18;
 const CAPACITY_BYTES_DEFAULT = 16 * 1024;
-const PUT_FILE_FIXED_BYTES = 96;
+const PUT_FILE_FIXED_BYTES = 112;
 
 interface OpenFile {
   path: RelPath;

@@ -15,10 +15,11 @@ import type {Reader} from './reader.ts';
 import type {Writer} from './writer.ts';
 
 const LEAF_OP_OF_CODE = byCode(LEAF_OP_CODE);
-const LEAF_OP_BYTES_MIN = 6;
+const LEAF_OP_BYTES_MIN = 5;
 const LEAF_BYTES_MIN = 34;
 
-type FileKind = 'file-start' | 'file-leaves' | 'file-end' | 'file-abort' | 'leaf-rejected' | 'file-staged';
+type FileKind =
+  'file-start' | 'file-leaves' | 'file-holes' | 'file-end' | 'file-abort' | 'leaf-rejected' | 'file-staged';
 
 /** The other half of `BatchWriter`. */
 export function readBatch(reader: Reader, link: number): MessageOf<'batch'> {
@@ -59,9 +60,12 @@ export const FILE_CODECS: {[K in FileKind]: MessageCodec<K>} = {
       writer.path(message.path, '');
       fields.writeSize(writer, message.sizeBytes);
       writer.flag(message.base !== undefined);
-      if (message.base === undefined) return;
-      writer.path(message.base.path, message.path);
-      fields.writeDigest(writer, message.base.content);
+      if (message.base !== undefined) {
+        writer.path(message.base.path, message.path);
+        fields.writeDigest(writer, message.base.content);
+      }
+      writer.flag(message.allocatedBytes !== undefined);
+      if (message.allocatedBytes !== undefined) fields.writeSize(writer, message.allocatedBytes);
     },
     read(reader, link) {
       const transfer = reader.u64('transfer');
@@ -70,7 +74,8 @@ export const FILE_CODECS: {[K in FileKind]: MessageCodec<K>} = {
       const sizeBytes = fields.readSize(reader);
       const hasBase = reader.flag('presence of a base');
       const base = hasBase ? {path: paths.beside(), content: fields.readDigest(reader)} : undefined;
-      return {kind: 'file-start', link, transfer, path, sizeBytes, base};
+      const allocatedBytes = reader.flag('presence of holes') ? fields.readSize(reader) : undefined;
+      return {kind: 'file-start', link, transfer, path, sizeBytes, base, allocatedBytes};
     },
   },
   'file-leaves': {
@@ -94,6 +99,20 @@ export const FILE_CODECS: {[K in FileKind]: MessageCodec<K>} = {
         leaves.push(leaf);
       }
       return {kind: 'file-leaves', link, transfer, leafIndexFirst, leaves};
+    },
+  },
+  'file-holes': {
+    write(writer, message) {
+      writer.u64(message.transfer);
+      writer.u32(message.leafIndexFirst);
+      writer.u32(message.leafCount);
+    },
+    read(reader, link) {
+      const transfer = reader.u64('transfer');
+      const leafIndexFirst = reader.within('index of a leaf', reader.u32(), 0, limits.LEAF_INDEX_MAX);
+      const leafCount = reader.within('leaves of a run', reader.u32(), 1, limits.HOLE_LEAVES_MAX);
+      reader.within('end of a run', leafIndexFirst + leafCount, 1, limits.LEAF_INDEX_MAX + 1);
+      return {kind: 'file-holes', link, transfer, leafIndexFirst, leafCount};
     },
   },
   'file-end': {
@@ -140,19 +159,15 @@ export const FILE_CODECS: {[K in FileKind]: MessageCodec<K>} = {
   },
 };
 
-/** 32 digest, u16 count of ops, ops: u8 1, u64 offset, u32 size; or u8 2, u32 size, bytes. */
+/** 32 digest, u16 count of ops, ops: u8 1, u64 offset, u32 size; u8 2, u32 size, bytes; or u8 3, u32 size. */
 function writeLeaf(writer: Writer, leaf: LeafDelta): void {
   fields.writeDigest(writer, leaf.digest);
   writer.count(leaf.ops.length, limits.LEAF_OPS_MAX);
   for (const op of leaf.ops) {
     writer.u8(LEAF_OP_CODE[op.kind]);
-    if (op.kind === 'copy') {
-      writer.u64(op.baseOffset);
-      writer.u32(op.sizeBytes);
-    } else {
-      writer.u32(op.bytes.length);
-      writer.raw(op.bytes);
-    }
+    if (op.kind === 'copy') writer.u64(op.baseOffset);
+    writer.u32(op.kind === 'literal' ? op.bytes.length : op.sizeBytes);
+    if (op.kind === 'literal') writer.raw(op.bytes);
   }
 }
 
@@ -167,7 +182,9 @@ function readLeaf(reader: Reader, opCountMax: number): LeafDelta {
     const sizeBytes = reader.within('size of a leaf op', reader.u32(), 1, leftBytes);
     leftBytes -= sizeBytes;
     reader.within('end of a copy', baseOffset + sizeBytes, 0, limits.SIZE_BYTES_MAX);
-    ops.push(kind === 'copy' ? {kind, baseOffset, sizeBytes} : {kind, bytes: reader.bytes(sizeBytes)});
+    if (kind === 'copy') ops.push({kind, baseOffset, sizeBytes});
+    else if (kind === 'zeros') ops.push({kind, sizeBytes});
+    else ops.push({kind, bytes: reader.bytes(sizeBytes)});
   }
   return {digest, ops};
 }

@@ -42,6 +42,7 @@ export const MESSAGE_CODE: Record<MessageKind, number> = {
   'file-abort': 0x53,
   'leaf-rejected': 0x54,
   'file-staged': 0x55,
+  'file-holes': 0x56,
   cut: 0x60,
   'cut-result': 0x61,
 };
@@ -72,7 +73,7 @@ export const OP_CODE: Record<OpKind, number> = {
 };
 
 export const SOURCE_CODE = {inline: 1, staged: 2, copy: 3} as const;
-export const LEAF_OP_CODE = {copy: 1, literal: 2} as const;
+export const LEAF_OP_CODE = {copy: 1, literal: 2, zeros: 3} as const;
 export const NODE_CODE = {absent: 0, inner: 1, leaf: 2} as const;
 export const SOURCE_STATE_CODE: Record<SourceStateName, number> = {
   'catching-up': 1,

@@ -59,6 +59,7 @@ export const COSTS_CREDIT: Record<MessageKind, boolean> = {
   'file-abort': false,
   'leaf-rejected': false,
   'file-staged': false,
+  'file-holes': true,
   cut: false,
   'cut-result': false,
 };

@@ -39,6 +39,7 @@ export const SENT_BY: Record<MessageKind, 'both' | 'source' | 'target'> = {
   'file-abort': 'source',
   'leaf-rejected': 'target',
   'file-staged': 'target',
+  'file-holes': 'source',
   cut: 'source',
   'cut-result': 'target',
 };

@@ -32,7 +32,10 @@ export const PROBLEM_OF_CODE = byCode(PROBLEM_CODE);
 
 /** Extensions with this bit may be skipped by a reader that does not know them. */
 export const EXTENSION_IGNORABLE = 0x8000;
+/** Bytes that a file has allocated on the source. */
+const EXTENSION_ALLOCATED = 0x8002;
 const EXTENSION_BYTES_MIN = 6;
+const SIZE_FIELD_BYTES = 8;
 
 export function writeDigest(writer: Writer, digest: Digest): void {
   writer.fixed(digest, DIGEST_BYTES);
@@ -110,19 +113,33 @@ export function readDevice(reader: Reader, type: EntryType): number {
   return major * 2 ** 32 + minor;
 }
 
-/** This version has nothing to say here: a count of 0. */
-export function writeExtensions(writer: Writer): void {
-  writer.u16(0);
+/** @param allocatedBytes what a file has allocated, where that is to be said */
+export function writeExtensions(writer: Writer, allocatedBytes?: number): void {
+  writer.u16(allocatedBytes === undefined ? 0 : 1);
+  if (allocatedBytes === undefined) return;
+  writer.u16(EXTENSION_ALLOCATED);
+  writer.u32(SIZE_FIELD_BYTES);
+  writeSize(writer, allocatedBytes);
 }
 
-/** Skips what may be ignored and refuses the rest: an attribute must not be lost in silence. */
-export function readExtensions(reader: Reader): void {
+/**
+ * Skips what may be ignored and refuses the rest: an attribute must not be lost in silence.
+ * @returns the allocated bytes where they are said
+ */
+export function readExtensions(reader: Reader): number | undefined {
   const count = reader.count('extensions', EXTENSIONS_MAX, EXTENSION_BYTES_MIN);
+  let allocatedBytes: number | undefined;
   for (let index = 0; index < count; index++) {
     const tag = reader.u16();
     if ((tag & EXTENSION_IGNORABLE) === 0) throw reader.fault('extension', tag, 'none that must be understood');
-    reader.bytes(reader.u32());
+    const sizeBytes = reader.u32();
+    if (tag !== EXTENSION_ALLOCATED) reader.bytes(sizeBytes);
+    else {
+      reader.within('length of allocated bytes', sizeBytes, SIZE_FIELD_BYTES, SIZE_FIELD_BYTES);
+      allocatedBytes = readSize(reader);
+    }
   }
+  return allocatedBytes;
 }
 
 /** u8 0 done; u8 1 failed, u8 problem code, text. */

@@ -70,6 +70,8 @@ export const LEAVES_MAX = 64;
 export const LEAF_OPS_MAX = 4_096;
 export const LEAF_OPS_MAX_PER_FRAME = 16_384;
 export const LEAF_INDEX_MAX = SIZE_BYTES_MAX / LEAF_BYTES - 1;
+/** Leaves of one run of holes, 1 TiB: the digests that stand for it are hashed in less than 100 ms. */
+export const HOLE_LEAVES_MAX = 4 * 1024 * 1024;
 export const EXTENSIONS_MAX = 64;
 
 // Counts of what may be open at once; the session enforces them, a peer that goes beyond breaks the protocol.
@@ -91,7 +93,7 @@ export const WORK_DEADLINE_MS = 30 * 60_000;
 // The largest encodings of what cannot be divided.
 export const ENTRY_BYTES_MAX = 1 + NAME_BYTES_MAX + 2 + 22 + 8 + 8 + 8 + 32 + 32 + 2 + LINK_TARGET_BYTES_MAX + 2;
 export const OP_BYTES_MAX =
-  2 + 2 * (4 + PATH_BYTES_MAX) + 26 + ATTRS_BYTES_MAX + 8 + 32 + 2 + LINK_TARGET_BYTES_MAX + INLINE_BYTES_MAX;
+  2 + 2 * (4 + PATH_BYTES_MAX) + 26 + ATTRS_BYTES_MAX + 8 + 32 + 16 + LINK_TARGET_BYTES_MAX + INLINE_BYTES_MAX;
 export const LEAF_DELTA_BYTES_MAX = 32 + 2 + LEAF_OPS_MAX * 13 + LEAF_BYTES;
 /** Room for the fixed fields in front of a list. */
 export const FIXED_BYTES_MAX = 128;
@@ -103,6 +105,7 @@ assert.ok(LEAF_DELTA_BYTES_MAX <= roomBytes, 'any single leaf fits');
 assert.ok(BATCH_INLINE_BYTES_MAX + BATCH_OPS_MAX * 128 <= roomBytes, 'a batch full of inline bytes and of ops fits');
 assert.ok(BATCH_INLINE_BYTES_MAX >= INLINE_BYTES_MAX, 'any inline file fits into a batch');
 assert.ok(BATCH_OPS_MAX * (4 + RESULT_TEXT_BYTES_MAX) <= roomBytes, 'the results of any batch fit');
+assert.ok((LEAF_INDEX_MAX + 1) % HOLE_LEAVES_MAX === 0, 'the largest file is a whole number of runs');
 assert.ok(LEAF_OPS_MAX_PER_FRAME >= LEAF_OPS_MAX, 'any single leaf is allowed');
 assert.ok(SIGNATURE_BLOCKS_MAX * 12 <= roomBytes, 'a full piece of a signature fits');
 assert.ok(REQUEST_PATH_BYTES_MAX >= 2 * PATH_BYTES_MAX, 'a request can name the longest path');

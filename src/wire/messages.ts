@@ -11,8 +11,11 @@ import type {ProblemCode} from '../model/problem.ts';
 import type {TreeNode} from '../model/tree.ts';
 import type {View, ViewLimits} from '../model/view.ts';
 
-/** Copy from the base file, or literal bytes. Ranges are within the file's bytes; a leaf's ops build it front to back. */
-export type LeafOp = {kind: 'copy'; baseOffset: number; sizeBytes: number} | {kind: 'literal'; bytes: Buffer};
+/** Copy from the base file, literal bytes, or zeros. A leaf's ops build it front to back. */
+export type LeafOp =
+  | {kind: 'copy'; baseOffset: number; sizeBytes: number}
+  | {kind: 'literal'; bytes: Buffer}
+  | {kind: 'zeros'; sizeBytes: number};
 
 export interface LeafDelta {
   /** Digest of the leaf after the ops: each leaf is verified alone. */
@@ -117,8 +120,12 @@ export type Message =
       sizeBytes: number;
       /** The file that copy ops refer to, or undefined when all is literal. */
       base: {path: RelPath; content: Digest} | undefined;
+      /** Of a file with holes: bytes that it has allocated on the source. Blocks of zeros are left as holes then. */
+      allocatedBytes?: number | undefined;
     }
   | {kind: 'file-leaves'; link: number; transfer: number; leafIndexFirst: number; leaves: LeafDelta[]}
+  /** Leaves of a file with holes that are zeros; the last, short one may be among them. */
+  | {kind: 'file-holes'; link: number; transfer: number; leafIndexFirst: number; leafCount: number}
   | {kind: 'file-end'; link: number; transfer: number; content: Digest}
   | {kind: 'file-abort'; link: number; transfer: number}
   | {kind: 'leaf-rejected'; link: number; transfer: number; leafIndex: number; isBaseChanged: boolean}

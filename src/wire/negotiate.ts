@@ -15,7 +15,7 @@ export const PROTOCOL_VERSION_MIN = 1;
 
 /**
  * Features of this version: none. Reserved: `zstd` (bit 0 of the frame flags: the rest of the frame is one zstd
- * frame whose content size is in its header and at most FRAME_BYTES_MAX), `xattrs`, `holes`, `special`, `two-way`.
+ * frame whose content size is in its header and at most FRAME_BYTES_MAX), `xattrs`, `special`, `two-way`.
  */
 export const FEATURES: readonly string[] = [];
 

@@ -17,7 +17,7 @@ import type {Writer} from './writer.ts';
 
 type PutFile = Extract<Op, {kind: 'put-file'}>;
 /** What is known of a small file before its bytes are read. */
-export type PutFileHead = Pick<PutFile, 'path' | 'meta'>;
+export type PutFileHead = Pick<PutFile, 'path' | 'meta' | 'allocatedBytes'>;
 
 const OP_OF_CODE = byCode(OP_CODE);
 const SOURCE_OF_CODE = byCode(SOURCE_CODE);
@@ -52,7 +52,7 @@ export function writeOp(writer: Writer, op: Op, previous: RelPath): void {
     case 'set-meta':
       writePath(writer, TYPE_CODE[op.type], op.path, previous);
       fields.writeMeta(writer, op.meta);
-      return fields.writeExtensions(writer);
+      return fields.writeExtensions(writer, op.allocatedBytes);
     case 'rename':
       writePath(writer, TYPE_CODE[op.type], op.path, previous);
       writer.path(op.to, op.path);
@@ -72,7 +72,7 @@ function writePutFile(writer: Writer, op: PutFile, previous: RelPath): void {
   fields.writeMeta(writer, op.meta);
   fields.writeSize(writer, op.sizeBytes);
   fields.writeDigest(writer, op.content);
-  fields.writeExtensions(writer);
+  fields.writeExtensions(writer, op.allocatedBytes);
   writeSource(writer, op.source, op);
 }
 
@@ -92,7 +92,7 @@ export function writePutFileHead(writer: Writer, file: PutFileHead, previous: Re
   const sizeAt = writer.sizeBytes;
   writer.u64(0);
   fields.writeDigest(writer, ZERO_DIGEST);
-  fields.writeExtensions(writer);
+  fields.writeExtensions(writer, file.allocatedBytes);
   return sizeAt;
 }
 
@@ -127,8 +127,9 @@ function readPutFile(reader: Reader, paths: PathReader): Op {
   const meta = fields.readMeta(reader);
   const sizeBytes = fields.readSize(reader);
   const content = fields.readDigest(reader);
-  fields.readExtensions(reader);
-  return {kind: 'put-file', path, meta, sizeBytes, content, source: readSource(reader, paths, from, sizeBytes)};
+  const allocatedBytes = fields.readExtensions(reader);
+  const source = readSource(reader, paths, from, sizeBytes);
+  return {kind: 'put-file', path, meta, sizeBytes, content, source, allocatedBytes};
 }
 
 function readSource(reader: Reader, paths: PathReader, from: ContentSource['from'], sizeBytes: number): ContentSource {
@@ -160,7 +161,8 @@ function readPutSpecial(reader: Reader, paths: PathReader): Op {
 function readSetMeta(reader: Reader, paths: PathReader): Op {
   const type = readType(reader);
   const path = type === 'dir' ? paths.nextOrRoot() : paths.next();
-  return {kind: 'set-meta', type, path, meta: readMetaAndExtensions(reader)};
+  const meta = fields.readMeta(reader);
+  return {kind: 'set-meta', type, path, meta, allocatedBytes: fields.readExtensions(reader)};
 }
 
 function readMetaAndExtensions(reader: Reader): Meta {
@@ -184,7 +186,7 @@ function readNoDetail(reader: Reader): void {
 
 /** An upper bound of what an operation takes, without looking at what its path shares. */
 export function opBytesMax(op: Op): number {
-  const fixed = 96 + op.path.length + ('meta' in op ? op.meta.attrs.length : 0);
+  const fixed = 112 + op.path.length + ('meta' in op ? op.meta.attrs.length : 0);
   switch (op.kind) {
     case 'put-file':
       if (op.source.from === 'inline') return fixed + op.source.bytes.length;

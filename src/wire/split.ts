@@ -7,7 +7,7 @@ import type {RelPath} from '../model/path.ts';
 import type {TreeEntry, TreeNode} from '../model/tree.ts';
 import {encodeBug} from './fault.ts';
 import * as limits from './limits.ts';
-import type {LeafDelta} from './messages.ts';
+import type {LeafDelta, LeafOp} from './messages.ts';
 
 const ROOM_BYTES = limits.FRAME_BYTES_MAX - limits.FRAME_HEADER_BYTES - limits.FIXED_BYTES_MAX;
 const META_BYTES = 22;
@@ -87,7 +87,11 @@ function entryBytes(entry: TreeEntry): number {
 
 /** Exact size of a leaf inside a `file-leaves`. */
 export function leafDeltaBytes(leaf: LeafDelta): number {
-  return leaf.ops.reduce((bytes, op) => bytes + (op.kind === 'copy' ? 13 : 5 + op.bytes.length), 34);
+  return leaf.ops.reduce((bytes, op) => bytes + leafOpBytes(op), 34);
+}
+
+function leafOpBytes(op: LeafOp): number {
+  return op.kind === 'copy' ? 13 : op.kind === 'zeros' ? 5 : 5 + op.bytes.length;
 }
 
 function runs<T>(items: readonly T[], max: Cost, costOf: (item: T) => Cost): T[][] {

@@ -8,6 +8,8 @@ import {connectionCount, LOOSE, makeAgents, needsHosts, startAll, stopAll} from 
 import {changeRandomly, makeRandomTree, Random} from '../sync/random-tree.ts';
 import {cloneRepository, workLikeAnInstaller, workOnDatabase, workOnRepository} from '../sync/workloads.ts';
 import {needsCommands} from '../needs.ts';
+import {allocatedBytes, makeHole, punch, writeAt} from '../sync/sparse.ts';
+import {until} from '../until.ts';
 
 // From the end of the work to equal copies: a few seconds on a quiet machine.
 const EQUAL_MS = Number(process.env['TOWLINE_TEST_EQUAL_MS'] ?? 30_000);
@@ -72,6 +74,9 @@ needsHosts(needsCommands('git')(describe))('two agents paired by an invitation',
     },
   );
 
+  test('G8 a file with holes takes no more on the other host, and zeros that are punched give their space back', () =>
+    expectHolesToFollow({from: left.volume('there'), to: right.volume('there')}, expectBothInSync));
+
   test('an installation of packages, both ways at once: equal once it rests', async () => {
     const folders = [left.volume('there'), right.volume('back')].map((volume) => join(volume, 'packages'));
     for (const folder of folders) mkdirSync(folder);
@@ -80,6 +85,24 @@ needsHosts(needsCommands('git')(describe))('two agents paired by an invitation',
     expect(connectionCount(left)).toBe(1);
   });
 });
+
+async function expectHolesToFollow(
+  volume: {from: string; to: string},
+  untilBothInSync: () => Promise<void>,
+): Promise<void> {
+  const bytesOf = (name: string): number[] => [volume.from, volume.to].map((path) => allocatedBytes(join(path, name)));
+  const [holes, zeros] = [join(volume.from, 'holes'), join(volume.from, 'zeros')];
+  makeHole(holes, 256 << 20);
+  writeAt(holes, 128 << 20, Buffer.alloc(64 * 1024, 'data'));
+  writeFileSync(zeros, Buffer.alloc(48 << 20));
+  await untilBothInSync();
+  expect(bytesOf('holes')).toEqual([64 * 1024, 64 * 1024]);
+  expect(Math.min(...bytesOf('zeros'))).toBeGreaterThanOrEqual(48 << 20);
+  punch(zeros, 0, 48 << 20);
+  await untilBothInSync();
+  await until(() => Math.max(...bytesOf('zeros')) < 1 << 20, EQUAL_MS);
+  await untilBothInSync();
+}
 
 /** Who dials, and over what; the other one only listens, unless both dial. */
 const WAYS: Record<string, PairOptions> = {

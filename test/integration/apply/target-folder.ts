@@ -26,7 +26,7 @@ import {runHere} from '../../unit/session/run-here.ts';
 
 await loadXxhash();
 
-const META: Meta = {
+export const META: Meta = {
   mode: 0o644,
   uid: process.getuid?.() ?? 0,
   gid: process.getgid?.() ?? 0,
@@ -93,6 +93,11 @@ export class TargetFolder {
     const batch = ++this.#batch;
     const frame = writer.finish(1, batch, 0);
     return this.#applier.apply(frame, {kind: 'batch', link: 1, batch, seq: 0, ops}, new Map());
+  }
+
+  /** One step of giving space back. @returns whether there is more */
+  giveBack(): Promise<boolean> {
+    return this.#applier.giveBack();
   }
 
   /** What lies at a place of the trash. */

@@ -94,7 +94,8 @@ test('a closed scope leaves no file of its volume open, neither read nor staged;
     const input = {token: 1, file: fileIn(root, 'big', bytes), base: undefined, seed: Buffer.alloc(8), link: 1};
     expect(await jobs.run('open-transfer', {...input, transfer: 1}, {lane: 1})).toMatchObject({status: 0});
   }
-  const staged = {token: 1, stage: 't1-1', path: 'new', sizeBytes: LEAF_BYTES, base: undefined, isDurable: false};
+  const file = {path: 'new', sizeBytes: LEAF_BYTES, base: undefined, allocatedBytes: undefined};
+  const staged = {token: 1, stage: 't1-1', ...file, isDurable: false};
   expect(await gone.jobs.run('open-staged', staged, {lane: 1})).toEqual({status: 'done'});
   const folder = join(gone.root, '..');
   expect(openBelow(folder).sort()).toEqual([join(gone.root, 'big'), join(folder, 'staging/t1-1')].sort());

@@ -180,5 +180,5 @@ describe('a stream', () => {
 });
 
 function sizeOf(op: LeafOp): number {
-  return op.kind === 'copy' ? op.sizeBytes : op.bytes.length;
+  return op.kind === 'literal' ? op.bytes.length : op.sizeBytes;
 }

@@ -1,7 +1,16 @@
 import {constants, readFileSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {expect, test} from 'vitest';
-import {clone, cloneRange, copyRange, nextData, nextHole, punchHole, reserve} from '../../../src/linux/extents.ts';
+import {
+  clone,
+  cloneRange,
+  copyRange,
+  hasHole,
+  nextData,
+  nextHole,
+  punchHole,
+  reserve,
+} from '../../../src/linux/extents.ts';
 import {truncate, writeFrom} from '../../../src/linux/files.ts';
 import {openAt} from '../../../src/linux/open-fd.ts';
 import {statFd} from '../../../src/linux/stat.ts';
@@ -50,6 +59,20 @@ test('finds the data between two holes: 4 KiB in the middle of 1 MiB', () => {
   expect(punchHole(fd, 1 << 19, 4096)).toBe(true);
   expect(nextData(fd, 0)).toBe(-1);
   expect(reserve(fd, 0, 65536)).toBe(true);
+  expect(hasHole(fd, statFd(fd))).toBe(true);
   expect(statFd(fd)).toMatchObject({sizeBytes: 1 << 20});
   expect(statFd(fd).allocatedBytes).toBeGreaterThanOrEqual(65536);
+});
+
+test('holes are looked for only where less is allocated than the size, preallocated space counts as data', () => {
+  const folder = makeFolder();
+  const fd = held(openAt(folder.fd, 'f', NEW, 0o600));
+  truncate(fd, 1 << 20);
+  expect(hasHole(fd, statFd(fd))).toBe(true);
+  expect(hasHole(-1, {sizeBytes: 4096, allocatedBytes: 4096}), 'without a system call').toBe(false);
+  expect(codeOf(() => hasHole(-1, {sizeBytes: 4097, allocatedBytes: 4096}))).toBe('EBADF');
+  expect(reserve(fd, 0, 1 << 20)).toBe(true);
+  expect(hasHole(fd, statFd(fd))).toBe(false);
+  truncate(fd, 0);
+  expect(hasHole(fd, {sizeBytes: 4096, allocatedBytes: 0}), 'cut meanwhile').toBe(false);
 });

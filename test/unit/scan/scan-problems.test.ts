@@ -11,6 +11,8 @@ const long = (bytes: number): string => `${'b'.repeat(255)}/`.repeat(Math.ceil(b
 describe('what is not carried', () => {
   test.each([
     {title: 'a file', path: 'd/x', stat: statOf('file'), code: undefined},
+    {title: 'a file of 64 TiB', path: 'd/x', stat: {...statOf('file'), sizeBytes: 2 ** 46}, code: undefined},
+    {title: 'one byte more', path: 'd/x', stat: {...statOf('file'), sizeBytes: 2 ** 46 + 1}, code: 'not-carried'},
     {title: 'a FIFO', path: 'd/x', stat: statOf('fifo'), code: undefined},
     {title: 'a device', path: 'd/x', stat: statOf('block'), code: undefined},
     {title: 'a mount point', path: 'd/x', stat: statOf('dir', 22), code: 'mount'},

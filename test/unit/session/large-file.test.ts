@@ -41,6 +41,27 @@ test('2 of 16 leaves that rot on the target are sent again, literal', async () =
   expect(transfers.literalBytes).toBe(8_192 + 2 * LEAF_BYTES);
 });
 
+test('a file with holes is staged with them, whole and as a delta, also when a leaf of its base has rotted', async () => {
+  const transfers = await new Transfers().ready();
+  const bytes = Buffer.alloc(40 * LEAF_BYTES + 5);
+  for (const leaf of [3, 4, 9, 39]) randomBytes(8_192).copy(bytes, leaf * LEAF_BYTES + 16_384);
+  const file = {name, hasHoles: true};
+  expect(await transfers.send({...file, bytes, transfer: 1}, undefined)).toMatchObject({kind: 'staged'});
+  expect(transfers.literalBytes).toBe(4 * 8_192);
+  const base = transfers.believe(name, bytes, rotten(bytes, [9]));
+  const changed = Buffer.from(bytes).fill(1, 20 * LEAF_BYTES, 20 * LEAF_BYTES + 10);
+  const outcome = await transfers.send({...file, bytes: changed, transfer: 2}, base);
+  expect(outcome).toMatchObject({kind: 'staged', content: contentOf(changed), allocatedBytes: 36_864});
+  expect(rejected(transfers)).toEqual([9]);
+  expect(transfers.literalBytes).toBeLessThan(4 * 8_192 + 8_192 + LEAF_BYTES + 1);
+  for (const [transfer, sent] of [
+    [1, bytes],
+    [2, changed],
+  ] as const)
+    expect(transfers.stagedBytes(transfer)?.equals(sent)).toBe(true);
+  expect([transfers.stagedBlocks(1), transfers.stagedBlocks(2)]).toEqual([32_768, 36_864]);
+});
+
 test('80 rotten leaves end the transfer as a changed base, and nothing of it stays staged', async () => {
   const transfers = await new Transfers().ready();
   const bytes = randomBytes(80 * LEAF_BYTES);

@@ -51,7 +51,7 @@ export class LinkPair {
         jobs,
         tree: this.target,
         clock: systemClock,
-        open: async () => ({apply: (_frame, {ops}) => this.#apply(ops)}),
+        open: async () => ({apply: (_frame, {ops}) => this.#apply(ops), giveBack: async () => false}),
         onProblem: () => undefined,
       },
     );

@@ -1,7 +1,7 @@
 /**
  * A source and a target with real folders, real jobs and a real session between them, for one large file at a time.
  */
-import {mkdirSync, readFileSync, writeFileSync} from 'node:fs';
+import {closeSync, mkdirSync, openSync, readFileSync, statSync, truncateSync, writeFileSync, writeSync} from 'node:fs';
 import {join} from 'node:path';
 import {onTestFinished} from 'vitest';
 import {stagedHandlers, type StagedJobs} from '../../../src/apply/staged-transfers.ts';
@@ -83,6 +83,7 @@ export class Transfers {
     session.onMessage = (message, frame) => {
       if (message.kind === 'file-start') return this.files.start(message);
       if (message.kind === 'file-leaves') return this.files.writeLeaves(message, frame);
+      if (message.kind === 'file-holes') return this.files.passHoles(message);
       if (message.kind === 'file-end') return this.files.end(message.transfer, message.content);
       if (message.kind === 'file-abort') return this.files.drop(message.transfer);
       return undefined;
@@ -111,13 +112,15 @@ export class Transfers {
     return {path: name, sizeBytes: bytes.length, content};
   }
 
-  /** Writes the source's file, and sends it. */
+  /** Writes the source's file, around its zeros if it shall have holes, and sends it. */
   send(
-    file: {name: string; bytes: Buffer; transfer: number},
+    file: {name: string; bytes: Buffer; transfer: number; hasHoles?: boolean},
     base: LargeFileOptions['base'],
   ): ReturnType<LargeFile['run']> {
     const {name: path, bytes, transfer} = file;
-    writeFileSync(join(this.source, path), bytes);
+    const sourcePath = join(this.source, path);
+    if (file.hasHoles === true) writeAround(sourcePath, bytes);
+    else writeFileSync(sourcePath, bytes);
     const expected = statAt(this.volumes.sourceFd, path);
     this.#running = new LargeFile(
       {link: 1, transfer, path, expected, base},
@@ -135,10 +138,27 @@ export class Transfers {
     return this.#running.run();
   }
 
+  /** Of a staged file, what it takes. */
+  stagedBlocks(transfer: number): number | undefined {
+    const staged = this.files.staged.get(transfer);
+    return staged === undefined ? undefined : statSync(join(this.staging, staged.stage)).blocks * 512;
+  }
+
   stagedBytes(transfer: number): Buffer | undefined {
     const staged = this.files.staged.get(transfer);
     return staged === undefined ? undefined : readFileSync(join(this.staging, staged.stage));
   }
+}
+
+function writeAround(path: string, bytes: Buffer): void {
+  writeFileSync(path, '');
+  truncateSync(path, bytes.length);
+  const fd = openSync(path, 'r+');
+  for (let at = 0; at < bytes.length; at += 4096) {
+    const block = bytes.subarray(at, at + 4096);
+    if (block.some((byte) => byte !== 0)) writeSync(fd, block, 0, block.length, at);
+  }
+  closeSync(fd);
 }
 
 export function contentOf(bytes: Buffer): Digest {

@@ -81,8 +81,13 @@ const put = (path: string, itsMeta: Meta, content: Buffer) => ({
 export const op: fc.Arbitrary<Op> = fc.oneof(
   fc.record({kind: fc.constant('make-dir' as const), path: relPath, meta}),
   fc
-    .tuple(relPath, meta, digest, inline)
-    .map(([path, m, d, bytes]): Op => ({...put(path, m, d), sizeBytes: bytes.length, source: {from: 'inline', bytes}})),
+    .tuple(relPath, meta, digest, inline, fc.option(size, {nil: undefined}))
+    .map(([path, m, d, bytes, allocatedBytes]): Op => ({
+      ...put(path, m, d),
+      sizeBytes: bytes.length,
+      source: {from: 'inline', bytes},
+      allocatedBytes,
+    })),
   fc.tuple(relPath, meta, digest, size, u64).map(([path, m, d, sizeBytes, transfer]): Op => ({
     ...put(path, m, d),
     sizeBytes,
@@ -107,7 +112,13 @@ export const op: fc.Arbitrary<Op> = fc.oneof(
     rdev,
   }),
   fc.record({kind: fc.constantFrom('link' as const, 'exchange' as const), path: relPath, to: relPath}),
-  fc.record({kind: fc.constant('set-meta' as const), path: relPath, type, meta}),
+  fc.record({
+    kind: fc.constant('set-meta' as const),
+    path: relPath,
+    type,
+    meta,
+    allocatedBytes: fc.option(size, {nil: undefined}),
+  }),
   fc.record({kind: fc.constant('set-meta' as const), path: fc.constant(''), type: fc.constant('dir' as const), meta}),
   fc.record({
     kind: fc.constant('rename' as const),
@@ -174,6 +185,7 @@ const leafOp: fc.Arbitrary<LeafOp> = fc.oneof(
     sizeBytes: fc.integer({min: 1, max: LEAF_BYTES / 8}),
   }),
   fc.record({kind: fc.constant('literal' as const), bytes: bytesOf(1, 50)}),
+  fc.record({kind: fc.constant('zeros' as const), sizeBytes: fc.integer({min: 1, max: LEAF_BYTES / 8})}),
 );
 export const leafDelta: fc.Arbitrary<LeafDelta> = fc.record({digest, ops: fc.array(leafOp, {maxLength: 8})});
 
@@ -312,6 +324,7 @@ export const MESSAGE: {[K in MessageKind]: fc.Arbitrary<MessageOf<K>>} = {
     path: relPath,
     sizeBytes: size,
     base: optional(fc.record({path: relPath, content: digest})),
+    allocatedBytes: optional(size),
   }),
   'file-leaves': fc.record({
     ...kindOf('file-leaves'),
@@ -319,6 +332,13 @@ export const MESSAGE: {[K in MessageKind]: fc.Arbitrary<MessageOf<K>>} = {
     transfer: u64,
     leafIndexFirst: fc.nat(2 ** 28 - 1),
     leaves: fc.array(leafDelta, {maxLength: 5}),
+  }),
+  'file-holes': fc.record({
+    ...kindOf('file-holes'),
+    link,
+    transfer: u64,
+    leafIndexFirst: fc.nat(2 ** 28 - 2 ** 22),
+    leafCount: fc.integer({min: 1, max: 2 ** 22}),
   }),
   'file-end': fc.record({...kindOf('file-end'), link, transfer: u64, content: digest}),
   'file-abort': fc.record({...kindOf('file-abort'), link, transfer: u64}),
