@@ -6,9 +6,9 @@
  */
 import type {Clock} from '../base/clock.ts';
 import type {JobRunner} from '../base/jobs.ts';
-import {NO_ATTRS, withAttrs, type Attrs} from '../model/attrs.ts';
+import {NO_ATTRS} from '../model/attrs.ts';
 import {sameDigest, type Digest} from '../model/digest.ts';
-import type {Entry, Stat} from '../model/entry.ts';
+import {isUntouched, type Entry, type Stat} from '../model/entry.ts';
 import {isCreation, opInView, type Failed, type Op, type OpResult} from '../model/op.ts';
 import {unpackStat} from '../model/packed-stats.ts';
 import {nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
@@ -19,6 +19,7 @@ import type {ApplyJobs, BatchInput, SeenDir} from './apply-jobs.ts';
 import type {ApplyOptions} from './context.ts';
 import {actionsOf, recoveredActions, type DestroyedAction} from './destroyed.ts';
 import {DONE, failure} from './failure.ts';
+import type {Switched} from './switch.ts';
 import {GiveBack, type RowsOfFile} from './give-back.ts';
 import {decodeJournal, encodeJournal, type Known} from './journal-record.ts';
 
@@ -59,6 +60,9 @@ interface Turn {
   created: Promise<void>;
   recorded: Promise<void>;
 }
+
+/** What a worker saw of an entry. */
+type SeenEntry = Pick<Switched, 'attrs'> & {stat: Stat; found?: Stat | undefined};
 
 export class Applier {
   readonly #options: ApplyOptions & {agent: string};
@@ -156,7 +160,7 @@ export class Applier {
       const stat = unpackStat(made.stats, index);
       if (stat === undefined) continue;
       results[index] = DONE;
-      this.#record(ops[index] as Op, stat, undefined, made.attrs.get(index));
+      this.#record(ops[index] as Op, {stat, attrs: made.attrs.get(index) ?? NO_ATTRS}, undefined);
     }
     for (const {index, result} of made.failed) results[index] = result;
     this.#recordDirs(made.dirs);
@@ -203,11 +207,12 @@ export class Applier {
       batch: input.batch,
       atMs: input.atMs,
     });
-    for (const {index, result, stat, otherStat, attrs} of switched) {
+    for (const one of switched) {
+      const {index, result, stat} = one;
       results[index] = result;
       const op = ops[index] as Op;
       // Without some attributes it is there all the same.
-      if (result.status === 'done' || attrs !== undefined) this.#recordSwitched(op, stat, otherStat, attrs);
+      if (result.status === 'done' || (op.kind === 'set-meta' && stat !== undefined)) this.#recordSwitched(op, one);
       else this.#doubt(op.path, result);
     }
     this.#recordDirs(dirs);
@@ -260,7 +265,7 @@ export class Applier {
     return parentId === undefined ? undefined : store.get(parentId, nameOf(path));
   }
 
-  #recordSwitched(op: Op, stat: Stat | undefined, otherStat: Stat | undefined, attrs: Attrs | undefined): void {
+  #recordSwitched(op: Op, {stat, attrs, found, ...other}: Switched): void {
     const {store} = this.#parts;
     if (op.kind === 'delete') {
       const parentId = store.dirIdOf(parentOf(op.path));
@@ -269,11 +274,12 @@ export class Applier {
     }
     if (op.kind === 'rename') this.#moveRow(op.path, op.to);
     if (op.kind === 'exchange') this.#exchangeRows(op.path, op.to);
-    if (stat !== undefined) this.#record(op, stat, this.#entryAt(placeOf(op)), attrs);
+    if (stat !== undefined) this.#record(op, {stat, attrs, found}, this.#entryAt(placeOf(op)));
     if (op.kind === 'set-meta' && stat !== undefined && op.allocatedBytes !== undefined)
       this.#giveBack.note(op.path, stat, op.allocatedBytes);
-    if (op.kind === 'exchange' && otherStat !== undefined)
-      this.#record({...op, path: op.to, to: op.path}, otherStat, this.#entryAt(op.path));
+    if (op.kind !== 'exchange' || other.otherStat === undefined) return;
+    const seen = {stat: other.otherStat, attrs: other.otherAttrs, found: other.otherFound};
+    this.#record({...op, path: op.to, to: op.path}, seen, this.#entryAt(op.path));
   }
 
   #moveRow(from: RelPath, to: RelPath): void {
@@ -297,12 +303,10 @@ export class Applier {
     });
   }
 
-  /**
-   * @param before what the state has there; undefined where it was created
-   * @param attrs those that it has, where they are not those that were asked for
-   */
-  #record(op: Op, stat: Stat, before: Entry | undefined, attrs?: Attrs): void {
+  /** @param before what the state has there; undefined where it was created */
+  #record(op: Op, seen: SeenEntry, before: Entry | undefined): void {
     const {store} = this.#parts;
+    const {stat, attrs} = seen;
     const path = placeOf(op);
     const entry: Entry = {
       ...stat,
@@ -313,8 +317,8 @@ export class Applier {
           : stat.type === 'symlink'
             ? ((op.kind === 'link' ? this.#entryAt(op.to) : before)?.linkTarget ?? '')
             : '',
-      attrs: attrs ?? this.#attrsAfter(op, before),
-      content: this.#contentAfter(op, stat, before),
+      attrs,
+      content: this.#contentAfter(op, seen, before),
       isIncomplete: false,
       seq: store.nextSeq(),
       version: bumped(this.#versionBefore(op, before), this.#options.agent),
@@ -324,7 +328,7 @@ export class Applier {
     if (parentId !== undefined) store.put(parentId, entry);
     if (op.kind === 'set-meta' && stat.nlink > 1 && stat.type !== 'dir') this.#linked.set(stat.ino, entry);
     // Another name changed the inode's ctime and link count: the other names' rows follow.
-    if (op.kind === 'link') this.#refreshNames(op.to, stat);
+    if (op.kind === 'link') this.#refreshNames(op.to, entry);
   }
 
   /** New content is this link's alone; other operations leave whose content it is. */
@@ -335,34 +339,28 @@ export class Applier {
     return isNew ? version.filter(({agent}) => agent === this.#options.agent) : version;
   }
 
-  #refreshNames(path: RelPath, stat: Stat): void {
+  #refreshNames(path: RelPath, {ino, ctime, nlink, attrs}: Entry): void {
     const entry = this.#entryAt(path);
     const parentId = this.#parts.store.dirIdOf(parentOf(path));
-    if (entry === undefined || parentId === undefined || entry.ino !== stat.ino) return;
-    this.#parts.store.put(parentId, {...entry, ctime: stat.ctime, nlink: stat.nlink});
+    if (entry === undefined || parentId === undefined || entry.ino !== ino) return;
+    this.#parts.store.put(parentId, {...entry, ctime, nlink, attrs});
   }
 
-  #attrsAfter(op: Op, before: Entry | undefined): Attrs {
-    if (op.kind === 'link') return this.#entryAt(op.to)?.attrs ?? NO_ATTRS;
-    // What is in the view was set; an entry that stays keeps what is not.
-    if (op.kind === 'set-meta') return withAttrs(before?.attrs ?? NO_ATTRS, op.meta.attrs, this.#options.view.xattrs);
-    return 'meta' in op ? op.meta.attrs : (before?.attrs ?? NO_ATTRS);
-  }
-
-  #contentAfter(op: Op, stat: Stat, before: Entry | undefined): Digest | undefined {
+  #contentAfter(op: Op, {stat, found}: SeenEntry, before: Entry | undefined): Digest | undefined {
     if (stat.type !== 'file') return undefined;
     if (op.kind === 'put-file') return Buffer.from(op.content);
     if (op.kind === 'link') return this.#entryAt(op.to)?.content;
-    // The bytes are those that were known, as long as it is the same file: only its name or metadata changed.
-    return before?.ino === stat.ino && before.sizeBytes === stat.sizeBytes ? before.content : undefined;
+    // The bytes are those that were known, as long as nobody else has touched it: only its name or metadata changed.
+    const isKnown = before !== undefined && (found === undefined || isAsRecorded(before, found));
+    return isKnown && before.ino === stat.ino && before.sizeBytes === stat.sizeBytes ? before.content : undefined;
   }
 
   #recordDirs(dirs: readonly SeenDir[]): void {
     const {store} = this.#parts;
-    for (const {path, stat} of dirs) {
+    for (const {path, stat, attrs} of dirs) {
       const entry = this.#entryAt(path);
       if (entry === undefined || entry.type !== 'dir' || stat.type !== 'dir') continue;
-      const after = {...entry, ...stat};
+      const after = {...entry, ...stat, attrs};
       if (path === ROOT) store.putRoot(after);
       else store.put(store.dirIdOf(parentOf(path)) as number, after);
     }
@@ -376,6 +374,11 @@ export class Applier {
     if (entry?.type !== 'file' || entry.content === undefined || parentId === undefined) return;
     this.#parts.store.put(parentId, {...entry, content: undefined});
   }
+}
+
+/** Whether a file is the one of a row. Another name that was made or went since has changed its ctime. */
+function isAsRecorded(row: Entry, now: Stat): boolean {
+  return isUntouched(row, row.nlink > 1 ? {...now, ctime: row.ctime} : now);
 }
 
 /** Where an operation's entry is once it is done. */

@@ -5,13 +5,14 @@
 import type {JobHandlers, ScopeHandlers} from '../base/jobs.ts';
 import {release} from '../base/memory.ts';
 import {openBeneath} from '../linux/beneath.ts';
+import {readAttrsAt} from '../linux/attrs.ts';
 import {listNames} from '../linux/directories.ts';
 import {openRegular} from '../linux/files.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
 import {closeFd} from '../linux/open-fd.ts';
-import {statAt, statFd} from '../linux/stat.ts';
+import {statAt} from '../linux/stat.ts';
 import {syncFd, syncFilesystem} from '../linux/sync.ts';
-import type {Attrs} from '../model/attrs.ts';
+import {NO_ATTRS, type Attrs} from '../model/attrs.ts';
 import type {Seen, Stat} from '../model/entry.ts';
 import type {Failed, Op, OpResult} from '../model/op.ts';
 import {packStats} from '../model/packed-stats.ts';
@@ -33,6 +34,8 @@ import type {IndexedItem} from './trash-index.ts';
 export interface SeenDir {
   path: RelPath;
   stat: Stat;
+  /** Read after `stat`. */
+  attrs: Attrs;
 }
 
 export interface BatchInput {
@@ -51,7 +54,7 @@ export type ApplyJobs = StagedJobs & {
       count: number;
       stats: Float64Array;
       failed: {index: number; result: OpResult}[];
-      /** Of those that could not be given all the attributes that were asked for: what they have. */
+      /** Of those that have any, by index. */
       attrs: Map<number, Attrs>;
       dirs: SeenDir[];
     };
@@ -107,7 +110,7 @@ export function applyHandlers(withPlaces: WithPlaces): ScopeHandlers<ApplyJobs> 
         job.transfer(stats.buffer);
         const failed = created.flatMap(({result}, index) => (result.status === 'done' ? [] : [{index, result}]));
         const attrs = new Map(
-          created.flatMap((each, index) => (each.attrs === undefined ? [] : [[index, each.attrs]])),
+          created.flatMap(({attrs: each = NO_ATTRS}, index) => (each.length === 0 ? [] : [[index, each]])),
         );
         return {count: created.length, stats, failed, attrs, dirs: settleDirs(context)};
       }),
@@ -190,10 +193,10 @@ function settleDirs(context: ApplyContext): SeenDir[] {
   const dirs: SeenDir[] = [];
   for (const path of context.touched.paths) {
     try {
-      dirs.push({
-        path,
-        stat: path === ROOT ? statFd(context.root.fd) : statAt(context.dirs.open(parentOf(path)), nameOf(path)),
-      });
+      const place =
+        path === ROOT ? {fd: context.root.fd, name: '.'} : {fd: context.dirs.open(parentOf(path)), name: nameOf(path)};
+      const stat = statAt(place.fd, place.name);
+      dirs.push({path, stat, attrs: readAttrsAt(place.fd, place.name) ?? NO_ATTRS});
     } catch (error) {
       if (!isLinuxError(error)) throw error; // gone again; the next scan sees it
     }

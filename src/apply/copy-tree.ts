@@ -18,7 +18,7 @@ import {chmodFd, chmodHeld, chownFd, chownHeld, setTimeFd, setTimeHeld} from '..
 import {closeFd, holdAt, openAt} from '../linux/open-fd.ts';
 import {statAtIfAny, statFd} from '../linux/stat.ts';
 import {NO_ATTRS, XATTR_CLASSES, type Attrs} from '../model/attrs.ts';
-import {isSpecial, type Stat} from '../model/entry.ts';
+import {isSpecial, type SpecialType, type Stat} from '../model/entry.ts';
 import {joinPath, nameOf, parentOf, type Name, type RelPath} from '../model/path.ts';
 
 const STEP_BYTES = 16 << 20; // between two steps
@@ -33,7 +33,7 @@ export interface CopyRequest {
   toName: Name;
 }
 
-/** What was left out: what went away meanwhile. */
+/** What was left out: what went away meanwhile, and devices without the right to make them. */
 export interface CopyResult {
   leftOutCount: number;
 }
@@ -143,10 +143,22 @@ class TreeCopy {
     try {
       const {type, rdev} = stat;
       if (type === 'symlink') symlinkAt(readlinkAt(from.dirFd, from.name), to.dirFd, to.name);
-      else if (isSpecial(type)) makeSpecialAt(to.dirFd, to.name, type, 0o600, rdev);
-      this.#heldMetadata(readAttrsHeld(fromHeld), holdAt(to.dirFd, to.name), stat);
+      else if (isSpecial(type) && !this.#makeSpecial(to, type, rdev)) return;
+      this.#heldMetadata(readAttrsHeld(fromHeld, Infinity), holdAt(to.dirFd, to.name), stat);
     } finally {
       closeFd(fromHeld);
+    }
+  }
+
+  /** @returns whether this process may make it; it is left out else */
+  #makeSpecial(to: Place, type: SpecialType, rdev: number): boolean {
+    try {
+      makeSpecialAt(to.dirFd, to.name, type, 0o600, rdev);
+      return true;
+    } catch (error) {
+      if (!isLinuxError(error, 'EPERM')) throw error;
+      this.leftOutCount++;
+      return false;
     }
   }
 
@@ -164,7 +176,7 @@ class TreeCopy {
   /** Owner first, which takes capabilities and special bits away; the time last. */
   #metadata(fromFd: number, toFd: number, stat: Stat): void {
     if (this.#setsOwners) chownFd(toFd, stat.uid, stat.gid);
-    checkAttrs(setAttrsFd(toFd, readAttrsFd(fromFd) ?? NO_ATTRS, XATTR_CLASSES));
+    checkAttrs(setAttrsFd(toFd, readAttrsFd(fromFd, Infinity) ?? NO_ATTRS, XATTR_CLASSES));
     chmodFd(toFd, stat.mode);
     setTimeFd(toFd, stat.mtime);
   }

@@ -27,7 +27,7 @@ export interface Created {
   result: OpResult;
   /** What is there now; undefined where it failed. */
   stat: Stat | undefined;
-  /** The attributes that it has, where they are not those that were asked for. */
+  /** Its attributes, read after `stat`. */
   attrs?: Attrs | undefined;
 }
 
@@ -35,7 +35,6 @@ const UNNAMED_FILES_MAX = 256; // each holds a descriptor until its batch is dur
 const SYNC_EACH_COUNT_MAX = 8; // up to here single fsyncs are cheaper than a syncfs, which flushes the neighbours too
 
 interface Unnamed {
-  attrs: Attrs | undefined;
   op: OpOf<'put-file'>;
   index: number;
   fd: number;
@@ -64,8 +63,7 @@ export function applyCreations(context: ApplyContext, ops: readonly Op[]): Creat
           const {dirFd, name} = context.changedPlace(op.path);
           if (statAtIfAny(dirFd, name) !== undefined) break;
           const fd = openTmp(dirFd, 0o600);
-          const file: Unnamed = {op, index, fd, attrs: undefined};
-          unnamed.push(file);
+          unnamed.push({op, index, fd});
           const fault = fillFile(context, fd, op);
           if (fault !== undefined) {
             closeFd(fd);
@@ -73,7 +71,7 @@ export function applyCreations(context: ApplyContext, ops: readonly Op[]): Creat
             done[index] = {result: fault, stat: undefined};
             continue;
           }
-          if (setFreshMeta(fd, op.meta, context.options.view).length > 0) file.attrs = readAttrsFd(fd);
+          setFreshMeta(fd, op.meta, context.options.view);
           if (unnamed.length >= UNNAMED_FILES_MAX) settle();
           continue;
         }
@@ -118,20 +116,20 @@ function create(context: ApplyContext, op: Op, index: number): Made | undefined 
       case 'put-symlink':
       case 'put-special': {
         const stage = stageName(context, index);
-        const {lacksAttrs} = makeUnopened(context, op, stage);
+        makeUnopened(context, op, stage);
         try {
           renameAt(context.stagingFd, stage, dirFd, name, 'no-replace');
         } catch (error) {
           unlinkAt(context.stagingFd, stage);
           throw error;
         }
-        return {stat: statAt(dirFd, name), attrs: lacksAttrs ? readAttrsAt(dirFd, name) : undefined};
+        return {stat: statAt(dirFd, name), attrs: readAttrsAt(dirFd, name)};
       }
       case 'link': {
         const from = context.place(op.to);
         if (statAt(from.dirFd, from.name).type === 'dir') return undefined;
         linkAt(from.dirFd, from.name, dirFd, name);
-        return {stat: statAt(dirFd, name)};
+        return {stat: statAt(dirFd, name), attrs: readAttrsAt(dirFd, name)};
       }
       default:
         return undefined;
@@ -147,9 +145,9 @@ function makeDir(context: ApplyContext, op: OpOf<'make-dir'>): Made {
   mkdirAt(dirFd, name, 0o700);
   const fd = openDirAt(dirFd, name);
   try {
-    const failures = setFreshMeta(fd, op.meta, context.options.view);
+    setFreshMeta(fd, op.meta, context.options.view);
     context.touched.set(op.path, op.meta.mtime);
-    return {stat: statFd(fd), attrs: failures.length > 0 ? readAttrsFd(fd) : undefined};
+    return {stat: statFd(fd), attrs: readAttrsFd(fd)};
   } finally {
     closeFd(fd);
   }
@@ -162,11 +160,11 @@ function nameFiles(context: ApplyContext, files: Unnamed[], done: Created[]): vo
       if (files.length <= SYNC_EACH_COUNT_MAX) for (const {fd} of files) syncFd(fd);
       else syncFilesystem((files[0] as Unnamed).fd);
     }
-    for (const {op, index, fd, attrs} of files) {
+    for (const {op, index, fd} of files) {
       try {
         const {dirFd, name} = context.changedPlace(op.path);
         linkFdAt(fd, dirFd, name);
-        done[index] = {result: DONE, stat: statFd(fd), attrs};
+        done[index] = {result: DONE, stat: statFd(fd), attrs: readAttrsFd(fd)};
       } catch (error) {
         // Somebody else made this name meanwhile: planned again, then as a replacement.
         const isTaken = isLinuxError(error, 'EEXIST');

@@ -4,15 +4,17 @@
  * So a dry run takes the way of a run, with the same comparisons, guards and answers. Invariant: no file is touched.
  */
 import type {JobRunner} from '../base/jobs.ts';
+import {NO_ATTRS, withAttrs, type Attrs} from '../model/attrs.ts';
 import type {Entry, EntryType, Meta, Stat} from '../model/entry.ts';
 import type {Op} from '../model/op.ts';
 import {nameOf, parentOf, ROOT, showPath, type RelPath} from '../model/path.ts';
+import type {View} from '../model/view.ts';
 import type {ApplyJobs} from './apply-jobs.ts';
 import type {TargetStore} from './applier.ts';
 import {buildsOn, opsOf, pathsOf} from './batch-frame.ts';
 import {DONE, failure} from './failure.ts';
 import type {JournalRecord} from './journal-record.ts';
-import type {Switched} from './switch.ts';
+import {NOTHING_SEEN, type Switched} from './switch.ts';
 
 const NO_TIME = {s: 0, ns: 0};
 
@@ -42,8 +44,9 @@ export function dryApplyJobs(store: TargetStore): JobRunner<ApplyJobs> {
         .map((index) => ({index, result: failure('base-changed', ops[index]!.path, 'something else would be there')}));
       return {records, failed, next};
     },
-    'switch-batch': ({records}) => {
-      return {switched: records.map(({index}) => imagined.after(ops[index] as Op, index)), dirs: []};
+    'switch-batch': ({records, options}) => {
+      const switched = records.map(({index}) => imagined.after(ops[index] as Op, index, options.view));
+      return {switched, dirs: []};
     },
   };
   return {
@@ -64,17 +67,24 @@ class ImaginedTree {
     this.#store = store;
   }
 
-  after(op: Op, index: number): Switched {
+  after(op: Op, index: number, view: View): Switched {
     const place = op.kind === 'rename' ? op.to : op.path;
     if (op.kind !== 'delete' && this.#store.dirIdOf(parentOf(place)) === undefined) {
       const result = failure('parent-missing', op.path, `its folder ${showPath(parentOf(place))} would not be there`);
-      return {index, result, stat: undefined, otherStat: undefined, attrs: undefined, destroyed: []};
+      return {...NOTHING_SEEN, index, result, stat: undefined, destroyed: []};
     }
     const stat = this.#statAfter(op);
     const otherStat = op.kind === 'exchange' ? this.#entryAt(op.to) : undefined;
     const isMissing = stat === undefined && op.kind !== 'delete';
     const result = isMissing ? failure('base-changed', op.path, 'nothing would be there') : DONE;
-    return {index, result, stat, otherStat, attrs: undefined, destroyed: []};
+    const [attrs, otherAttrs] = [this.#attrsAfter(op, view), otherStat?.attrs ?? NO_ATTRS];
+    return {...NOTHING_SEEN, index, result, stat, otherStat, attrs, otherAttrs, destroyed: []};
+  }
+
+  #attrsAfter(op: Op, view: View): Attrs {
+    const known = this.#entryAt(op.kind === 'link' ? op.to : op.path)?.attrs ?? NO_ATTRS;
+    if (op.kind === 'set-meta') return withAttrs(known, op.meta.attrs, view.xattrs);
+    return 'meta' in op ? op.meta.attrs : known;
   }
 
   #statAfter(op: Op): Stat | undefined {

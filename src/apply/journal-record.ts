@@ -21,8 +21,6 @@ export type JournalRecord =
       /** Time of a staged directory, which changes when it is moved. */
       mtime: FileTime;
       known: Known | undefined;
-      /** Not all of its attributes could be set: they are read again once it is in place. */
-      lacksAttrs?: boolean;
     }
   /** `allocatedBytes` of a file: what it takes on the source, where that is known. */
   | {
@@ -47,7 +45,7 @@ export type JournalRecord =
   | {kind: 'delete'; index: number; path: RelPath; ino: number; type: EntryType};
 
 /** Metadata whose attributes are a byte string, which survives JSON. */
-export type JournalMeta = StatMeta & {attrs: string};
+export type JournalMeta = StatMeta & {attrs?: string};
 
 export interface JournalBatch {
   version: 1;
@@ -61,7 +59,7 @@ export function journalMetaOf({attrs, ...meta}: Meta): JournalMeta {
   return {...meta, attrs: attrs.toString('latin1')};
 }
 
-export function metaOfJournal({attrs, ...meta}: JournalMeta): Meta {
+export function metaOfJournal({attrs = '', ...meta}: JournalMeta): Meta {
   return {...meta, attrs: Buffer.from(attrs, 'latin1')};
 }
 

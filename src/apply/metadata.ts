@@ -5,7 +5,7 @@
  * Invariant: an attribute that cannot be set, for want of room or because the filesystem has none, keeps nothing else
  * from being set.
  */
-import {readAttrsFd, setAttrsFd, setAttrsHeld, type AttrFailure} from '../linux/attrs.ts';
+import {readAttrsFd, readAttrsHeld, setAttrsFd, setAttrsHeld, type AttrFailure} from '../linux/attrs.ts';
 import {openDirAt} from '../linux/directories.ts';
 import {openRegular} from '../linux/files.ts';
 import {LinuxError, ENOENT} from '../linux/linux-error.ts';
@@ -13,8 +13,8 @@ import {chmodFd, chmodHeld, chownFd, chownHeld, setTimeFd, setTimeHeld} from '..
 import {closeFd, holdAt} from '../linux/open-fd.ts';
 import {statFd} from '../linux/stat.ts';
 import {syncFd} from '../linux/sync.ts';
-import {ACCESS_ACL, decodeAttrs, NO_ATTRS, type Attrs} from '../model/attrs.ts';
-import type {EntryType, Meta} from '../model/entry.ts';
+import {ACCESS_ACL, CAPABILITY, decodeAttrs, modeWithoutAcl, NO_ATTRS, type Attrs} from '../model/attrs.ts';
+import type {EntryType, Meta, Stat} from '../model/entry.ts';
 import type {Name} from '../model/path.ts';
 import type {View} from '../model/view.ts';
 
@@ -22,59 +22,46 @@ import type {View} from '../model/view.ts';
 export type MetaView = Pick<View, 'owners' | 'xattrs'>;
 
 const PLAIN_BITS = 0o777; // without setuid, setgid and sticky, which chown(2) clears anyway
+const GROUP_BITS = 0o070;
 
-/** Metadata of something open that nobody else can see yet. @returns attributes that could not be set */
+/** Metadata of something open that is new. @returns attributes that could not be set */
 export function setFreshMeta(fd: number, meta: Meta, view: MetaView): AttrFailure[] {
   if (view.owners) chownFd(fd, meta.uid, meta.gid);
   // Before the mode: an ACL that a folder gives to what is made in it must not come into force with it.
-  const failures = setAttrsFd(fd, meta.attrs, view.xattrs);
-  chmodFd(fd, meta.mode);
+  const failures = setAttrsFd(fd, meta.attrs, withAcl(view.xattrs));
+  chmodFd(fd, modeWith(meta, failures));
   setTimeFd(fd, meta.mtime);
   return failures;
 }
 
 /** The same of a symlink, FIFO, socket or device, which is held and not opened. */
-export function setHeldMeta(
-  place: {dirFd: number; name: Name},
-  type: EntryType,
-  meta: Meta,
-  view: MetaView,
-): AttrFailure[] {
-  const held = holdAt(place.dirFd, place.name);
-  try {
-    if (statFd(held).type !== type) throw new LinuxError('openat', ENOENT); // another thing by now
-    if (view.owners) chownHeld(held, meta.uid, meta.gid);
-    const failures = setAttrsHeld(held, meta.attrs, view.xattrs);
-    if (type !== 'symlink') chmodHeld(held, meta.mode); // a symlink has no permissions of its own
-    setTimeHeld(held, meta.mtime);
-    return failures;
-  } finally {
-    closeFd(held);
-  }
+export function setFreshHeldMeta(place: Place, type: EntryType, meta: Meta, view: MetaView): AttrFailure[] {
+  return withHeld(place, type, (held) => setAllHeld(held, type, meta, {...view, xattrs: withAcl(view.xattrs)}));
 }
 
 /** Metadata of an entry in place. @returns attributes that could not be set */
 export function setMeta(
-  place: {dirFd: number; name: Name},
+  place: Place,
   type: EntryType,
   meta: Meta,
   options: {view: MetaView; isDurable: boolean},
 ): AttrFailure[] {
-  if (type !== 'file' && type !== 'dir') return setHeldMeta(place, type, meta, options.view);
+  const {view} = options;
+  if (type !== 'file' && type !== 'dir') {
+    return withHeld(place, type, (held) => {
+      if (type !== 'symlink') narrow(statFd(held), readAttrsHeld(held), meta, view, (mode) => chmodHeld(held, mode));
+      return setAllHeld(held, type, meta, view);
+    });
+  }
   const fd = type === 'dir' ? openDirAt(place.dirFd, place.name) : openRegular(place.dirFd, place.name).fd;
   try {
-    const {view} = options;
     const now = statFd(fd);
-    const changesOwner = view.owners && (now.uid !== meta.uid || now.gid !== meta.gid);
-    const changesRights = changesOwner || changesAcl(readAttrsFd(fd), meta.attrs, view);
-    if (changesRights) {
-      // The old rights must not pass to the new owner or to whom the new ACL names, nor the new ones to the old.
-      const both = now.mode & meta.mode & PLAIN_BITS;
-      if (both !== now.mode) chmodFd(fd, both);
-      if (changesOwner) chownFd(fd, meta.uid, meta.gid);
-    }
+    const isNarrowed = narrow(now, readAttrsFd(fd), meta, view, (mode) => chmodFd(fd, mode));
+    if (view.owners && (now.uid !== meta.uid || now.gid !== meta.gid)) chownFd(fd, meta.uid, meta.gid);
     const failures = setAttrsFd(fd, meta.attrs, view.xattrs);
-    if (changesRights || now.mode !== meta.mode) chmodFd(fd, meta.mode);
+    if (lacksAcl(failures)) setAttrsFd(fd, NO_ATTRS, ['acl']); // the old one does not go with the new mode
+    const mode = modeWith(meta, failures);
+    if (isNarrowed || now.mode !== mode) chmodFd(fd, mode);
     setTimeFd(fd, meta.mtime);
     if (options.isDurable) syncFd(fd);
     return failures;
@@ -83,10 +70,69 @@ export function setMeta(
   }
 }
 
-function changesAcl(now: Attrs | undefined, wanted: Attrs, view: MetaView): boolean {
-  if (!view.xattrs.includes('acl')) return false;
-  const [before, after] = [now ?? NO_ATTRS, wanted].map((attrs) =>
-    decodeAttrs(attrs).find(({name}) => name === ACCESS_ACL),
-  );
-  return before === undefined || after === undefined ? before !== after : !before.value.equals(after.value);
+interface Place {
+  dirFd: number;
+  name: Name;
+}
+
+function withHeld<T>({dirFd, name}: Place, type: EntryType, work: (held: number) => T): T {
+  const held = holdAt(dirFd, name);
+  try {
+    if (statFd(held).type !== type) throw new LinuxError('openat', ENOENT); // another thing by now
+    return work(held);
+  } finally {
+    closeFd(held);
+  }
+}
+
+function setAllHeld(held: number, type: EntryType, meta: Meta, view: MetaView): AttrFailure[] {
+  if (view.owners) chownHeld(held, meta.uid, meta.gid);
+  const failures = setAttrsHeld(held, meta.attrs, view.xattrs);
+  if (type !== 'symlink') chmodHeld(held, modeWith(meta, failures)); // a symlink has no permissions of its own
+  setTimeHeld(held, meta.mtime);
+  return failures;
+}
+
+/**
+ * Takes away, before owner, ACL or capability change, what not both versions grant: the old rights must not pass to the
+ * new owner or to whom the new ACL names, nor the new ones to the old.
+ * @returns whether anything was, so that the new mode is to be set
+ */
+function narrow(
+  now: Stat,
+  attrs: Attrs | undefined,
+  meta: Meta,
+  view: MetaView,
+  chmod: (mode: number) => void,
+): boolean {
+  const changesOwner = view.owners && (now.uid !== meta.uid || now.gid !== meta.gid);
+  const isChanged = (name: string): boolean =>
+    attrs === undefined || !isSame(valueIn(attrs, name), valueIn(meta.attrs, name));
+  if (!changesOwner && !isChanged(ACCESS_ACL) && !isChanged(CAPABILITY)) return false;
+  // With an ACL the group's bits are its mask: they say nothing about a group that is new.
+  const hasAcl = attrs === undefined || [attrs, meta.attrs].some((each) => valueIn(each, ACCESS_ACL) !== undefined);
+  const both = now.mode & meta.mode & (changesOwner && hasAcl ? PLAIN_BITS & ~GROUP_BITS : PLAIN_BITS);
+  if (both !== now.mode) chmod(both);
+  return true;
+}
+
+function valueIn(attrs: Attrs, name: string): Buffer | undefined {
+  return attrs.length === 0 ? undefined : decodeAttrs(attrs).find((attr) => attr.name === name)?.value;
+}
+
+function isSame(a: Buffer | undefined, b: Buffer | undefined): boolean {
+  return a === undefined || b === undefined ? a === b : a.equals(b);
+}
+
+function withAcl(classes: readonly string[]): readonly string[] {
+  return classes.includes('acl') ? classes : [...classes, 'acl'];
+}
+
+function lacksAcl(failures: readonly AttrFailure[]): boolean {
+  return failures.some(({name}) => name === ACCESS_ACL);
+}
+
+/** The mode without the rights that its group bits stand for only together with an ACL that could not be set. */
+function modeWith(meta: Meta, failures: readonly AttrFailure[]): number {
+  return lacksAcl(failures) ? modeWithoutAcl(meta.mode, meta.attrs) : meta.mode;
 }

@@ -18,7 +18,7 @@ import type {ApplyContext} from './context.ts';
 import {failure, failureFrom} from './failure.ts';
 import {copyFile} from './copy-file.ts';
 import {journalMetaOf, type JournalRecord, type Known} from './journal-record.ts';
-import {setFreshMeta, setHeldMeta} from './metadata.ts';
+import {setFreshMeta, setFreshHeldMeta} from './metadata.ts';
 import {writeSparse} from './sparse.ts';
 import type {StagedTransfers} from './staged-transfers.ts';
 
@@ -82,7 +82,7 @@ function stageDir(context: ApplyContext, op: OpOf<'make-dir'>, index: number, kn
   mkdirAt(context.stagingFd, stage, 0o700);
   const fd = openDirAt(context.stagingFd, stage);
   try {
-    const lacksAttrs = setFreshMeta(fd, op.meta, context.options.view).length > 0;
+    setFreshMeta(fd, op.meta, context.options.view);
     if (context.options.isDurable) syncFd(fd);
     if (statAtIfAny(dirFd, name)?.type === 'dir') {
       // The same directory again: its metadata is all that is left to do.
@@ -91,7 +91,7 @@ function stageDir(context: ApplyContext, op: OpOf<'make-dir'>, index: number, kn
     }
     const {ino} = statFd(fd);
     const {mtime} = op.meta;
-    return {record: {kind: 'install', index, path: op.path, stage, ino, type: 'dir', mtime, known, lacksAttrs}};
+    return {record: {kind: 'install', index, path: op.path, stage, ino, type: 'dir', mtime, known}};
   } finally {
     closeFd(fd);
   }
@@ -105,17 +105,17 @@ function stageFile(
   known: Known | undefined,
 ): Staged {
   context.place(op.path); // the parent must be there
-  const installed = (stage: string, ino: number, lacksAttrs: boolean): Staged => ({
-    record: {kind: 'install', index, path: op.path, stage, ino, type: 'file', mtime: op.meta.mtime, known, lacksAttrs},
+  const installed = (stage: string, ino: number): Staged => ({
+    record: {kind: 'install', index, path: op.path, stage, ino, type: 'file', mtime: op.meta.mtime, known},
   });
   if (op.source.from === 'staged') {
     const staged = transfers.claim(op.source.transfer, op.content);
     if (staged === undefined) return {failed: failure('base-changed', op.path, 'its staged content is not there')};
     const fd = openAt(context.stagingFd, staged, constants.O_RDWR);
     try {
-      const lacksAttrs = setFreshMeta(fd, op.meta, context.options.view).length > 0;
+      setFreshMeta(fd, op.meta, context.options.view);
       if (context.options.isDurable) syncFd(fd);
-      return installed(staged, statFd(fd).ino, lacksAttrs);
+      return installed(staged, statFd(fd).ino);
     } finally {
       closeFd(fd);
     }
@@ -128,8 +128,8 @@ function stageFile(
       unlinkAt(context.stagingFd, stage);
       return {failed: fault};
     }
-    const lacksAttrs = setFreshMeta(fd, op.meta, context.options.view).length > 0;
-    return installed(stage, statFd(fd).ino, lacksAttrs);
+    setFreshMeta(fd, op.meta, context.options.view);
+    return installed(stage, statFd(fd).ino);
   } catch (error) {
     unlinkAt(context.stagingFd, stage);
     throw error;
@@ -165,23 +165,23 @@ function stageUnopened(
   context.place(op.path);
   const stage = stageName(context, index);
   const {path} = op;
-  const {type, lacksAttrs} = makeUnopened(context, op, stage);
+  const type = makeUnopened(context, op, stage);
   const {ino} = statAt(context.stagingFd, stage);
-  return {record: {kind: 'install', index, path, stage, ino, type, mtime: op.meta.mtime, known, lacksAttrs}};
+  return {record: {kind: 'install', index, path, stage, ino, type, mtime: op.meta.mtime, known}};
 }
 
-/** Makes one in the staging folder, with its metadata. */
+/** Makes one in the staging folder, with its metadata. @returns its type */
 export function makeUnopened(
   {stagingFd, options}: ApplyContext,
   op: OpOf<'put-symlink' | 'put-special'>,
   stage: Name,
-): {type: EntryType; lacksAttrs: boolean} {
+): EntryType {
   const type = op.kind === 'put-symlink' ? 'symlink' : op.type;
   if (op.kind === 'put-symlink') symlinkAt(op.target, stagingFd, stage);
   else makeSpecialAt(stagingFd, stage, op.type, 0o600, op.rdev);
   try {
-    const failures = setHeldMeta({dirFd: stagingFd, name: stage}, type, op.meta, options.view);
-    return {type, lacksAttrs: failures.length > 0};
+    setFreshHeldMeta({dirFd: stagingFd, name: stage}, type, op.meta, options.view);
+    return type;
   } catch (error) {
     unlinkAt(stagingFd, stage);
     throw error;

@@ -35,8 +35,12 @@ export interface Switched {
   stat: Stat | undefined;
   /** After an exchange: what is at the other path now. */
   otherStat: Stat | undefined;
-  /** The attributes that it has, where they are not those that were asked for. */
-  attrs: Attrs | undefined;
+  /** Its attributes, read after `stat`: a later change of them is seen by its ctime. */
+  attrs: Attrs;
+  otherAttrs: Attrs;
+  /** What was at the path before; only where the entry itself stayed. */
+  found: Stat | undefined;
+  otherFound: Stat | undefined;
   /** What was replaced or removed. */
   destroyed: Destroyed[];
 }
@@ -55,26 +59,30 @@ export function switchAll(context: ApplyContext, records: readonly JournalRecord
   return records.map((record) => {
     const destroyed: Destroyed[] = [];
     try {
-      const {result, stat, otherStat, attrs} = switchOne(context, record, destroyed);
-      return {index: record.index, result, stat, otherStat, attrs, destroyed};
+      return {...NOTHING_SEEN, ...switchOne(context, record, destroyed), index: record.index, destroyed};
     } catch (error) {
       if (record.kind === 'install') dropStaged(context, record);
       const isPathGone = isLinuxError(error, 'ENOENT', 'ENOTDIR');
       const result = isPathGone ? failure('base-changed', record.path, error.message) : failureFrom(error, record.path);
-      return {index: record.index, result, stat: undefined, otherStat: undefined, attrs: undefined, destroyed};
+      return {...NOTHING_SEEN, index: record.index, result, stat: undefined, destroyed};
     }
   });
 }
 
-interface Outcome {
-  result: OpResult;
-  stat: Stat | undefined;
-  otherStat?: Stat;
-  attrs?: Attrs;
-}
+/** Of an operation that leaves nothing to be seen. */
+export const NOTHING_SEEN = {
+  otherStat: undefined,
+  attrs: NO_ATTRS,
+  otherAttrs: NO_ATTRS,
+  found: undefined,
+  otherFound: undefined,
+} satisfies Partial<Switched>;
 
-function attrsAt({dirFd, name}: {dirFd: number; name: Name}): Attrs {
-  return readAttrsAt(dirFd, name) ?? NO_ATTRS;
+type Outcome = Pick<Switched, 'result' | 'stat'> & Partial<Switched>;
+
+function seenAt({dirFd, name}: Place): Pick<Switched, 'attrs'> & {stat: Stat} {
+  const stat = statAt(dirFd, name);
+  return {stat, attrs: readAttrsAt(dirFd, name) ?? NO_ATTRS};
 }
 
 function switchOne(context: ApplyContext, record: JournalRecord, destroyed: Destroyed[]): Outcome {
@@ -91,10 +99,9 @@ function switchOne(context: ApplyContext, record: JournalRecord, destroyed: Dest
         fillHoles({...place, mountId: context.root.mountId});
       const failures = setMeta(place, record.type, metaOfJournal(record.meta), context.options);
       if (record.type === 'dir') context.touched.set(record.path, record.meta.mtime);
-      const stat = statAt(place.dirFd, place.name);
       const [refused] = failures;
-      if (refused === undefined) return {result: DONE, stat};
-      return {result: attrFailure(refused, record.path), stat, attrs: attrsAt(place)};
+      const result = refused === undefined ? DONE : attrFailure(refused, record.path);
+      return {result, found, ...seenAt(place)};
     }
     case 'rename':
       return rename(context, record, destroyed);
@@ -112,7 +119,7 @@ function install(context: ApplyContext, record: RecordOf<'install'>, destroyed: 
     const current = statAtIfAny(dirFd, name);
     if (current?.ino === record.ino) {
       dispose(context, record, destroyed); // switched before a crash: what it replaced may still be staged
-      return {result: DONE, stat: current};
+      return {result: DONE, ...seenAt({dirFd, name})};
     }
     const staged = statAtIfAny(stagingFd, record.stage);
     if (staged?.ino !== record.ino) {
@@ -131,9 +138,8 @@ function install(context: ApplyContext, record: RecordOf<'install'>, destroyed: 
       disposeOrUndo(context, {...record, known: knownBy(current, record.known)}, {dirFd, name}, destroyed);
     }
     if (record.type === 'dir') context.touched.set(record.path, record.mtime);
-    const stat = statAt(dirFd, name);
-    if (stat.ino === record.ino)
-      return record.lacksAttrs === true ? {result: DONE, stat, attrs: attrsAt({dirFd, name})} : {result: DONE, stat};
+    const seen = seenAt({dirFd, name});
+    if (seen.stat.ino === record.ino) return {result: DONE, ...seen};
   }
   return {result: failure('base-changed', record.path, 'it is being changed on the target'), stat: undefined};
 }
@@ -206,7 +212,7 @@ function rename(context: ApplyContext, record: RecordOf<'rename'>, destroyed: De
     if (record.toIno !== undefined && there?.ino === record.toIno)
       renameAt(from.dirFd, from.name, context.stagingFd, keptName(context, record), 'no-replace');
     takeKept(context, record, destroyed);
-    return {result: DONE, stat: current};
+    return {result: DONE, ...seenAt(to)};
   }
   if (there?.ino !== record.ino)
     return {result: failure('base-changed', record.path, 'something else is there by now'), stat: undefined};
@@ -218,7 +224,7 @@ function rename(context: ApplyContext, record: RecordOf<'rename'>, destroyed: De
     context.dirs.drop(record.to);
   }
   if (record.type === 'dir') context.touched.move(record.path, record.to);
-  return {result: DONE, stat: statAt(to.dirFd, to.name)};
+  return {result: DONE, found: there, ...seenAt(to)};
 }
 
 /** A rename over a directory that it is in: out of it first, as the system has it. */
@@ -243,21 +249,25 @@ function renameUp(context: ApplyContext, record: RecordOf<'rename'>, destroyed: 
     context.touched.move(record.path, record.to);
   }
   takeKept(context, record, destroyed);
-  return {result: DONE, stat: statAt(to.dirFd, to.name)};
+  return {result: DONE, ...seenAt(to)};
 }
 
 function exchange(context: ApplyContext, record: RecordOf<'exchange'>): Outcome {
   const from = context.changedPlace(record.path);
   const to = context.changedPlace(record.to);
-  const inos = [statAt(from.dirFd, from.name).ino, statAt(to.dirFd, to.name).ino];
+  const [there, current] = [statAt(from.dirFd, from.name), statAt(to.dirFd, to.name)];
+  const inos = [there.ino, current.ino];
+  const isDone = inos[0] === record.toIno && inos[1] === record.ino; // before a crash
   if (inos[0] === record.ino && inos[1] === record.toIno) {
     renameAt(from.dirFd, from.name, to.dirFd, to.name, 'exchange');
     context.dirs.drop(record.path);
     context.dirs.drop(record.to);
     context.touched.exchange(record.path, record.to);
-  } else if (inos[0] !== record.toIno || inos[1] !== record.ino)
+  } else if (!isDone)
     return {result: failure('base-changed', record.path, 'something else is there by now'), stat: undefined};
-  return {result: DONE, stat: statAt(to.dirFd, to.name), otherStat: statAt(from.dirFd, from.name)};
+  const {stat: otherStat, attrs: otherAttrs} = seenAt(from);
+  const before = isDone ? {} : {found: there, otherFound: current};
+  return {result: DONE, ...before, ...seenAt(to), otherStat, otherAttrs};
 }
 
 interface Place {

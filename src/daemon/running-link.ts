@@ -70,7 +70,6 @@ export function newRunning(
           if (!isChanging) events.failed(path, code, message, side);
           live.noteFailure(path, isChanging);
         },
-        onNotes: (path, notes) => events.notes(path, notes),
         onCompared: () => undefined,
       },
     },

@@ -250,7 +250,6 @@ export class SourceRun {
             });
           },
           onFailed: (path, code, message, side) => this.#failed(ends, path, code, message, side),
-          onNotes: (path, notes) => ends.events.notes(path, notes),
           onCompared: () => undefined,
         },
       },

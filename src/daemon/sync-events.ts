@@ -4,7 +4,7 @@
  * Invariant: every path that is not in sync has a problem with a reason; one that arrived has none.
  */
 import type {Clock} from '../base/clock.ts';
-import {showPath, type RelPath} from '../model/path.ts';
+import type {RelPath} from '../model/path.ts';
 import {IS_TRANSIENT, type Problem, type ProblemCode} from '../model/problem.ts';
 import type {PathProblem} from '../scan/scan-problems.ts';
 import type {Applied} from '../session/send-item.ts';
@@ -12,7 +12,7 @@ import type {LinkNotes} from '../state/agent-store.ts';
 import type {SyncEvent} from './sync-api.ts';
 
 /** Codes that the scanner gives: a whole scan tells all of them anew. */
-const SCANNED: readonly ProblemCode[] = ['unreadable', 'not-carried', 'mount', 'too-deep', 'too-long'];
+const SCANNED: readonly ProblemCode[] = ['unreadable', 'not-carried', 'mount', 'too-deep', 'too-long', 'attributes'];
 /** Codes that equal digests do not refute: the path itself is not in the view. */
 const BEYOND_DIGESTS: readonly ProblemCode[] = [
   'unreadable',
@@ -70,24 +70,6 @@ export class SyncEvents {
     const problem = {path, code, message, side, firstSeenMs: nowMs, lastSeenMs: nowMs, nextTryMs};
     agent.upsertProblem(problem);
     this.tell({kind: 'problem', problem});
-  }
-
-  /** A file came without attributes that this version does not carry. */
-  notes(path: RelPath, notes: number): void {
-    if (notes === 0) {
-      const {agent} = this.#parts;
-      if (agent.problemCount() > 0 && agent.problemOf('source', path)?.code === 'attributes') this.#solved(path);
-      return;
-    }
-    const what = [notes & 1 ? 'extended attributes or ACLs' : '', notes & 2 ? 'holes' : '']
-      .filter((word) => word !== '')
-      .join(' and ');
-    this.failed(
-      path,
-      'attributes',
-      `${showPath(path)} arrived without its ${what}: this version does not carry them`,
-      'source',
-    );
   }
 
   /** @param isWhole after a scan of the whole volume: what it did not say again is solved */

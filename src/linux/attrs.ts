@@ -56,17 +56,17 @@ export function useWorkingDirectory(): void {
 
 const out = scratch(XATTR_BYTES_MAX);
 
-/** @returns undefined when there are more than `ATTRS_BYTES_MAX` bytes of them */
-export function readAttrsAt(dirFd: number, name: Name): Attrs | undefined {
+/** @returns undefined when there are more than `bytesMax` bytes of them */
+export function readAttrsAt(dirFd: number, name: Name, bytesMax = ATTRS_BYTES_MAX): Attrs | undefined {
   const entry = goTo(dirFd, name);
   const get: GetXattr = (attr) => lgetxattr(putEntry(entry), putSecondText(attr), out.address, XATTR_BYTES_MAX);
-  return readAll(llistxattr(putEntry(entry), out.address, XATTR_BYTES_MAX), get);
+  return readAll(llistxattr(putEntry(entry), out.address, XATTR_BYTES_MAX), get, bytesMax);
 }
 
-/** Of what is open. @returns undefined when there are more than `ATTRS_BYTES_MAX` bytes of them */
-export function readAttrsFd(fd: number): Attrs | undefined {
+/** Of what is open. @returns undefined when there are more than `bytesMax` bytes of them */
+export function readAttrsFd(fd: number, bytesMax = ATTRS_BYTES_MAX): Attrs | undefined {
   const get: GetXattr = (attr) => fgetxattr(fd, putText(attr), out.address, XATTR_BYTES_MAX);
-  return readAll(flistxattr(fd, out.address, XATTR_BYTES_MAX), get);
+  return readAll(flistxattr(fd, out.address, XATTR_BYTES_MAX), get, bytesMax);
 }
 
 /**
@@ -96,10 +96,10 @@ export function setAttrsHeld(held: number, wanted: Attrs, classes: readonly stri
 }
 
 /** Reads what is held as O_PATH. */
-export function readAttrsHeld(held: number): Attrs | undefined {
+export function readAttrsHeld(held: number, bytesMax = ATTRS_BYTES_MAX): Attrs | undefined {
   const entry = goTo(ownFdsDir(), String(held), '/proc/self/fd');
   const get: GetXattr = (attr) => getxattr(putEntry(entry), putSecondText(attr), out.address, XATTR_BYTES_MAX);
-  return readAll(listxattr(putEntry(entry), out.address, XATTR_BYTES_MAX), get);
+  return readAll(listxattr(putEntry(entry), out.address, XATTR_BYTES_MAX), get, bytesMax);
 }
 
 type GetXattr = (attr: string) => number;
@@ -124,7 +124,7 @@ function namesOf(listBytes: number): string[] {
   return listBytes === 0 ? [] : out.bytes.toString('latin1', 0, listBytes - 1).split('\0');
 }
 
-function readAll(listBytes: number, get: GetXattr): Attrs | undefined {
+function readAll(listBytes: number, get: GetXattr, bytesMax: number): Attrs | undefined {
   if (listBytes === 0) return NO_ATTRS; // of nearly all
   if (listBytes < 0 && (errno() === E2BIG || errno() === ERANGE)) return undefined;
   const attrs: Attr[] = [];
@@ -134,7 +134,7 @@ function readAll(listBytes: number, get: GetXattr): Attrs | undefined {
     const value = valueOf(get(name));
     if (value === undefined) continue;
     sizeBytes += encodedBytesOf({name, value});
-    if (sizeBytes > ATTRS_BYTES_MAX) return undefined;
+    if (sizeBytes > bytesMax) return undefined;
     attrs.push({name, value});
   }
   return encodeAttrs(attrs);

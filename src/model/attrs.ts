@@ -29,10 +29,14 @@ export interface Attr {
   value: Buffer;
 }
 
-/** The class of an attribute; undefined for what never travels: ours, and what each host sets for itself. */
+/**
+ * The class of an attribute; undefined for what never travels: ours, what each host sets for itself, and the ACLs once
+ * more, as XFS lists them in its own form.
+ */
 export function classOf(name: string): XattrClass | undefined {
   if (name.startsWith('user.')) return 'user';
-  if (name.startsWith('trusted.')) return name.startsWith(OWN_PREFIX) ? undefined : 'trusted';
+  if (name.startsWith('trusted.'))
+    return name.startsWith(OWN_PREFIX) || name.startsWith('trusted.SGI_ACL_') ? undefined : 'trusted';
   if (name === ACCESS_ACL || name === DEFAULT_ACL) return 'acl';
   return name === CAPABILITY ? 'capability' : undefined;
 }
@@ -100,6 +104,22 @@ export function withAttrs(before: Attrs, wanted: Attrs, classes: readonly string
   if (before.length === 0) return wanted;
   const others = decodeAttrs(before).filter(({name}) => !classes.includes(classOf(name) as string));
   return others.length === 0 ? wanted : encodeAttrs([...others, ...decodeAttrs(wanted)]);
+}
+
+const ACL_GROUP = 0x04;
+const ACL_MASK = 0x10;
+const ACL_ENTRY_BYTES = 8; // u16 tag, u16 permissions, u32 id; after a u32 version
+
+/** A mode whose group bits are the mask of an access ACL, as it is without that ACL: the owning group's own rights. */
+export function modeWithoutAcl(mode: number, attrs: Attrs): number {
+  const acl = decodeAttrs(attrs).find(({name}) => name === ACCESS_ACL)?.value;
+  if (acl === undefined) return mode;
+  let [group, mask] = [0, 7];
+  for (let at = 4; at + ACL_ENTRY_BYTES <= acl.length; at += ACL_ENTRY_BYTES) {
+    if (acl.readUInt16LE(at) === ACL_GROUP) group = acl.readUInt16LE(at + 2);
+    if (acl.readUInt16LE(at) === ACL_MASK) mask = acl.readUInt16LE(at + 2);
+  }
+  return (mode & ~0o070) | ((group & mask & 7) << 3);
 }
 
 /** Undefined for no attributes, which most entries have. */

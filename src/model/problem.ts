@@ -19,7 +19,7 @@ export const PROBLEM_CODES = [
   'too-deep',
   'owner-refused', // not root: the owner cannot be set
   'links-refused', // the filesystem's limit of hard links, or none at all
-  'attributes', // extended attributes or ACLs that this version does not carry
+  'attributes', // extended attributes or ACLs that are too many, or that the target cannot hold
   'refused', // by the receiver's policy
   'internal',
 ] as const;

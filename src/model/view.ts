@@ -1,7 +1,7 @@
 /**
  * What a link carries, negotiated and hashed: two agents compare only digests made in the same view.
  */
-import {attrsOfClasses, XATTR_CLASSES} from './attrs.ts';
+import {attrsOfClasses, modeWithoutAcl, XATTR_CLASSES} from './attrs.ts';
 import {sha256, type Digest} from './digest.ts';
 import {ENTRY_TYPES, type EntryType, type Meta} from './entry.ts';
 
@@ -62,7 +62,8 @@ export function isTypeInView(type: EntryType, view: Pick<View, 'special' | 'devi
 /** Metadata as the view compares it, but for owners and times. */
 export function metaInView(meta: Meta, type: EntryType, view: Pick<View, 'setuid' | 'xattrs'>): Meta {
   // A directory's setgid bit gives nobody rights: it says which group new entries get.
-  const mode = view.setuid || type === 'dir' ? meta.mode : meta.mode & ~SET_ID_BITS;
+  const withId = view.setuid || type === 'dir' ? meta.mode : meta.mode & ~SET_ID_BITS;
+  const mode = view.xattrs.includes('acl') || meta.attrs.length === 0 ? withId : modeWithoutAcl(withId, meta.attrs);
   const attrs = attrsOfClasses(meta.attrs, view.xattrs);
   return mode === meta.mode && attrs === meta.attrs ? meta : {...meta, mode, attrs};
 }

@@ -4,7 +4,7 @@
  *
  * Layout of a record (little-endian): u32 record bytes, u8 status, u8 1 for more attributes than are carried, u16 path
  * bytes, i32 errno, 16 bytes fingerprint, u32 entry count, STAT_BYTES of the directory's own statx, u32 attribute bytes,
- * path, its own attributes; then per entry u8 state, u8 1 as above, u16 name bytes, u16 link bytes, u16 errno,
+ * path, its own attributes; then per entry u8 state, u8 how its attributes came (ATTRS), u16 name bytes, u16 link bytes, u16 errno,
  * u32 attribute bytes, STAT_BYTES of struct statx if it is present, name, link target, attributes.
  *
  * Invariant: a record is whole; a directory that could not be read whole has the status `unreadable`.
@@ -22,6 +22,8 @@ const HEADER_BYTES = OWN_ATTRS_BYTES_AT + 4;
 const ENTRY_HEADER_BYTES = 12;
 const STATUS = ['whole', 'names', 'unreadable'] as const;
 const STATE = ['present', 'absent', 'error'] as const;
+const ATTRS = ['inline', 'too-many', 'large'] as const;
+const INLINE_ATTRS_BYTES_MAX = 1_024; // of a directory of a million entries, each with 128 KiB, no one has the memory
 const PIECE_BYTES = 1 << 20;
 const ESTALE = 116;
 
@@ -34,9 +36,10 @@ export interface ListedEntry {
   /** errno of a failed statx or readlink; 0 else. */
   errno: number;
   linkTarget: string;
+  /** As far as they are inline. */
   attrs: Attrs;
-  /** It has more attributes than are carried: none were read. */
-  hasTooManyAttrs: boolean;
+  /** `large`: to be read by themselves; `too-many`: more than are carried. */
+  attrsAre: (typeof ATTRS)[number];
   /** Decodes the stat of a present entry. */
   stat(): Stat;
 }
@@ -134,9 +137,10 @@ export class ListingWriter {
     this.#bytes.set(name, this.#at);
     this.#at += name.length;
     if (link !== '') this.#at += this.#bytes.write(link, this.#at, 'latin1');
-    const attrsBytes = this.#append(attrs);
+    const attrsAre = attrs === undefined ? 'too-many' : attrs.length > INLINE_ATTRS_BYTES_MAX ? 'large' : 'inline';
+    const attrsBytes = this.#append(attrsAre === 'inline' ? attrs : undefined);
     this.#bytes.writeUInt8(state, entryAt);
-    this.#bytes.writeUInt8(attrs === undefined ? 1 : 0, entryAt + 1);
+    this.#bytes.writeUInt8(ATTRS.indexOf(attrsAre), entryAt + 1);
     this.#bytes.writeUInt16LE(name.length, entryAt + 2);
     this.#bytes.writeUInt16LE(link.length, entryAt + 4);
     this.#bytes.writeUInt16LE(failed, entryAt + 6);
@@ -217,7 +221,7 @@ function* readEntries(bytes: Buffer, from: number, endAt: number): Generator<Lis
       errno: bytes.readUInt16LE(at + 6),
       linkTarget: bytes.toString('latin1', linkAt, attrsAt),
       attrs: copyOf(bytes, attrsAt, nextAt),
-      hasTooManyAttrs: bytes.readUInt8(at + 1) === 1,
+      attrsAre: ATTRS[bytes.readUInt8(at + 1)] ?? 'too-many',
       stat: () => (stat ??= readStat(bytes, statAt)),
     };
     at = nextAt;

@@ -89,7 +89,7 @@ export function newPass(isDetailed: boolean): Pass {
 
 /** Whether a listing shows nothing new of a known entry. */
 export function isAsKnown(known: Outline, {dir, listed}: {dir: RelPath; listed: ListedEntry}, pass: Pass): boolean {
-  if (listed.state !== 'present' || listed.hasTooManyAttrs) return false;
+  if (listed.state !== 'present' || listed.attrsAre === 'too-many') return false;
   const stat = listed.stat();
   if (pass.mountId !== 0 && stat.mountId !== pass.mountId) return false; // a problem, however alike
   if (pass.exchanged.size > 0 && pass.exchanged.has(joinPath(dir, listed.name))) return false;

@@ -23,6 +23,7 @@ const ERRNO_NAMES: Record<number, string> = {
   2: 'ENOENT',
   5: 'EIO',
   13: 'EACCES',
+  18: 'EXDEV',
   20: 'ENOTDIR',
   40: 'ELOOP',
   116: 'ESTALE',
@@ -92,6 +93,6 @@ export function neverAtRest(path: RelPath): PathProblem {
 
 /** More extended attributes than are carried: the entry arrives without any. */
 export function tooManyAttrs(path: RelPath): PathProblem {
-  const message = `${showPath(path)} has more than ${ATTRS_BYTES_MAX} bytes of extended attributes; none of them is carried`;
+  const message = `${showPath(path)} has more than ${ATTRS_BYTES_MAX} bytes of extended attributes; none of them is carried; remove some on the source`;
   return {path, code: 'attributes', message};
 }

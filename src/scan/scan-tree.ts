@@ -14,7 +14,7 @@ import {LinuxError} from '../linux/linux-error.ts';
 import {closeFd} from '../linux/open-fd.ts';
 import {statAtRaw} from '../linux/stat.ts';
 import type {Attrs} from '../model/attrs.ts';
-import {joinPath, PATH_BYTES_MAX, ROOT, type Name, type RelPath} from '../model/path.ts';
+import {joinPath, nameOf, parentOf, PATH_BYTES_MAX, ROOT, type Name, type RelPath} from '../model/path.ts';
 import type {OpenRoot, WithRoot} from '../model/root.ts';
 import {compileIgnore, type IgnoreMatcher} from '../reconcile/ignore.ts';
 import {ListingWriter} from './listing.ts';
@@ -29,6 +29,8 @@ export type ScanJobs = {
     out: Uint8Array;
     part: never;
   };
+  /** All extended attributes of one entry; undefined when it cannot be read, or has more than are carried. */
+  'read-attrs': {in: {path: RelPath}; out: Uint8Array | undefined; part: never};
 };
 
 export interface ScanRules {
@@ -66,7 +68,21 @@ export function scanHandlers(withRoot: WithRoot): JobHandlers<ScanJobs> {
         context.transfer(packed.buffer as ArrayBuffer);
         return packed;
       }),
+    'read-attrs': ({path}) => withRoot((root) => readLargeAttrs(root, path)),
   };
+}
+
+function readLargeAttrs(root: OpenRoot, path: RelPath): Attrs | undefined {
+  let fd = -1;
+  try {
+    fd = openBeneath(root.fd, parentOf(path));
+    return readAttrsAt(fd, nameOf(path));
+  } catch (error) {
+    if (error instanceof LinuxError) return undefined;
+    throw error;
+  } finally {
+    if (fd >= 0) closeFd(fd);
+  }
 }
 
 function newWalk(root: OpenRoot, rules: ScanRules): Walk {

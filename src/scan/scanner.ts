@@ -11,6 +11,7 @@ import {isWithin, joinPath, nameOf, parentOf, ROOT, type Name, type RelPath} fro
 import {bumped} from '../model/version.ts';
 import {readListings, type Listing, type ListedEntry} from './listing.ts';
 import type {EntryStore} from './entry-store.ts';
+import {largeAttrsOf, nowAt} from './look-again.ts';
 import {markIncomplete, rowOf} from './own-row.ts';
 import {
   isAsKnown,
@@ -224,17 +225,20 @@ export class Scanner {
       pass.result.problems.push(fault);
       return false;
     }
-    if (listed.hasTooManyAttrs) pass.result.problems.push(tooManyAttrs(path));
-    if (known !== undefined && isSameListed(known, stat)) return !known.isIncomplete && !listed.hasTooManyAttrs;
+    const isTooMuch = listed.attrsAre === 'too-many';
+    if (isTooMuch) pass.result.problems.push(tooManyAttrs(path));
+    if (known !== undefined && isSameListed(known, stat)) return !known.isIncomplete && !isTooMuch;
+    const attrs = listed.attrsAre === 'large' ? await largeAttrsOf(path, this.#parts.jobs) : listed.attrs;
+    if (attrs === undefined) return false; // gone or grown meanwhile: it is looked at again
     let before = known;
     if (known === undefined || !sameInode(known, stat)) {
       const moved = await this.#findMoved(path, dirId, listed.name, stat, known, pass);
       if (moved !== undefined) before = moved;
     }
-    const after = this.#newEntry(listed.name, stat, listed, before);
+    const after = this.#newEntry(listed.name, stat, {linkTarget: listed.linkTarget, attrs}, before);
     store.put(dirId, after);
     tellPut(pass, path, {before, after}, store);
-    return !listed.hasTooManyAttrs;
+    return !isTooMuch;
   }
 
   #newEntry(name: Name, stat: Stat, {linkTarget, attrs}: Pick<Entry, 'linkTarget' | 'attrs'>, before?: Entry): Entry {
@@ -265,7 +269,7 @@ export class Scanner {
     for (const old of store.findByInode(stat.ino)) {
       if (!sameInode(old, stat) || (old.parentId === dirId && old.name === name)) continue;
       const from = joinPath(store.pathOf(old.parentId), old.name);
-      const there = pass.gone.has(from) ? undefined : await this.#nowAt(from);
+      const there = pass.gone.has(from) ? undefined : await nowAt(from, this.#options.rules, this.#parts.jobs);
       if (there === 'unknown' || (there !== undefined && sameInode(old, there))) continue;
       if (stat.type === 'dir' && (path === from || path.startsWith(`${from}/`))) continue;
       // Over another file only what the target has too: else its readers would see a version that was never there.
@@ -318,21 +322,6 @@ export class Scanner {
     pass.result.changes.push({kind: 'exchanged', path: at.from, to: at.path, entry: old, other: known});
   }
 
-  /** What is at a path at this moment; undefined for nothing. */
-  async #nowAt(path: RelPath): Promise<Stat | undefined | 'unknown'> {
-    const dirs = [{path: parentOf(path), names: [nameOf(path)]}];
-    const packed = await this.#parts.jobs.run('scan-names', {dirs, rules: {...this.#options.rules, ignore: []}});
-    for (const listing of readListings(packed)) {
-      if (listing.status === 'unreadable')
-        return listing.errno === ENOENT || listing.errno === ENOTDIR ? undefined : 'unknown';
-      for (const listed of listing.entries()) {
-        if (listed.state === 'present') return listed.stat();
-        return listed.state === 'absent' ? undefined : 'unknown';
-      }
-    }
-    return 'unknown';
-  }
-
   /** The directory's own metadata. @returns its id, or undefined when the state does not know it */
   #takeOwn(listing: Listing, pass: Pass): number | undefined {
     const {path, status} = listing;
@@ -340,6 +329,7 @@ export class Scanner {
     const {known, put} = rowOf(this.#parts.store, path);
     if (path !== ROOT && (known?.type !== 'dir' || !sameInode(known, stat))) return undefined; // replaced: its parent's turn
     if (path === ROOT || pass.mountId === 0) pass.mountId = stat.mountId;
+    if (path === ROOT && listing.hasTooManyAttrs) pass.result.problems.push(tooManyAttrs(path));
     const isWhole = status === 'whole'; // only a listing shows that nothing is missing any more
     const isHealed = isWhole && known?.isIncomplete === true;
     if (known === undefined || !isUntouched(known, stat) || !sameStatMeta(known, stat) || isHealed) {

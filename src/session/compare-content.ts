@@ -101,7 +101,6 @@ async function hashOurs(files: readonly Doubtful[], parts: CompareContentParts):
     if (status !== READ_STATUS.ok) continue;
     stats.filesHashed++;
     state.setContentOf(entry, digestAt(read.digests, index));
-    events.onNotes(step.path, read.notes[index] as number);
     allocated.set(step.path, read.allocated[index] as number);
   }
   return allocated;

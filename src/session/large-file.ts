@@ -38,7 +38,7 @@ export type LargeFileJobs = {
       link: number;
       transfer: number;
     };
-    out: {status: number; errno: number; notes: number; allocatedBytes: number};
+    out: {status: number; errno: number; allocatedBytes: number};
     part: never;
   };
   'give-weak': {in: {token: number; weak: Uint8Array | undefined}; out: undefined; part: never};
@@ -68,7 +68,6 @@ type Refusal = Extract<OpResult, {status: 'failed'}>;
 
 export interface ReadFile {
   content: Digest;
-  notes: number;
   /** Its size where it has no holes. */
   allocatedBytes: number;
 }
@@ -140,7 +139,6 @@ export class LargeFile {
       const started =
         signature === undefined || base === undefined ? undefined : {path: base.path, content: base.content};
       const {sizeBytes} = expected;
-      const {notes} = opened;
       const allocatedBytes = opened.allocatedBytes < sizeBytes ? opened.allocatedBytes : undefined;
       session.send({kind: 'file-start', link, transfer, path, sizeBytes, base: started, allocatedBytes});
       const read = await this.#sendLeaves();
@@ -150,12 +148,11 @@ export class LargeFile {
       }
       if (started !== undefined && sameDigest(read.content, base?.content)) {
         session.send({kind: 'file-abort', link, transfer});
-        return {kind: 'equal', content: read.content, notes, allocatedBytes: opened.allocatedBytes};
+        return {kind: 'equal', content: read.content, allocatedBytes: opened.allocatedBytes};
       }
       session.send({kind: 'file-end', link, transfer, content: read.content});
       const failed = await this.#untilStaged();
-      if (failed === undefined)
-        return {kind: 'staged', content: read.content, notes, allocatedBytes: opened.allocatedBytes};
+      if (failed === undefined) return {kind: 'staged', content: read.content, allocatedBytes: opened.allocatedBytes};
       session.send({kind: 'file-abort', link, transfer});
       return failed;
     } finally {

@@ -131,7 +131,7 @@ export class LargeQueue {
     if (!mayBeEqual && !mayBeTwin) return undefined;
     const read = await jobs.run('hash-files', {files: [{path: item.path, expected: seenOf(entry)}]}, {lane: 1});
     stats.filesHashed++;
-    const [status = READ_STATUS.vanished, errno = 0, notes = 0] = [read.status[0], read.errno[0], read.notes[0]];
+    const [status = READ_STATUS.vanished, errno = 0] = [read.status[0], read.errno[0]];
     const {
       allocated: [allocatedBytes = entry.sizeBytes],
     } = read;
@@ -140,11 +140,10 @@ export class LargeQueue {
       return 'stop';
     }
     const content = Buffer.from(read.digests);
-    if (sameDigest(content, have?.content)) return {kind: 'equal', content, notes, allocatedBytes};
+    if (sameDigest(content, have?.content)) return {kind: 'equal', content, allocatedBytes};
     const twin = store.pathWith(content, entry.sizeBytes, item.path);
     if (twin === undefined) return undefined;
     store.setContentOf(entry, content);
-    events.onNotes(item.path, notes);
     batches.push(item, putFile(item.path, entry, content, {from: 'copy', path: twin}, {allocatedBytes}));
     await batches.kick();
     return 'stop';
@@ -160,7 +159,6 @@ export class LargeQueue {
         return batches.refused(item, putFile(path, entry, NO_CONTENT, {from: 'staged', transfer}), outcome.result);
       case 'equal': {
         store.setContentOf(entry, outcome.content);
-        events.onNotes(path, outcome.notes);
         const {allocatedBytes} = outcome;
         const op = have && metaOp(path, entry, have, {view: this.#options.view, allocatedBytes});
         if (op !== undefined) batches.push(item, op);
@@ -168,7 +166,6 @@ export class LargeQueue {
       }
       case 'staged':
         store.setContentOf(entry, outcome.content);
-        events.onNotes(path, outcome.notes);
         batches.push(item, putFile(path, entry, outcome.content, {from: 'staged', transfer}, outcome));
     }
   }

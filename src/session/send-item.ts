@@ -20,7 +20,6 @@ import type {LinkSession} from './link-port.ts';
 export interface FilesRead {
   status: Uint8Array;
   errno: Int32Array;
-  notes: Uint8Array;
   /** Bytes allocated; a file's size where it has no holes. */
   allocated: Float64Array;
   digests: Uint8Array;
@@ -49,8 +48,6 @@ export interface SenderEvents {
   onApplied(applied: Applied): void;
   /** A path that did not arrive: what is known about why. */
   onFailed(path: RelPath, code: ProblemCode, message: string, side: 'source' | 'target'): void;
-  /** A file carries attributes that this version leaves behind. */
-  onNotes(path: RelPath, notes: number): void;
 }
 
 export interface SenderOptions {

@@ -111,7 +111,7 @@ export class Sender {
         return;
       }
       if (entry.sizeBytes > INLINE_FILE_BYTES_MAX && !this.#options.isDryRun) return this.#large.add(item);
-      if (!this.#options.isDryRun) this.#groupBytes += entry.sizeBytes;
+      if (!this.#options.isDryRun) this.#groupBytes += entry.sizeBytes + entry.attrs.length;
       item.entry = entry;
     }
     this.#group.push(item);
@@ -242,7 +242,6 @@ export class Sender {
         const bytes = Buffer.from(read.bytes.buffer, read.bytes.byteOffset + at, entry.sizeBytes);
         at += entry.sizeBytes;
         const content = digestAt(read.digests, index);
-        this.#parts.events.onNotes(item.path, read.notes[index] as number);
         opOf.set(item, this.#fileOp(item, entry, {content, bytes, allocatedBytes: read.allocated[index]}));
       }
       const ready = items.flatMap((item) => {

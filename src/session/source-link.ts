@@ -236,6 +236,7 @@ export class SourceLink {
     const steps = repairGroups(this.#ownGroups(), theirs, (path) => this.#parts.state.entryAt(path));
     for (const step of steps) await this.sender.add(step);
     await this.sender.flush();
+    this.sender.misgrouped = new Set();
     return steps.length;
   }
 

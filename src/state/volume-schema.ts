@@ -81,9 +81,9 @@ CREATE TABLE signature_rows (
 ) WITHOUT ROWID, STRICT;
 `;
 
-/** Version 1 did not look at attributes: a mode that no entry has makes every one be looked at, with its content kept. */
+/** Version 1 did not look at attributes: a link count that no entry has makes every one be looked at, with its content kept. */
 export const VOLUME_UPGRADES: Readonly<Record<number, string>> = {
-  1: `ALTER TABLE entries RENAME COLUMN xattrs TO attrs; UPDATE entries SET mode = -1;
+  1: `ALTER TABLE entries RENAME COLUMN xattrs TO attrs; UPDATE entries SET nlink = 0;
     UPDATE dirs SET fingerprint = NULL;`,
 };
 

@@ -33,7 +33,6 @@ export interface FilesRead {
   /** errno where unreadable. */
   errno: Int32Array;
   /** What of a file this version does not carry; nothing now. */
-  notes: Uint8Array;
   /** Bytes allocated per file; its size where it has no holes. */
   allocated: Float64Array;
   /** 32 bytes per file; zeros where not ok. */
@@ -78,7 +77,6 @@ function forEachFile(
   const out: FilesRead = {
     status: new Uint8Array(files.length),
     errno: new Int32Array(files.length),
-    notes: new Uint8Array(files.length),
     allocated: new Float64Array(files.length),
     digests: new Uint8Array(files.length * DIGEST_BYTES),
     bytes,
@@ -94,7 +92,6 @@ function forEachFile(
       );
       out.status[index] = read.status;
       out.errno[index] = read.errno;
-      out.notes[index] = read.notes;
       out.allocated[index] = read.allocatedBytes;
       if (read.digest === undefined) return;
       out.digests.set(read.digest, index * DIGEST_BYTES);
@@ -111,7 +108,6 @@ function forEachFile(
 interface OneRead {
   status: number;
   errno: number;
-  notes: number;
   allocatedBytes: number;
   digest: Digest | undefined;
 }
@@ -128,7 +124,7 @@ function readOne(dirs: DirCache, {path, expected}: FileToRead, read: ReadFile): 
     const digest = read(fd, holes);
     if (digest === undefined || !isUntouched(expected, statFd(fd))) return failed(READ.changed);
     const allocatedBytes = toldAllocation(opened.stat, holes !== undefined);
-    return {status: READ.ok, errno: 0, notes: 0, allocatedBytes, digest};
+    return {status: READ.ok, errno: 0, allocatedBytes, digest};
   } catch (error) {
     return failureOf(error);
   } finally {
@@ -148,7 +144,7 @@ export function failureOf(error: unknown): OneRead {
 }
 
 function failed(status: number, errno = 0): OneRead {
-  return {status, errno, notes: 0, allocatedBytes: 0, digest: undefined};
+  return {status, errno, allocatedBytes: 0, digest: undefined};
 }
 
 function readAll(fd: number, into: Buffer): Digest | undefined {

@@ -43,7 +43,7 @@ export type TransferJobs = {
       transfer: number;
     };
     /** `allocatedBytes`: its size where it has no holes. */
-    out: {status: number; errno: number; notes: number; allocatedBytes: number};
+    out: {status: number; errno: number; allocatedBytes: number};
     part: never;
   };
   'give-weak': {in: {token: number; weak: Uint8Array | undefined}; out: undefined; part: never};
@@ -129,11 +129,11 @@ function openTransfer(
   try {
     const {fd, stat} = openRegular(dirFd, nameOf(input.file.path));
     openedFd = fd;
-    if (!isUntouched(input.file.expected, stat)) return {status: READ.changed, errno: 0, notes: 0, allocatedBytes: 0};
+    if (!isUntouched(input.file.expected, stat)) return {status: READ.changed, errno: 0, allocatedBytes: 0};
     const holes = holesOf(fd, stat);
     open.set(input.token, newTransfer(fd, holes, input));
     openedFd = -1;
-    return {status: READ.ok, errno: 0, notes: 0, allocatedBytes: toldAllocation(stat, holes !== undefined)};
+    return {status: READ.ok, errno: 0, allocatedBytes: toldAllocation(stat, holes !== undefined)};
   } finally {
     if (openedFd >= 0) closeFd(openedFd);
     closeFd(dirFd);

@@ -3,7 +3,8 @@ import {spawnSync} from 'node:child_process';
 import {linkSync, mkdirSync, renameSync, rmSync, statSync, symlinkSync, unlinkSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {describe, expect, test} from 'vitest';
-import {needsCommands, needsRoot} from '../../needs.ts';
+import {makeLoopFilesystem} from '../../loop-fs.ts';
+import {needsCommands, needsLoopMounts, needsRoot} from '../../needs.ts';
 import {command, makePair, startLive, syncOnce, type Pair} from '../../sync/harness.ts';
 import {untilEqual} from '../../sync/live.ts';
 
@@ -157,6 +158,65 @@ describe('everything arrives as it was', () => {
       writeFileSync(at('q'), 'hello', {mode: 0o600});
       expect(await syncOnce(pair)).toMatchObject({exitCode: 0});
       expect(differences(pair)).toBe('');
+    },
+  );
+
+  faithfulTest(
+    'G4 J10 attributes that somebody gave to what is renamed, linked or written beside are found',
+    async () => {
+      const pair = makePair();
+      const [ours, theirs] = [(name: string) => join(pair.source, name), (name: string) => join(pair.target, name)];
+      for (const name of ['d/dir', 'd/mvd']) mkdirSync(ours(name), {recursive: true});
+      for (const name of ['d/file', 'd/ren', 'd/dir/f']) writeFileSync(ours(name), name);
+      await syncOnce(pair);
+      for (const name of ['d/file', 'd/ren', 'd/mvd', 'd/dir'])
+        command('setfattr', '-n', 'user.drift', '-v', 'yes', theirs(name));
+      linkSync(ours('d/file'), ours('d/file2'));
+      renameSync(ours('d/ren'), ours('d/ren2'));
+      renameSync(ours('d/mvd'), ours('d/mvd2'));
+      writeFileSync(ours('d/dir/f'), 'another');
+      expect(await syncOnce(pair)).toMatchObject({exitCode: 0});
+      expect(differences(pair)).toBe('');
+    },
+  );
+
+  needsLoopMounts(faithfulTest)(
+    'G4 on XFS: 60,000 bytes of one attribute arrive, 180,000 on one entry are told in every run',
+    async () => {
+      const pair = makePair('test', makeLoopFilesystem('xfs', 400).path);
+      for (const name of ['one', 'all', 'acl']) writeFileSync(join(pair.source, name), name);
+      const large = (name: string, attr: string): void => {
+        const code = 'import os,sys; os.setxattr(sys.argv[1], sys.argv[2], b"v" * 60000)';
+        command('python3', '-c', code, join(pair.source, name), attr);
+      };
+      large('one', 'user.large');
+      command('setfacl', '-m', 'u:12345:rw', join(pair.source, 'acl'));
+      expect(await syncOnce(pair)).toMatchObject({exitCode: 0});
+      expect(differences(pair)).toBe('');
+      for (const attr of ['user.a', 'user.b', 'user.c']) large('all', attr);
+      for (const round of [1, 2]) {
+        const {exitCode, result} = await syncOnce(pair);
+        const problems = result.problems.map(({path, code}) => `${path} ${code}`);
+        expect({round, exitCode, problems}).toEqual({round, exitCode: 1, problems: ['all attributes']});
+      }
+      for (const attr of ['user.a', 'user.b']) command('setfattr', '-x', attr, join(pair.source, 'all'));
+      expect(await syncOnce(pair)).toMatchObject({exitCode: 0});
+      expect(differences(pair)).toBe('');
+      expect((await syncOnce(pair)).result.stats).toMatchObject({batches: 0});
+    },
+  );
+
+  needsLoopMounts(faithfulTest)(
+    'G4 an ACL that the target has no room for does not give its mask to the group',
+    async () => {
+      const [from, to] = [makeLoopFilesystem('xfs', 400), makeLoopFilesystem('ext4', 32)];
+      const pair = {...makePair('test', from.path), target: join(to.path, 'target')};
+      writeFileSync(join(pair.source, 'secret'), 'secret', {mode: 0o600});
+      const users = Array.from({length: 800}, (_, index) => `u:${20_000 + index}:rw`);
+      command('setfacl', '-m', users.join(','), join(pair.source, 'secret'));
+      const {exitCode, result} = await syncOnce(pair);
+      expect([exitCode, result.problems.map(({path, code}) => `${path} ${code}`)]).toEqual([1, ['secret attributes']]);
+      expect(command('stat', '-c', '%a %s', join(pair.target, 'secret'))).toBe('600 6\n');
     },
   );
 });

@@ -8,6 +8,7 @@ import {
   classOf,
   decodeAttrs,
   encodeAttrs,
+  modeWithoutAcl,
   NO_ATTRS,
   withAttrs,
   XATTR_CLASSES,
@@ -42,6 +43,7 @@ describe('the canonical form of attributes', () => {
     [CAPABILITY, 'capability'],
     ['security.selinux', undefined],
     ['security.ima', undefined],
+    ['trusted.SGI_ACL_FILE', undefined],
   ])('%s is of the class %s', (name, wanted) => {
     expect(classOf(name)).toBe(wanted);
   });
@@ -51,6 +53,25 @@ describe('the canonical form of attributes', () => {
     expect(namesOf(attrsOfClasses(encoded, ['user', 'acl']))).toEqual([ACCESS_ACL, 'user.a']);
     expect(attrsOfClasses(encoded, XATTR_CLASSES)).toBe(encoded);
     expect(attrsOfClasses(encoded, [])).toEqual(NO_ATTRS);
+  });
+
+  test('a mode without its ACL gives the group what the ACL gave it, not the mask', () => {
+    const entry = (tag: number, perm: number): Buffer => {
+      const bytes = Buffer.alloc(8, 0xff);
+      bytes.writeUInt16LE(tag, 0);
+      bytes.writeUInt16LE(perm, 2);
+      return bytes;
+    };
+    const acl = (group: number, mask: number): Attrs =>
+      encodeAttrs([
+        {
+          name: ACCESS_ACL,
+          value: Buffer.concat([Buffer.of(2, 0, 0, 0), entry(1, 6), entry(4, group), entry(0x10, mask)]),
+        },
+      ]);
+    expect(modeWithoutAcl(0o4760, acl(0, 6)).toString(8)).toBe('4700');
+    expect(modeWithoutAcl(0o660, acl(7, 4)).toString(8)).toBe('640');
+    expect(modeWithoutAcl(0o664, NO_ATTRS).toString(8)).toBe('664');
   });
 
   test('what was there of other classes stays', () => {

@@ -78,7 +78,6 @@ export class LinkPair {
         events: {
           onApplied: () => undefined,
           onFailed: () => undefined,
-          onNotes: () => undefined,
           onCompared: () => undefined,
         },
       },

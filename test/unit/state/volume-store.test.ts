@@ -354,6 +354,7 @@ describe('attributes', () => {
     expect(upgraded.fingerprint(1)).toBeUndefined();
     expect([isSameListed(found, known), isUntouched(found, known)]).toEqual([false, true]);
     expect(found.content).toEqual(known.content);
+    expect(upgraded.rootDigest()).toHaveLength(32); // also while nothing was looked at
   });
 });
 
