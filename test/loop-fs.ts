@@ -44,13 +44,20 @@ afterAll(() => {
  * Makes and mounts a filesystem.
  * @param sizeMiB size in MiB; the image is sparse
  * @param mountOptions as for `mount -o`, for instance `noauto_da_alloc`
+ * @param makeOptions more for mkfs
  */
-export function makeLoopFilesystem(kind: LoopFilesystemKind, sizeMiB: number, mountOptions = ''): LoopFilesystem {
+export function makeLoopFilesystem(
+  kind: LoopFilesystemKind,
+  sizeMiB: number,
+  mountOptions = '',
+  makeOptions: readonly string[] = [],
+): LoopFilesystem {
   if (sizeMiB < SIZE_MIB_MIN[kind]) throw new Error(`${kind} needs at least ${SIZE_MIB_MIN[kind]} MiB, not ${sizeMiB}`);
   const folder = makeRunFolder();
   const path = join(folder, 'mnt');
   mkdirSync(path, {mode: 0o755});
-  const imagePath = kind === 'tmpfs' ? undefined : makeImage(join(folder, 'image'), MKFS[kind], sizeMiB);
+  const imagePath =
+    kind === 'tmpfs' ? undefined : makeImage(join(folder, 'image'), [...MKFS[kind], ...makeOptions], sizeMiB);
   const filesystem: LoopFilesystem = {
     path,
     imagePath,

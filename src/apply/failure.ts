@@ -4,9 +4,11 @@
 import type {AttrFailure} from '../linux/attrs.ts';
 import type {LinuxError} from '../linux/linux-error.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
+import type {FileTime} from '../model/entry.ts';
 import type {Failed, OpResult} from '../model/op.ts';
 import {showPath, type RelPath} from '../model/path.ts';
 import type {ProblemCode} from '../model/problem.ts';
+import {inPrecision} from '../model/tree.ts';
 
 const CODE_OF: Record<string, ProblemCode> = {
   ENOSPC: 'no-space',
@@ -43,6 +45,24 @@ function failureOf(error: LinuxError, path: RelPath): Failed {
 /** An attribute could not be set or removed; the rest of the entry is as it was asked for. */
 export function attrFailure({name, error}: AttrFailure, path: RelPath): Failed {
   return failure('attributes', path, `the attribute ${showPath(name)} cannot be kept (${error.message})`);
+}
+
+/** A time that the filesystem cannot hold: it keeps the nearest that it can, and says nothing. */
+export function timeFailure(
+  {wanted, kept}: {wanted: {mtime: FileTime}; kept: {mtime: FileTime}},
+  {timePrecisionNs}: {timePrecisionNs: number},
+  path: RelPath,
+): Failed | undefined {
+  const [then, now] = [wanted.mtime, kept.mtime];
+  if (then.s === now.s && inPrecision(then.ns, timePrecisionNs) === inPrecision(now.ns, timePrecisionNs))
+    return undefined;
+  return failure('attributes', path, `its time ${shownTime(then)} cannot be kept, it became ${shownTime(now)}`);
+}
+
+function shownTime({s, ns}: FileTime): string {
+  const date = new Date(s * 1_000);
+  if (Number.isNaN(date.getTime())) return `${s} s`;
+  return date.toISOString().replace('.000Z', `.${String(ns).padStart(9, '0')}Z`);
 }
 
 export function failure(code: ProblemCode, path: RelPath, what: string): Failed {

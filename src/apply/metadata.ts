@@ -8,7 +8,7 @@
 import {readAttrsFd, readAttrsHeld, setAttrsFd, setAttrsHeld, type AttrFailure} from '../linux/attrs.ts';
 import {openDirAt} from '../linux/directories.ts';
 import {openRegular} from '../linux/files.ts';
-import {LinuxError, ENOENT} from '../linux/linux-error.ts';
+import {ENOENT, isLinuxError, LinuxError} from '../linux/linux-error.ts';
 import {chmodFd, chmodHeld, chownFd, chownHeld, setTimeFd, setTimeHeld} from '../linux/metadata.ts';
 import {closeFd, holdAt} from '../linux/open-fd.ts';
 import {statFd} from '../linux/stat.ts';
@@ -47,13 +47,15 @@ export function setMeta(
   options: {view: MetaView; isDurable: boolean},
 ): AttrFailure[] {
   const {view} = options;
-  if (type !== 'file' && type !== 'dir') {
-    return withHeld(place, type, (held) => {
-      if (type !== 'symlink') narrow(statFd(held), readAttrsHeld(held), meta, view, (mode) => chmodHeld(held, mode));
-      return setAllHeld(held, type, meta, view);
-    });
+  if (type !== 'file' && type !== 'dir') return setMetaHeld(place, type, meta, view);
+  let fd: number;
+  try {
+    fd = type === 'dir' ? openDirAt(place.dirFd, place.name) : openRegular(place.dirFd, place.name).fd;
+  } catch (error) {
+    if (!isLinuxError(error, 'EACCES')) throw error;
+    // Its mode closes it to us, who are not root: that may be what is to change.
+    return setMetaHeld(place, type, meta, view);
   }
-  const fd = type === 'dir' ? openDirAt(place.dirFd, place.name) : openRegular(place.dirFd, place.name).fd;
   try {
     const now = statFd(fd);
     const isNarrowed = narrow(now, readAttrsFd(fd), meta, view, (mode) => chmodFd(fd, mode));
@@ -83,6 +85,14 @@ function withHeld<T>({dirFd, name}: Place, type: EntryType, work: (held: number)
   } finally {
     closeFd(held);
   }
+}
+
+/** Metadata of an entry in place that is not opened. */
+function setMetaHeld(place: Place, type: EntryType, meta: Meta, view: MetaView): AttrFailure[] {
+  return withHeld(place, type, (held) => {
+    if (type !== 'symlink') narrow(statFd(held), readAttrsHeld(held), meta, view, (mode) => chmodHeld(held, mode));
+    return setAllHeld(held, type, meta, view);
+  });
 }
 
 function setAllHeld(held: number, type: EntryType, meta: Meta, view: MetaView): AttrFailure[] {

@@ -6,7 +6,7 @@
  */
 import {readAttrsAt} from '../linux/attrs.ts';
 import {listNames, openDirAt, rmdirAt} from '../linux/directories.ts';
-import {linkAt, renameAt, unlinkAt} from '../linux/files.ts';
+import {linkAt, unlinkAt} from '../linux/files.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
 import {closeFd} from '../linux/open-fd.ts';
 import {statAt, statAtIfAny} from '../linux/stat.ts';
@@ -16,9 +16,10 @@ import type {OpResult} from '../model/op.ts';
 import {joinPath, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {compileIgnore} from '../reconcile/ignore.ts';
 import type {ApplyContext} from './context.ts';
-import {attrFailure, DONE, failure, failureFrom} from './failure.ts';
+import {attrFailure, DONE, failure, failureFrom, timeFailure} from './failure.ts';
 import {metaOfJournal, type JournalRecord, type Known} from './journal-record.ts';
 import {setMeta} from './metadata.ts';
+import {renameAt} from './own-dirs.ts';
 import {fillHoles, isBelow} from './sparse.ts';
 import {removeTree} from './trash.ts';
 import type {TrashReason} from './trash-index.ts';
@@ -97,11 +98,14 @@ function switchOne(context: ApplyContext, record: JournalRecord, destroyed: Dest
       const {allocatedBytes} = record;
       if (record.type === 'file' && allocatedBytes !== undefined && isBelow(found, allocatedBytes))
         fillHoles({...place, mountId: context.root.mountId});
-      const failures = setMeta(place, record.type, metaOfJournal(record.meta), context.options);
+      const meta = metaOfJournal(record.meta);
+      const failures = setMeta(place, record.type, meta, context.options);
       if (record.type === 'dir') context.touched.set(record.path, record.meta.mtime);
       const [refused] = failures;
-      const result = refused === undefined ? DONE : attrFailure(refused, record.path);
-      return {result, found, ...seenAt(place)};
+      const seen = seenAt(place);
+      const time = timeFailure({wanted: meta, kept: seen.stat}, context.options.view, record.path);
+      const result = refused === undefined ? (time ?? DONE) : attrFailure(refused, record.path);
+      return {result, found, ...seen};
     }
     case 'rename':
       return rename(context, record, destroyed);
@@ -349,7 +353,9 @@ function removeAround(context: ApplyContext, record: RecordOf<'delete'>, destroy
   const matcher = compileIgnore(context.options.view.ignore);
   const clear = (dir: RelPath): boolean => {
     let isEmpty = true;
-    for (const name of listNames(context.dirs.open(dir))) {
+    const dirFd = context.dirs.open(dir);
+    context.touched.touch(dir, dirFd);
+    for (const name of listNames(dirFd)) {
       const path = joinPath(dir, name);
       const stat = statAtIfAny(context.dirs.open(dir), name);
       if (stat === undefined) continue;
@@ -360,6 +366,7 @@ function removeAround(context: ApplyContext, record: RecordOf<'delete'>, destroy
         destroyed.push({path, place, reason: 'deleted'});
       } else {
         context.dirs.drop(path);
+        context.touched.drop(path);
         rmdirAt(context.dirs.open(dir), name);
       }
     }

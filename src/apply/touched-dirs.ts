@@ -1,26 +1,44 @@
 /**
- * Directories whose times a batch must put back: creating and removing names in a directory changes its mtime, but the
- * source's is what counts. Applied last, because everything else changes it again.
+ * Directories that a batch must put back as they were: creating and removing names in a directory changes its mtime, but
+ * the source's is what counts; and one that its mode closes to us is open for that long. Applied last, because everything
+ * else changes it again.
  */
 import type {DirCache} from '../linux/beneath.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
-import {setTimeFd} from '../linux/metadata.ts';
+import {chmodFd, setTimeFd} from '../linux/metadata.ts';
 import {statFd} from '../linux/stat.ts';
 import {syncFd} from '../linux/sync.ts';
 import type {FileTime} from '../model/entry.ts';
 import {isWithin, type RelPath} from '../model/path.ts';
+import {isClosedToUs, MAY_CHANGE} from './own-dirs.ts';
+
+interface Touched {
+  mtime: FileTime;
+  /** That it shall have in the end, where it was opened for us. */
+  mode?: number;
+  /** Whether it can be changed as it is now. */
+  isOpen: boolean;
+}
 
 export class TouchedDirs {
-  readonly #times = new Map<RelPath, FileTime>();
+  readonly #times = new Map<RelPath, Touched>();
 
-  /** Remembers the directory's time before it is first changed. */
+  /** To be called before the directory is changed: remembers its time, and opens it where its mode closes it to us. */
   touch(path: RelPath, fd: number): void {
-    if (!this.#times.has(path)) this.#times.set(path, statFd(fd).mtime);
+    const known = this.#times.get(path);
+    if (known?.isOpen === true) return;
+    const stat = statFd(fd);
+    const touched: Touched = {mtime: known?.mtime ?? stat.mtime, isOpen: true};
+    if (isClosedToUs(stat)) {
+      chmodFd(fd, stat.mode | MAY_CHANGE);
+      touched.mode = stat.mode;
+    }
+    this.#times.set(path, touched);
   }
 
-  /** The time that the directory shall have in the end. */
+  /** The time that the directory shall have in the end; its mode is what it shall have. */
   set(path: RelPath, mtime: FileTime): void {
-    this.#times.set(path, mtime);
+    this.#times.set(path, {mtime, isOpen: false});
   }
 
   /** A directory was renamed: its remembered time goes with it, that of what it replaced goes. */
@@ -28,16 +46,16 @@ export class TouchedDirs {
     const moved = [...this.#times].filter(([path]) => isWithin(path, from));
     for (const [path] of moved) this.#times.delete(path);
     this.drop(to);
-    for (const [path, mtime] of moved) this.#times.set(to + path.slice(from.length), mtime);
+    for (const [path, touched] of moved) this.#times.set(to + path.slice(from.length), touched);
   }
 
   /** Two entries changed places: remembered times of directories go with them. */
   exchange(a: RelPath, b: RelPath): void {
-    for (const [path, mtime] of [...this.#times]) {
+    for (const [path, touched] of [...this.#times]) {
       const from = isWithin(path, a) ? a : isWithin(path, b) ? b : undefined;
       if (from === undefined) continue;
-      if (this.#times.get(path) === mtime) this.#times.delete(path);
-      this.#times.set((from === a ? b : a) + path.slice(from.length), mtime);
+      if (this.#times.get(path) === touched) this.#times.delete(path);
+      this.#times.set((from === a ? b : a) + path.slice(from.length), touched);
     }
   }
 
@@ -54,9 +72,9 @@ export class TouchedDirs {
     return this.#times.size;
   }
 
-  /** Puts the times back, and makes each directory durable where asked. */
+  /** Puts modes and times back, and makes each directory durable where asked. */
   restore(dirs: DirCache, isDurable: boolean): void {
-    for (const [path, mtime] of this.#times) {
+    for (const [path, {mtime, mode}] of this.#times) {
       let fd: number;
       try {
         fd = dirs.open(path);
@@ -65,6 +83,7 @@ export class TouchedDirs {
         if (!isLinuxError(error)) throw error;
         continue;
       }
+      if (mode !== undefined) chmodFd(fd, mode);
       setTimeFd(fd, mtime);
       if (isDurable) syncFd(fd);
     }

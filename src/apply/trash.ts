@@ -10,12 +10,13 @@ import {createHash} from 'node:crypto';
 import {constants, writeSync} from 'node:fs';
 import {constants as osConstants} from 'node:os';
 import {listNames, mkdirAt, openDirAt, rmdirAt} from '../linux/directories.ts';
-import {openRegular, readInto, renameAt, unlinkAt} from '../linux/files.ts';
+import {openRegular, readInto, unlinkAt} from '../linux/files.ts';
 import {isLinuxError, LinuxError} from '../linux/linux-error.ts';
 import {closeFd, openAt} from '../linux/open-fd.ts';
 import {statAtIfAny, statFd} from '../linux/stat.ts';
 import type {EntryType} from '../model/entry.ts';
 import {bytesOf, nameOf, type Name, type RelPath} from '../model/path.ts';
+import {chmodAt, isClosedToUs, renameAt} from './own-dirs.ts';
 import {
   appendToIndex,
   hourEndMs,
@@ -223,6 +224,7 @@ export function removeTree(dirFd: number, name: Name): number {
   try {
     if (stat.type !== 'dir') unlinkAt(dirFd, name);
     else {
+      if (isClosedToUs(stat)) chmodAt(dirFd, name, 0o700);
       inDir(dirFd, name, (fd) => {
         for (const child of listNames(fd)) sizeBytes += removeTree(fd, child);
       });

@@ -21,6 +21,7 @@ import type {Identity} from '../transport/identity.ts';
 import {listen, type Listener} from '../transport/listen.ts';
 import type {Invitation} from '../transport/pairing.ts';
 import {InotifyThread} from '../watch/inotify-thread.ts';
+import {MappedFiles} from '../watch/mapped-files.ts';
 import {FRAME_BYTES_MAX} from '../wire/limits.ts';
 import type {Message, MessageOf} from '../wire/messages.ts';
 import {refusalMessage} from '../session/refusal.ts';
@@ -81,6 +82,7 @@ export class AgentCore {
       file: parts.file,
       engines: parts.engines,
       watchThread: this.#thread,
+      mapped: new MappedFiles({}, {clock: parts.clock}),
       pace: () => this.#pace,
       mounts: readMounts,
       jobsFor: (data) => parts.pool.scope(data),

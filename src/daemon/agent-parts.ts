@@ -11,6 +11,7 @@ import type {AgentFile} from '../state/agent-store.ts';
 import type {LogPort} from '../telemetry/log.ts';
 import type {Places} from '../volume/places.ts';
 import type {InotifyThread} from '../watch/inotify-thread.ts';
+import type {MappedFiles} from '../watch/mapped-files.ts';
 import type {DestroyedAction} from '../apply/destroyed.ts';
 import type {Peer} from './peer.ts';
 import type {SyncEvent} from './sync-api.ts';
@@ -52,6 +53,7 @@ export interface AgentParts {
   file: AgentFile;
   engines: EnginesPort;
   watchThread: InotifyThread;
+  mapped: MappedFiles;
   /** Of all links together; undefined for no limit. */
   pace: () => Pace | undefined;
   /** The mounts of this host, as text; another text when one came or went. */

@@ -40,8 +40,17 @@ export function newRunning(
   const {deleteLimits} = config;
   const {state} = source;
   const live = new LiveLink(
-    {deleteLimits, confirmedDeletes: 0, volume},
-    {volume: source.live, state, clock, hour, events: {onStatus: (status) => parts.onStatus(status)}},
+    {deleteLimits, confirmedDeletes: 0, volume, maxWaitMs: config.maxWaitMs},
+    {
+      volume: source.live,
+      state,
+      clock,
+      hour,
+      events: {
+        onStatus: (status) => parts.onStatus(status),
+        onRestless: (path, message) => events.failed(path, 'changing', message, 'source'),
+      },
+    },
   );
   const link = new SourceLink(
     {
@@ -64,7 +73,10 @@ export function newRunning(
       seed: source.opened.volume.hashSeed,
       signatures: signatureStore(source.opened.volume),
       events: {
-        onApplied: (applied) => events.applied(applied),
+        onApplied: (applied) => {
+          events.applied(applied);
+          live.noteArrival(applied.path);
+        },
         onFailed: (path, code, message, side) => {
           const isChanging = code === 'changing' || code === 'vanished';
           if (!isChanging) events.failed(path, code, message, side);

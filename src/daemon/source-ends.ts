@@ -7,10 +7,11 @@ import {systemClock as clock} from '../base/clock.ts';
 import type {JobPool} from '../base/worker-pool.ts';
 import type {View} from '../model/view.ts';
 import {Scanner} from '../scan/scanner.ts';
+import {SecondLook} from '../session/second-look.ts';
 import type {SourceState} from '../session/source-link.ts';
 import {RESERVED_NAME} from '../volume/places.ts';
 import {ownView} from './own-limits.ts';
-import {entryStore, sourceState} from './source-state.ts';
+import {entryStore, secondLookState, sourceState} from './source-state.ts';
 import {openState, type OpenState} from './state-folder.ts';
 import {SOURCE_AGENT} from './sync-agents.ts';
 import type {SyncOptions, SyncParts} from './sync-api.ts';
@@ -25,6 +26,7 @@ export interface SourceEnds {
   source: SourceState;
   pool: JobPool<VolumeJobs>;
   scanner: Scanner;
+  secondLook: SecondLook;
   target: TargetThread;
   events: SyncEvents;
 }
@@ -57,8 +59,10 @@ export function openEnds(options: SyncOptions, folder: string, parts: SyncParts)
       isDurable: options.durability !== 'none',
       onNotice,
     });
-    const source = sourceState(state.volume);
     const pool = volumePool('towline source', {root: state.root, places: undefined});
+    const again = {state: secondLookState(state.volume, SOURCE_AGENT), jobs: pool, clock};
+    const secondLook = new SecondLook({quietMs: parts.silentTimes?.quietMs}, again);
+    const source = sourceState(state.volume, (entry) => secondLook.wasRead(entry));
     const rules = {ignore: view.ignore, reserved: [RESERVED_NAME], seed: state.volume.hashSeed};
     const scanner = new Scanner({agent: SOURCE_AGENT, rules}, {store: entryStore(state.volume), jobs: pool});
     const events = new SyncEvents(
@@ -70,7 +74,7 @@ export function openEnds(options: SyncOptions, folder: string, parts: SyncParts)
         isThere: (path) => source.entryAt(path) !== undefined,
       },
     );
-    return {state, source, pool, scanner, target, events};
+    return {state, source, pool, scanner, secondLook, target, events};
   } catch (error) {
     void target.close();
     throw error;

@@ -4,9 +4,9 @@
  * Invariant: the outcome is "in sync" only after a cut with equal digests; a run that found nothing wrong ends with 0.
  */
 import {systemClock as clock} from '../base/clock.ts';
-import {EXIT_CODE, isTowlineError, messageOf, REACTION, TowlineError} from '../base/errors.ts';
+import {EXIT_CODE, REACTION, type TowlineError} from '../base/errors.ts';
 import {backoffDelayMs} from '../base/backoff.ts';
-import {nameOf, parentOf, ROOT, showPath, type RelPath} from '../model/path.ts';
+import {joinPath, nameOf, parentOf, ROOT, showPath, type Name, type RelPath} from '../model/path.ts';
 import {zeroStats, type LinkStats, type LinkStatus} from '../model/status.ts';
 import type {DeleteLimits} from '../reconcile/delete-guard.ts';
 import {RollingHour} from '../reconcile/rolling-hour.ts';
@@ -18,9 +18,12 @@ import {Session} from '../session/session.ts';
 import {SourceLink} from '../session/source-link.ts';
 import {dial} from '../transport/dial.ts';
 import type {Identity} from '../transport/identity.ts';
+import {MappedFiles} from '../watch/mapped-files.ts';
 import {FRAME_BYTES_MAX} from '../wire/limits.ts';
 import {pairIdentities} from './pair-identities.ts';
+import {asTowlineError, cancelled} from './run-errors.ts';
 import {signatureStore} from './signature-store.ts';
+import {followSilentChanges} from './silent-changes.ts';
 import {closeEnds, openEnds, viewOf, type SourceEnds} from './source-ends.ts';
 import type {SyncOptions, SyncOutcome, SyncParts} from './sync-api.ts';
 import type {SyncEvents} from './sync-events.ts';
@@ -40,6 +43,7 @@ export class SourceRun {
   #status: LinkStatus = {kind: 'connecting', attempt: 0};
   #live: {volume: LiveVolume; link: LiveLink} | undefined;
   #looking: Promise<void> | undefined;
+  readonly #over = new AbortController();
   #again = new Set<RelPath>();
   #assumed = 0;
   /** Sequence number before the last scan. */
@@ -73,6 +77,7 @@ export class SourceRun {
       error = asTowlineError(thrown);
       if (error.code === 'HALTED') this.#halt(ends, error as TowlineError<'HALTED'>);
     } finally {
+      this.#over.abort();
       await watch?.close();
     }
     const outcome = this.#outcome(ends, error);
@@ -100,13 +105,16 @@ export class SourceRun {
       },
     );
     const link = new LiveLink(
-      {deleteLimits: this.#limits(), confirmedDeletes: 0, volume: this.#options.source},
+      {deleteLimits: this.#limits(), confirmedDeletes: 0, volume: this.#options.source, maxWaitMs},
       {
         volume,
         state: ends.source,
         clock,
         hour: this.#hour,
-        events: {onStatus: (status) => this.#liveStatus(ends, status)},
+        events: {
+          onStatus: (status) => this.#liveStatus(ends, status),
+          onRestless: (path, message) => ends.events.failed(path, 'changing', message, 'source'),
+        },
       },
     );
     this.#live = {volume, link};
@@ -116,11 +124,22 @@ export class SourceRun {
     );
   }
 
+  /** Looks at what was noticed, and at what nothing tells of, over all connections. */
+  async #look(ends: SourceEnds, live: LiveVolume): Promise<void> {
+    const signal = AbortSignal.any([this.#parts.signal, this.#over.signal]);
+    const {root, volume: store} = ends.state;
+    const mapped = new MappedFiles({everyMs: this.#parts.silentTimes?.mappedMs}, {clock});
+    const silent = followSilentChanges({root, store, live, secondLook: ends.secondLook, mapped}, signal);
+    await Promise.race([live.run(signal), silent]);
+  }
+
   #liveStatus(
     ends: SourceEnds,
     status: {kind: 'sending'} | {kind: 'in-sync'; digest: Buffer} | {kind: 'unequal'},
   ): void {
-    if (status.kind === 'in-sync') this.#proved(ends, status.digest);
+    if (status.kind === 'in-sync') return this.#proved(ends, status.digest);
+    const {count} = ends.events.problems();
+    if (status.kind === 'unequal' && count > 0) this.#setStatus({kind: 'problems', count, asOfMs: clock.nowMs()});
   }
 
   /** Both sides are equal at this moment. */
@@ -199,7 +218,7 @@ export class SourceRun {
       catchingUp = this.#catchUp(ends, link);
       catchingUp.catch(() => undefined);
       if (this.#live !== undefined && !this.#options.isDryRun) {
-        this.#looking ??= this.#live.volume.run(signal); // over all connections
+        this.#looking ??= this.#look(ends, this.#live.volume);
         this.#looking.catch(() => undefined);
         await Promise.race([this.#live.link.follow(link, catchingUp, signal), this.#looking]);
       } else await catchingUp;
@@ -241,6 +260,7 @@ export class SourceRun {
           onApplied: (applied) => {
             ends.events.applied(applied);
             this.#again.delete(applied.path);
+            this.#live?.link.noteArrival(applied.path);
             this.#progress({
               phase: 'copy',
               entriesDone: this.#stats.filesSent,
@@ -278,6 +298,7 @@ export class SourceRun {
 
   /** Compares and sends until both are equal, or until what is left cannot be sent now. */
   async #catchUp(ends: SourceEnds, link: SourceLink): Promise<void> {
+    if (this.#options.isOnce && !this.#options.isDryRun) await this.#readAgain(ends);
     let idleRounds = 0;
     for (let round = 0; round < ROUNDS_MAX && idleRounds < 2; round++) {
       this.#setStatus({kind: 'comparing'});
@@ -299,6 +320,12 @@ export class SourceRun {
         'source',
       );
     this.#setStatus({kind: 'problems', count: ends.events.problems().count, asOfMs: clock.nowMs()});
+  }
+
+  /** What an earlier run read too soon. */
+  #readAgain(ends: SourceEnds): Promise<void> {
+    const note = (dir: RelPath, name: Name): void => void this.#again.add(joinPath(dir, name));
+    return ends.secondLook.catchUp({note, tell: () => undefined}, this.#parts.signal);
   }
 
   async #sendDifferences(link: SourceLink): Promise<number> {
@@ -367,21 +394,4 @@ export class SourceRun {
   }): void {
     this.#parts.onEvent({kind: 'progress', bytesTotal: undefined, ...at});
   }
-}
-
-function asTowlineError(error: unknown): TowlineError {
-  if (isTowlineError(error)) return error;
-  return new TowlineError(
-    'BUG',
-    `internal error: ${messageOf(error)}; please report it`,
-    {what: messageOf(error)},
-    {cause: error},
-  );
-}
-
-function cancelled(signal: AbortSignal): TowlineError {
-  const {reason} = signal as {reason: unknown};
-  return isTowlineError(reason)
-    ? reason
-    : new TowlineError('CANCELLED', 'stopped before it was done', {signal: 'SIGINT'});
 }

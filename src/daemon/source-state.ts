@@ -6,8 +6,10 @@ import {sameInode, type Entry} from '../model/entry.ts';
 import {nameOf, parentOf, ROOT, type RelPath} from '../model/path.ts';
 import type {OwnTreeEntry} from '../model/tree.ts';
 import type {View} from '../model/view.ts';
-import type {KnownEntry} from '../scan/pass.ts';
 import type {EntryStore} from '../scan/entry-store.ts';
+import {takeContent} from '../scan/new-content.ts';
+import type {KnownEntry} from '../scan/pass.ts';
+import type {SecondLookState} from '../session/second-look.ts';
 import type {SourceState} from '../session/source-link.ts';
 import type {StoredEntry} from '../state/entry-row.ts';
 import type {VolumeStore} from '../state/volume-store.ts';
@@ -35,8 +37,8 @@ export function entryStore(store: VolumeStore): EntryStore {
   };
 }
 
-/** What the source's link needs, from the store. */
-export function sourceState(store: VolumeStore): SourceState {
+/** What the source's link needs, from the store. @param onRead told of each file whose content was read */
+export function sourceState(store: VolumeStore, onRead: (entry: Entry) => void = () => undefined): SourceState {
   const entryAt = (path: RelPath): (Entry & {parentId: number}) | undefined => {
     if (path === ROOT) return store.getRoot();
     const parentId = store.dirIdOf(parentOf(path));
@@ -50,7 +52,10 @@ export function sourceState(store: VolumeStore): SourceState {
     hasUnread: () => store.hasUnread(),
     dirIdOf: (path) => store.dirIdOf(path),
     entryAt,
-    setContentOf: (entry: Entry, content: Digest) => store.setContentOf(entry as StoredEntry, content),
+    setContentOf: (entry: Entry, content: Digest) => {
+      store.setContentOf(entry as StoredEntry, content);
+      onRead(entry);
+    },
     namesOf: (entry: Entry) =>
       store
         .findByInode(entry.ino, NAMES_MAX)
@@ -66,6 +71,19 @@ export function sourceState(store: VolumeStore): SourceState {
     entryCount: () => store.entryCount(),
     setView: (view: View) => store.setView(view),
     seq: () => store.seq(),
+  };
+}
+
+/** What the second look at files needs, from the store. @param agent as the scanner's */
+export function secondLookState(store: VolumeStore, agent: string): SecondLookState {
+  const rows = entryStore(store);
+  return {
+    fresh: store.freshReads,
+    fileOf: (ino) => store.findByInode(ino).find(({entry}) => entry.type === 'file'),
+    takeContent: ({entry}, content) => {
+      const names = store.findByInode(entry.ino, NAMES_MAX).map((found) => found.entry);
+      return takeContent({entry, names, content}, {store: rows, agent});
+    },
   };
 }
 

@@ -11,11 +11,13 @@ import type {ScanResult} from '../scan/pass.ts';
 import {Scanner} from '../scan/scanner.ts';
 import type {PathProblem} from '../scan/scan-problems.ts';
 import {LiveVolume} from '../session/live-volume.ts';
+import {SecondLook} from '../session/second-look.ts';
 import type {SourceState} from '../session/source-link.ts';
 import {RESERVED_NAME} from '../volume/places.ts';
 import type {AgentParts, FoundRoot, ScopedJobs} from './agent-parts.ts';
 import {ownView} from './own-limits.ts';
-import {entryStore, sourceState} from './source-state.ts';
+import {followSilentChanges} from './silent-changes.ts';
+import {entryStore, secondLookState, sourceState} from './source-state.ts';
 import {openState, type OpenState} from './state-folder.ts';
 import {SOURCE_AGENT} from './sync-agents.ts';
 import {startWatch, type RunningWatch} from './watch-source.ts';
@@ -57,6 +59,7 @@ export class SourceVolume {
   readonly #options: SourceVolumeOptions;
   readonly #parts: AgentParts;
   readonly #scanner: Scanner;
+  readonly #secondLook: SecondLook;
   readonly #listeners = new Set<ScanListener>();
   readonly #firstScan = Promise.withResolvers<void>();
   /** What keeps paths from being read, as the last look at each said. */
@@ -79,8 +82,10 @@ export class SourceVolume {
       onNotice: (message) => options.onNotice(message),
     });
     const {root, volume} = this.opened;
-    this.state = sourceState(volume);
     this.jobs = parts.jobsFor({root, places: undefined});
+    const again = {state: secondLookState(volume, SOURCE_AGENT), jobs: this.jobs, clock: parts.clock};
+    this.#secondLook = new SecondLook({}, again);
+    this.state = sourceState(volume, (entry) => this.#secondLook.wasRead(entry));
     const rules = {ignore: this.view.ignore, reserved: [RESERVED_NAME], seed: volume.hashSeed};
     this.#scanner = new Scanner({agent: SOURCE_AGENT, rules}, {store: entryStore(volume), jobs: this.jobs});
     const {settleMs, maxWaitMs, rescanMs} = options.settings;
@@ -132,12 +137,25 @@ export class SourceVolume {
       volume.flush();
       this.#firstScan.resolve();
       this.#parts.onChange();
-      await this.live.run(signal);
+      await this.#look(signal);
     } catch (error) {
       this.#firstScan.reject(error);
       throw error;
     } finally {
       await this.#watch?.close();
+    }
+  }
+
+  async #look(signal: AbortSignal): Promise<void> {
+    const {root, volume: store} = this.opened;
+    const {live} = this;
+    const over = new AbortController();
+    const both = AbortSignal.any([signal, over.signal]);
+    const silent = {root, store, live, secondLook: this.#secondLook, mapped: this.#parts.mapped};
+    try {
+      await Promise.race([live.run(both), followSilentChanges(silent, both)]);
+    } finally {
+      over.abort();
     }
   }
 

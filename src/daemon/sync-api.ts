@@ -10,6 +10,7 @@ import type {RelPath} from '../model/path.ts';
 import type {Problem} from '../model/problem.ts';
 import type {LinkStats, LinkStatus} from '../model/status.ts';
 import type {LogPort} from '../telemetry/log.ts';
+import type {SilentTimes} from './silent-changes.ts';
 
 export type {SyncOptions} from '../config/sync-options.ts';
 
@@ -85,6 +86,8 @@ export interface SyncParts {
   /** Aborted: finish what is half done, then end. */
   signal: AbortSignal;
   log: LogPort;
+  /** For tests. */
+  silentTimes?: SilentTimes;
 }
 
 /** The surface of `sync.ts`. */

@@ -1,7 +1,7 @@
 /**
  * Joins a watcher with the live link: what it reports becomes names to look at. Chooses the back end.
  */
-import {isTowlineError} from '../base/errors.ts';
+import {isTowlineError, type ErrorCode} from '../base/errors.ts';
 import {closeFd} from '../linux/open-fd.ts';
 import {filesystemOf} from '../linux/filesystem.ts';
 import type {RootIdentity} from '../model/root.ts';
@@ -23,9 +23,15 @@ export interface RunningWatch {
 export interface WatchParts {
   live: LiveVolume;
   onNotice: (level: 'info' | 'warn', message: string) => void;
-  /** Shared with other volumes; when the system has no place left for this one, it is polled. */
+  /** Shared with other volumes. */
   thread?: InotifyThread;
 }
+
+/**
+ * Then the tree is polled. SYSTEM: no watch is left, and the message names the limit; REFUSED: more than this back end
+ * takes; CANCELLED: it gave up while it started, and has said so.
+ */
+const POLLED: readonly ErrorCode[] = ['SYSTEM', 'REFUSED', 'CANCELLED'];
 
 /** Filesystems whose changes may be made by another host, which inotify cannot see: statfs f_type. */
 const REMOTE_TYPES: ReadonlySet<number> = new Set([0x6969, 0xff534d42, 0xfe534d42, 0x65735546, 0x01021997, 0x00c36400]);
@@ -49,9 +55,7 @@ export async function startWatch(
     await watcher.start();
     return watcher;
   } catch (error) {
-    const isOneOfMany = parts.thread !== undefined && isTowlineError(error) && error.code === 'SYSTEM';
-    if (!isTowlineError(error) || !(isOneOfMany || error.code === 'REFUSED' || error.code === 'CANCELLED')) throw error;
-    // More than this back end takes: then the tree is polled. CANCELLED: it gave up while it started, and has said so.
+    if (!isTowlineError(error) || !POLLED.includes(error.code)) throw error;
     if (error.code !== 'CANCELLED') parts.onNotice('warn', `${error.message}; the volume is scanned every 10 s`);
     parts.live.setPolling(true);
     return {drain: () => Promise.resolve(), close: () => Promise.resolve()};
@@ -99,6 +103,7 @@ export function takeEvent(event: WatchEvent, {live, onNotice}: WatchParts): void
           'warn',
           `${event.unwatchedDirs} directories are not watched (${event.reason}); the volume is scanned every 10 s`,
         );
+      else onNotice('info', 'all directories are watched again');
       return live.setPolling(event.unwatchedDirs > 0);
   }
 }

@@ -1,10 +1,11 @@
 /**
  * Names that a watcher reported, until they were quiet for a while. Pure: the caller gives the time.
  *
- * A name that never rests is due after `maxWaitMs` all the same. Invariant: a name that was noted comes out once, or
- * the set says that it is full and everything must be looked at.
+ * A name that never rests is due after `maxWaitMs` all the same; one that was read in vain because of that is given more
+ * patience. Invariant: a name that was noted comes out once, or the set says that it is full and everything must be
+ * looked at.
  */
-import type {Name, RelPath} from '../model/path.ts';
+import {joinPath, type Name, type RelPath} from '../model/path.ts';
 
 export interface DirtyOptions {
   settleMs: number;
@@ -15,6 +16,8 @@ export interface DirtyOptions {
 interface Noted {
   firstMs: number;
   lastMs: number;
+  /** Times the usual waits. */
+  patience: number;
 }
 
 /** Names of one directory that are due; `names` undefined: the whole listing is in doubt; `tree`: all below it too. */
@@ -27,11 +30,17 @@ export interface DueDir {
 
 const WHOLE: Name = '/'; // no name holds a slash
 const TREE: Name = '//';
+const RESTLESS_MAX = 1_000;
+const SETTLE_MS_MAX = 5_000; // of a name with patience: when it rests at last, it is to arrive soon
+const MAX_WAIT_MS_MAX = 60_000;
 
 export class DirtySet {
   readonly #options: DirtyOptions;
   readonly #dirs = new Map<RelPath, Map<Name, Noted>>();
   #count = 0;
+  /** Of these, names that are given more patience. */
+  #restlessCount = 0;
+  readonly #patience = new Map<RelPath, number>();
   #isFull = false;
   #hurryMs = -Infinity;
 
@@ -41,6 +50,11 @@ export class DirtySet {
 
   get size(): number {
     return this.#count;
+  }
+
+  /** Names in the set of which nothing new is expected soon: they never rested when they were read. */
+  get restlessCount(): number {
+    return this.#restlessCount;
   }
 
   /** Too much was noted: the set is empty again, and the volume must be scanned. Asking resets it. */
@@ -60,9 +74,26 @@ export class DirtySet {
       noted.lastMs = nowMs;
       return;
     }
-    names.set(key, {firstMs: nowMs, lastMs: nowMs});
+    const patience = this.#patience.size === 0 ? 1 : (this.#patience.get(joinPath(dir, key)) ?? 1);
+    names.set(key, {firstMs: nowMs, lastMs: nowMs, patience});
     this.#count++;
+    if (patience > 1) this.#restlessCount++;
     if (this.#count > this.#options.countMax) this.clear(true);
+  }
+
+  /** From now on the waits of this name are so many times longer; 1: as usual. */
+  setPatience(dir: RelPath, name: Name, patience: number): void {
+    const path = joinPath(dir, name);
+    this.#patience.delete(path);
+    if (patience > 1) this.#patience.set(path, patience);
+    for (const oldest of this.#patience.keys()) if (this.#patience.size > RESTLESS_MAX) this.#patience.delete(oldest);
+    const noted = this.#dirs.get(dir)?.get(name);
+    if (noted !== undefined) this.#give(noted, patience);
+  }
+
+  #give(noted: Noted, patience: number): void {
+    this.#restlessCount += Number(patience > 1) - Number(noted.patience > 1);
+    noted.patience = patience;
   }
 
   /** A directory whose whole tree is in doubt. */
@@ -81,6 +112,7 @@ export class DirtySet {
         if (left === 0) break;
         if (this.#dueMs(noted) > nowMs) continue;
         names.delete(name);
+        this.#give(noted, 1);
         taken.push(name);
         firstMs = Math.min(firstMs, noted.firstMs);
         left--;
@@ -121,17 +153,24 @@ export class DirtySet {
   /** What was noted until now is due, quiet or not. */
   hurry(nowMs: number): void {
     this.#hurryMs = nowMs;
+    if (this.#restlessCount === 0) return;
+    for (const names of this.#dirs.values()) for (const noted of names.values()) this.#give(noted, 1);
   }
 
   clear(isFull: boolean): void {
     this.#dirs.clear();
     this.#count = 0;
+    this.#restlessCount = 0;
     this.#isFull = isFull;
   }
 
   #dueMs(noted: Noted): number {
     if (noted.firstMs <= this.#hurryMs) return noted.firstMs;
-    return Math.min(noted.lastMs + this.#options.settleMs, noted.firstMs + this.#options.maxWaitMs);
+    const {settleMs, maxWaitMs} = this.#options;
+    if (noted.patience === 1) return Math.min(noted.lastMs + settleMs, noted.firstMs + maxWaitMs);
+    const restMs = Math.max(settleMs, Math.min(SETTLE_MS_MAX, settleMs * noted.patience));
+    const longestMs = Math.max(maxWaitMs, Math.min(MAX_WAIT_MS_MAX, maxWaitMs * noted.patience));
+    return Math.min(noted.lastMs + restMs, noted.firstMs + longestMs);
   }
 }
 

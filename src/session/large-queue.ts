@@ -4,7 +4,7 @@
  * Not the transfer itself (large-file.ts). Invariant: one path is never in two transfers at once.
  */
 import {sameDigest} from '../model/digest.ts';
-import {sameTime, seenOf, type Entry} from '../model/entry.ts';
+import {isUntouched, sameTime, seenOf, type Entry} from '../model/entry.ts';
 import type {Op, OpResult} from '../model/op.ts';
 import type {RelPath} from '../model/path.ts';
 import type {Have} from '../reconcile/plan-path.ts';
@@ -149,6 +149,14 @@ export class LargeQueue {
     return 'stop';
   }
 
+  /** Others that wait to send this very version need not: a look and a comparison may both have asked for it. */
+  #dropRepeats(path: RelPath, entry: Entry): void {
+    const now = this.#parts.store.entryAt(path);
+    if (now === undefined || !isUntouched(entry, now)) return;
+    for (let index = this.#waiting.length - 1; index >= 0; index--)
+      if (this.#waiting[index]?.path === path) this.#waiting.splice(index, 1);
+  }
+
   #takeOutcome({item, entry, have, transfer}: Running, outcome: LargeFileOutcome): void {
     const {store, events, batches} = this.#parts;
     const {path} = item;
@@ -158,6 +166,7 @@ export class LargeQueue {
       case 'refused':
         return batches.refused(item, putFile(path, entry, NO_CONTENT, {from: 'staged', transfer}), outcome.result);
       case 'equal': {
+        this.#dropRepeats(path, entry);
         store.setContentOf(entry, outcome.content);
         const {allocatedBytes} = outcome;
         const op = have && metaOp(path, entry, have, {view: this.#options.view, allocatedBytes});
@@ -165,6 +174,7 @@ export class LargeQueue {
         return;
       }
       case 'staged':
+        this.#dropRepeats(path, entry);
         store.setContentOf(entry, outcome.content);
         batches.push(item, putFile(path, entry, outcome.content, {from: 'staged', transfer}, outcome));
     }

@@ -7,7 +7,8 @@
 import {backoffDelayMs} from '../base/backoff.ts';
 import type {Clock} from '../base/clock.ts';
 import type {Digest} from '../model/digest.ts';
-import {nameOf, parentOf, type Name, type RelPath} from '../model/path.ts';
+import {nameOf, parentOf, showPath, type Name, type RelPath} from '../model/path.ts';
+import {RestlessPaths} from '../reconcile/restless-paths.ts';
 import type {RollingHour} from '../reconcile/rolling-hour.ts';
 import type {Change} from '../scan/pass.ts';
 import {moveSteps, orderChanges, stepOf} from './change-steps.ts';
@@ -19,8 +20,10 @@ import {createSteps} from './walk.ts';
 /** The volume that is followed, by shape. */
 export interface FollowedVolume {
   readonly isQuiet: boolean;
+  readonly isRestless: boolean;
   follow(follower: Follower): () => void;
   note(dir: RelPath, name: Name | undefined): void;
+  setPatience(path: RelPath, patience: number): void;
 }
 
 export type FollowStatus =
@@ -37,6 +40,8 @@ export interface LiveLinkParts {
   hour?: RollingHour;
   events: {
     onStatus(status: FollowStatus): void;
+    /** A file changes each time it is read, for longer than it is waited for. */
+    onRestless(path: RelPath, message: string): void;
   };
 }
 
@@ -48,9 +53,16 @@ interface Waiting {
 const CHANGES_WAITING_MAX = 8_192; // more is found again by a comparison
 const SLEEP_MS_MAX = 3_600_000; // within what a timer can hold
 const RETRY = {delayMsMin: 500, delayMsMax: 60_000};
+const RESTLESS_MAX = 1_000;
+
+export interface LiveLinkOptions extends LiveDeletesOptions {
+  /** A file that changes each time it is read is told of after this time. */
+  maxWaitMs: number;
+}
 
 export class LiveLink implements Follower {
   readonly #parts: LiveLinkParts;
+  readonly #restless: RestlessPaths;
   readonly #deletes: LiveDeletes;
   #wake = Promise.withResolvers<void>();
   #queue: Waiting[] = [];
@@ -67,8 +79,9 @@ export class LiveLink implements Follower {
   #oldestMs: number | undefined;
   #link: SourceLink | undefined;
 
-  constructor(options: LiveDeletesOptions, parts: LiveLinkParts) {
+  constructor(options: LiveLinkOptions, parts: LiveLinkParts) {
     this.#parts = parts;
+    this.#restless = new RestlessPaths({maxWaitMs: options.maxWaitMs, countMax: RESTLESS_MAX});
     this.#deletes = new LiveDeletes(options, parts);
   }
 
@@ -88,6 +101,7 @@ export class LiveLink implements Follower {
 
   take(noticed: Noticed): Promise<void> {
     const {changes} = noticed.result;
+    for (const change of changes) if (change.kind === 'gone') this.noteArrival(change.path);
     for (const change of changes)
       if (change.kind !== 'put' || change.after.type === 'file') this.#link?.sender.abortLarge(change.path);
     this.#needsProof = true;
@@ -123,14 +137,31 @@ export class LiveLink implements Follower {
 
   /** A path did not arrive; what differs is looked for again after a while. */
   noteFailure(path: RelPath, isChanging: boolean): void {
-    if (isChanging) {
-      this.#needsProof = true;
-      this.#parts.volume.note(parentOf(path), nameOf(path));
-    } else {
+    if (isChanging) this.#tryLater(path);
+    else {
       this.#failureCount++;
       this.#walkAtMs ??= this.#parts.clock.monotonicMs() + backoffDelayMs(this.#walkAttempts++, RETRY, Math.random());
     }
     this.#wake.resolve();
+  }
+
+  /** It is tried again when it rests, or after a while; each time that was in vain makes this while longer. */
+  #tryLater(path: RelPath): void {
+    const {volume, clock, events} = this.#parts;
+    const {sinceMs, isOverdue, patience} = this.#restless.failed(path, clock.monotonicMs());
+    volume.setPatience(path, patience);
+    volume.note(parentOf(path), nameOf(path));
+    if (patience === 1) this.#needsProof = true;
+    else this.#failureCount++;
+    if (!isOverdue) return;
+    const seconds = Math.round((clock.monotonicMs() - sinceMs) / 1_000);
+    const message = `${showPath(path)} has changed each time it was read, for ${seconds} s; its last whole version stays on the target until it rests`;
+    events.onRestless(path, message);
+  }
+
+  /** A path has arrived, or is no more. */
+  noteArrival(path: RelPath): void {
+    if (this.#restless.arrived(path)) this.#parts.volume.setPatience(path, 1);
   }
 
   /**
@@ -288,7 +319,7 @@ export class LiveLink implements Follower {
     const seq = state.seq();
     const oldestMs = this.#oldestMs;
     const cut = await link.cut();
-    if (cut.isEqual) {
+    if (cut.isEqual && !volume.isRestless) {
       this.#walkAttempts = 0;
       this.#walkAtMs = undefined;
       if (!this.#needsProof && this.#oldestMs === oldestMs) this.#oldestMs = undefined;

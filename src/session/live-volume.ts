@@ -7,7 +7,7 @@
 import type {Clock} from '../base/clock.ts';
 import {isWithin, nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {DirtySet, type DueDir} from '../reconcile/dirty-set.ts';
-import type {Change, LookedAt, ScanResult} from '../scan/pass.ts';
+import {newPass, type Change, type LookedAt, type ScanResult} from '../scan/pass.ts';
 import type {PathProblem} from '../scan/scan-problems.ts';
 import type {SourceState} from './source-link.ts';
 
@@ -82,6 +82,8 @@ export class LiveVolume {
   readonly #doubtful = new Map<RelPath, number>();
   #isPolling = false;
   #isLooking = false;
+  /** Changes that somebody else has found, and the state knows. */
+  #told: Change[] = [];
   /** Scans that were begun and ended; who asks for one waits for the next to end. */
   #scans = {asked: 0, done: 0, waiting: [] as (() => void)[]};
 
@@ -98,9 +100,16 @@ export class LiveVolume {
     return this.#dirty.size;
   }
 
-  /** Whether nothing is left to be looked at. */
+  /** Whether nothing is left to be looked at but what never rests. */
   get isQuiet(): boolean {
-    return this.#dirty.size === 0 && !this.#isLooking && !this.#needsScan;
+    return (
+      this.#dirty.size === this.#dirty.restlessCount && this.#told.length === 0 && !this.#isLooking && !this.#needsScan
+    );
+  }
+
+  /** Whether there are names that never rest: then nothing is in sync. */
+  get isRestless(): boolean {
+    return this.#dirty.restlessCount > 0;
   }
 
   get isPolling(): boolean {
@@ -119,10 +128,21 @@ export class LiveVolume {
     this.#wake.resolve();
   }
 
+  /** A file changed while it was read. @param patience how many times the usual waits it is to be left alone; 1: it rests */
+  setPatience(path: RelPath, patience: number): void {
+    this.#dirty.setPatience(parentOf(path), nameOf(path), patience);
+  }
+
   /** A directory appeared, or everything is in doubt (`''`): it is scanned with all below it. */
   noteTree(path: RelPath): void {
     if (path === ROOT) this.#needsScan = true;
     else this.#dirty.noteTree(path, this.#parts.clock.monotonicMs());
+    this.#wake.resolve();
+  }
+
+  /** Changes that were found otherwise than by a look, and that the state knows already. */
+  tell(changes: readonly Change[]): void {
+    this.#told.push(...changes);
     this.#wake.resolve();
   }
 
@@ -175,7 +195,14 @@ export class LiveVolume {
 
   /** @returns whether anything was done */
   async #round(): Promise<boolean> {
-    const nowMs = this.#parts.clock.monotonicMs();
+    const {clock, state} = this.#parts;
+    const nowMs = clock.monotonicMs();
+    const told = this.#told.splice(0);
+    if (told.length > 0) {
+      const result = {...newPass(true).result, changes: told};
+      const noticed = {result, noticedMs: nowMs, countBefore: state.entryCount(), scannedSince: undefined};
+      return this.#working(() => this.#hand(noticed));
+    }
     if (this.#dirty.takeFull()) {
       this.#parts.events.onNotice('more changed than is kept one by one; the volume is scanned');
       this.#needsScan = true;

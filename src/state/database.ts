@@ -6,6 +6,7 @@
  * Invariant: after an error of the database nothing that was not committed remains, neither in the file nor (through
  * `onRollback`) in a store's memory.
  */
+import {randomBytes} from 'node:crypto';
 import {DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync} from 'node:sqlite';
 import {invariant, messageOf, TowlineError} from '../base/errors.ts';
 import {prepareFile, prepareFolder} from './state-files.ts';
@@ -212,6 +213,15 @@ export class Database {
   setMeta(name: string, value: SqlValue): void {
     this.prepare('INSERT OR REPLACE INTO meta VALUES (?, ?)').run(name, value);
     this.wrote(1);
+  }
+
+  /** Random bytes that were made with the file. */
+  randomMeta(name: string, sizeBytes: number): Buffer {
+    const known = this.meta(name);
+    if (known instanceof Uint8Array) return bufferOf(known);
+    const made = randomBytes(sizeBytes);
+    this.setMeta(name, made);
+    return made;
   }
 
   /** An error that names this file as damaged. */

@@ -6,7 +6,6 @@
  *
  * Invariant: every change leaves the digests above it stale, in the same transaction.
  */
-import {randomBytes} from 'node:crypto';
 import {invariant} from '../base/errors.ts';
 import {NO_ATTRS} from '../model/attrs.ts';
 import {TREE_DIGEST_VERSION, type Digest} from '../model/digest.ts';
@@ -15,10 +14,11 @@ import {nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts'
 import {leafNodeDigest, type Side, type OwnTreeEntry, type TreeNode} from '../model/tree.ts';
 import {viewDigest, type View} from '../model/view.ts';
 import {Counters} from './counters.ts';
-import {bufferOf, Database, type Place as DatabasePlace} from './database.ts';
+import {Database, type Place as DatabasePlace} from './database.ts';
 import {Directories, ROOT_ID} from './directories.ts';
 import type {StoredEntry} from './entry-row.ts';
 import {EntryTable} from './entry-table.ts';
+import {FreshReads} from './fresh-reads.ts';
 import {LinkGroups} from './link-groups.ts';
 import {SignatureCache, type SignatureHeader, type StoredSignature} from './signature-cache.ts';
 import {TreeDigests} from './tree-digests.ts';
@@ -73,6 +73,8 @@ export class VolumeStore {
   readonly stateId: Buffer;
   /** 8 random bytes made with the file, for hashes that a container must not be able to foresee. */
   readonly hashSeed: Buffer;
+  /** Files that are to be read once more. */
+  readonly freshReads: FreshReads;
   readonly #db: Database;
   readonly #side: Side;
   readonly #counters: Counters;
@@ -100,9 +102,10 @@ export class VolumeStore {
     this.#groups = groups;
     this.#entries = new EntryTable(db, {directories, queries, groups, counters});
     this.#signatures = new SignatureCache(db, {limitBytes: options.signatureBytesMax ?? SIGNATURE_BYTES_MAX});
-    db.useHooks({onCommit: () => counters.save(), onRollback: () => this.#forget()});
-    this.stateId = this.#randomOf('state-id', 16);
-    this.hashSeed = this.#randomOf('hash-seed', 8);
+    this.freshReads = new FreshReads(db);
+    db.useHooks({onCommit: () => this.#save(), onRollback: () => this.#forget()});
+    this.stateId = db.randomMeta('state-id', 16);
+    this.hashSeed = db.randomMeta('hash-seed', 8);
     this.setView(view);
     db.flush();
   }
@@ -380,19 +383,16 @@ export class VolumeStore {
     this.#db.abandon();
   }
 
+  #save(): void {
+    this.#counters.save();
+    this.freshReads.save();
+  }
+
   #forget(): void {
     this.#counters.load();
     this.#directories.forget();
     this.#groups.markStale();
     this.#queries.reload();
     this.#signatures.reload();
-  }
-
-  #randomOf(name: string, sizeBytes: number): Buffer {
-    const known = this.#db.meta(name);
-    if (known instanceof Uint8Array) return bufferOf(known);
-    const made = randomBytes(sizeBytes);
-    this.#db.setMeta(name, made);
-    return made;
   }
 }

@@ -21,6 +21,8 @@ export function needsHosts<T extends typeof test | typeof describe>(declare: T):
 export interface Made {
   /** False: it only dials. */
   listens?: boolean;
+  /** Put before node. */
+  wrapper?: readonly string[];
   config?: (agent: {volume(name: string): string}) => AgentSettings;
 }
 
@@ -33,8 +35,8 @@ export function makeAgents<N extends string>(made: Record<N, Made>): Record<N, T
   const base = makeTmpDir('file');
   const {hosts} = makeNetwork(names.length);
   const agents = names.map((name, index) => {
-    const {config, listens = true} = made[name];
-    const agent = new TestAgent({name, listens, folder: join(base, name), host: hosts[index]!});
+    const {config, listens = true, wrapper = []} = made[name];
+    const agent = new TestAgent({name, listens, wrapper, folder: join(base, name), host: hosts[index]!});
     if (config !== undefined) agent.configure(config(agent));
     return [name, agent] as const;
   });

@@ -1,11 +1,14 @@
 /**
  * Faults of the source's filesystem, put in front of the system calls by strace: what cannot be read is not deleted.
  */
-import {chmodSync, mkdirSync, rmSync, writeFileSync} from 'node:fs';
+import {spawn} from 'node:child_process';
+import {once} from 'node:events';
+import {chmodSync, existsSync, mkdirSync, rmSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
-import {expect, test} from 'vitest';
+import {expect, onTestFinished, test} from 'vitest';
 import {needsCommands, needsRoot} from '../needs.ts';
-import {command, compareByRsync, makePair, syncOnce, type Pair} from '../sync/harness.ts';
+import {command, compareByRsync, makePair, startLive, syncOnce, type JsonEvent, type Pair} from '../sync/harness.ts';
+import {untilEqual} from '../sync/live.ts';
 
 const straced = needsCommands('strace')(test);
 const namesIn = (folder: string): string => command('find', folder, '-printf', '%P %s %i\n');
@@ -25,6 +28,15 @@ function failingToList(path: string): string[] {
   const inject = ['-e', 'trace=getdents64', '-e', 'inject=getdents64:error=EIO'];
   return ['strace', '-f', '-qq', '-o', '/dev/null', '-P', path, ...inject];
 }
+
+const isProblemOf =
+  (wanted: string) =>
+  ({event, path, code}: JsonEvent): boolean =>
+    event === 'problem' && path === wanted && code === 'unreadable';
+const isSolved =
+  (wanted: string) =>
+  ({event, path}: JsonEvent): boolean =>
+    event === 'solved' && path === wanted;
 
 straced('F7 EIO in a directory that was known: nothing below it is deleted, the rest arrives, 1', async () => {
   const pair = tree();
@@ -87,3 +99,59 @@ needsRoot(needsCommands('setpriv')(test))('F7 EACCES for a run without rights: w
   ]);
   expect(files()).toBe(before);
 });
+
+straced(
+  'F7 EIO while it is followed: nothing below the directory is deleted, all else arrives; what came meanwhile does after it',
+  async () => {
+    const pair = tree();
+    const live = startLive(pair, ['--rescan', '1s', '--delete-limit', 'none']);
+    await untilEqual(live, pair);
+    const before = namesIn(join(pair.target, 'bad'));
+    const [program, ...args] = [...failingToList(join(pair.source, 'bad')), '-p', String(live.pid)];
+    const fault = spawn(program, args, {stdio: 'ignore'});
+    onTestFinished(() => void fault.kill('SIGKILL'));
+    await live.waitForEvent(isProblemOf('bad'));
+    rmSync(join(pair.source, 'good/file-0'));
+    writeFileSync(join(pair.source, 'good/new'), 'new');
+    const isRestEqual = (): boolean => compareByRsync(join(pair.source, 'good'), join(pair.target, 'good')) === '';
+    await live.waitFor(isRestEqual);
+    expect(namesIn(join(pair.target, 'bad'))).toBe(before);
+    mkdirSync(join(pair.source, 'bad/made meanwhile'));
+    fault.kill('SIGTERM');
+    await once(fault, 'exit');
+    const mark = live.events.length;
+    await live.waitForEventAfter(mark, isSolved('bad'));
+    await untilEqual(live, pair);
+    expect(existsSync(join(pair.target, 'bad/made meanwhile'))).toBe(true);
+    const run = await live.stop();
+    expect([run.exitCode, run.result.problems]).toEqual([0, []]);
+  },
+);
+
+needsRoot(needsCommands('setpriv')(test))(
+  'F7 EACCES while it is followed without rights: what is below stays; opened again, what changed meanwhile arrives',
+  async () => {
+    const pair = tree();
+    const closed = join(pair.source, 'bad/sub');
+    writeFileSync(join(pair.source, '.last-change'), ''); // untilEqual's file, which must be the user's like all others
+    command('chown', '-R', '65534:65534', join(pair.source, '..'));
+    const wrapper = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'];
+    const live = startLive(pair, ['--delete-limit', 'none'], {wrapper});
+    await untilEqual(live, pair);
+    const files = (): string => command('find', join(pair.target, 'bad'), '-type', 'f', '-printf', '%P %s %i\n');
+    const before = files();
+    chmodSync(closed, 0);
+    rmSync(join(closed, 'file-3'));
+    writeFileSync(join(closed, 'file-4'), 'edited');
+    await live.waitForEvent(isProblemOf('bad/sub'));
+    rmSync(join(pair.source, 'good/file-0'));
+    const isRestEqual = (): boolean => compareByRsync(join(pair.source, 'good'), join(pair.target, 'good')) === '';
+    await live.waitFor(isRestEqual);
+    expect(files()).toBe(before);
+    chmodSync(closed, 0o755);
+    await live.waitForEvent(isSolved('bad/sub'));
+    await untilEqual(live, pair);
+    const run = await live.stop();
+    expect([run.exitCode, run.result.problems]).toEqual([0, []]);
+  },
+);

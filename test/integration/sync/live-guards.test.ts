@@ -3,7 +3,16 @@ import {existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, wr
 import {join} from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 import {describe, expect, test} from 'vitest';
-import {command, compareByRsync, makePair, type Pair, startLive, syncOnce, towline} from '../../sync/harness.ts';
+import {
+  command,
+  compareByRsync,
+  makePair,
+  startLive,
+  syncOnce,
+  towline,
+  type JsonEvent,
+  type Pair,
+} from '../../sync/harness.ts';
 import {equalByRsync, stagedBytes, untilEqual} from '../../sync/live.ts';
 import {needsCommands} from '../../needs.ts';
 
@@ -71,6 +80,38 @@ needsCommands('rsync')(describe)('a live pair and its guards', {timeout: 60_000}
     rmSync(join(pair.source, 'scratch'), {recursive: true});
     expect((await live.end()).exitCode).toBe(3);
     expect(readdirSync(join(pair.target, 'scratch')).length).toBeGreaterThanOrEqual(60 - RELEASED_MAX);
+  });
+
+  test('F8 an ignored file keeps its directory from going: told, everything else is done, and it goes once the file does', async () => {
+    const pair = makePair();
+    const at = (path: string): string => join(pair.source, path);
+    mkdirSync(at('kept/below'), {recursive: true});
+    mkdirSync(at('gone'));
+    for (const path of ['kept/below/a', 'kept/b', 'gone/c', 'stays']) writeFileSync(at(path), path);
+    const live = startLive(pair, ['--ignore', '*.local', '--delete-limit', 'none']);
+    await live.waitInSync();
+    const mine = join(pair.target, 'kept/below/mine.local');
+    writeFileSync(mine, 'of the target alone');
+    rmSync(at('kept'), {recursive: true});
+    rmSync(at('gone'), {recursive: true});
+    writeFileSync(at('new'), 'new');
+    const isProblem = ({event, path, code}: JsonEvent): boolean =>
+      event === 'problem' && path === 'kept' && code === 'not-empty';
+    await live.waitForEvent(isProblem);
+    await live.waitFor(() => existsSync(join(pair.target, 'new')) && !existsSync(join(pair.target, 'gone')));
+    expect(readFileSync(mine, 'utf8')).toBe('of the target alone');
+    expect(command('find', pair.target, '-type', 'f', '-printf', '%P ').split(' ').toSorted()).toEqual([
+      '',
+      'kept/below/mine.local',
+      'new',
+      'stays',
+    ]);
+    rmSync(mine);
+    const mark = live.events.length;
+    await live.waitForEventAfter(mark, ({event, path}) => event === 'solved' && path === 'kept', 40_000);
+    await live.waitFor(() => compareByRsync(pair.source, pair.target) === '');
+    const run = await live.stop();
+    expect([run.exitCode, run.result.problems]).toEqual([0, []]);
   });
 
   test.each(['renamed away', 'renamed away, and another put in its place'])(

@@ -1,15 +1,21 @@
 /** Changes that are hard to notice: while the process starts, more than its queue holds, without any event, under load. */
 import {spawn} from 'node:child_process';
-import {existsSync, mkdirSync, readFileSync, utimesSync, writeFileSync} from 'node:fs';
+import {existsSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {setImmediate as turn} from 'node:timers/promises';
 import {describe, expect, onTestFinished, test} from 'vitest';
-import {command, makePair, startLive} from '../../sync/harness.ts';
+import {command, makePair, startLive, type JsonEvent} from '../../sync/harness.ts';
 import {untilEqual} from '../../sync/live.ts';
 import {operate, randomFrom} from '../watch/operate.ts';
 import {needsCommands} from '../../needs.ts';
 
 const QUEUE = Number(readFileSync('/proc/sys/fs/inotify/max_queued_events', 'utf8'));
+
+/** Put before a program: it gets so many watches. The limit is of a user namespace of its own: nobody else runs into it. */
+function limited(watches: number): string[] {
+  const script = `echo ${watches} > /proc/sys/user/max_inotify_watches && exec "$0" "$@"`;
+  return ['unshare', '-Ur', 'sh', '-c', script];
+}
 
 needsCommands('rsync')(describe)('what a live process notices', {timeout: 60_000}, () => {
   test.each(['inotify', 'chokidar'])(
@@ -74,6 +80,51 @@ needsCommands('rsync')(describe)('what a live process notices', {timeout: 60_000
       load.kill('SIGKILL');
       await untilEqual(live, pair, 40_000);
       expect(command('diff', '-r', '--no-dereference', pair.source, pair.target)).toBe('');
+      expect((await live.stop()).exitCode).toBe(0);
+    },
+  );
+
+  needsCommands('unshare')(test)(
+    'D3 with 6 watches for 41 directories it says so, and what changes in any of them arrives within a scan; with fewer directories it watches them all again',
+    async () => {
+      const pair = makePair();
+      const dirs = Array.from({length: 20}, (_, index) => `dir${index}`);
+      for (const dir of dirs) mkdirSync(join(pair.source, dir, 'below'), {recursive: true});
+      const live = startLive(pair, ['--delete-limit', 'none'], {wrapper: limited(6)});
+      const isTold = ({event, level, message}: JsonEvent): boolean =>
+        event === 'notice' && level === 'warn' && /35 directories are not watched .*every 10 s/.test(String(message));
+      await live.waitForEvent(isTold);
+      await live.waitInSync();
+      for (const dir of dirs) {
+        writeFileSync(join(pair.source, dir, 'below/file'), dir);
+        mkdirSync(join(pair.source, dir, 'new/deep'), {recursive: true});
+      }
+      await untilEqual(live, pair, 40_000);
+      for (const dir of dirs) expect(readFileSync(join(pair.target, dir, 'below/file'), 'utf8')).toBe(dir);
+
+      const mark = live.events.length;
+      for (const dir of dirs.slice(2)) rmSync(join(pair.source, dir), {recursive: true});
+      for (const dir of dirs.slice(0, 2)) rmSync(join(pair.source, dir, 'new'), {recursive: true});
+      const isHealed = ({event, message}: JsonEvent): boolean =>
+        event === 'notice' && message === 'all directories are watched again';
+      await live.waitForEventAfter(mark, isHealed, 40_000);
+      await untilEqual(live, pair, 40_000);
+      expect((await live.stop()).exitCode).toBe(0);
+    },
+  );
+
+  needsCommands('unshare')(test)(
+    'D3 without a single watch left it names the limit, and converges by scans',
+    async () => {
+      const pair = makePair();
+      const live = startLive(pair, [], {wrapper: limited(0)});
+      const isTold = ({event, message}: JsonEvent): boolean =>
+        event === 'notice' && /fs\.inotify\.max_user_watches.*every 10 s/.test(String(message));
+      await live.waitForEvent(isTold);
+      await live.waitInSync();
+      mkdirSync(join(pair.source, 'new/deep'), {recursive: true});
+      writeFileSync(join(pair.source, 'new/deep/file'), 'found by a scan');
+      await untilEqual(live, pair, 40_000);
       expect((await live.stop()).exitCode).toBe(0);
     },
   );

@@ -1,0 +1,85 @@
+import {describe, expect, test} from 'vitest';
+import {DirtySet} from '../../../src/reconcile/dirty-set.ts';
+import {RestlessPaths} from '../../../src/reconcile/restless-paths.ts';
+
+describe('files that changed each time they were read', () => {
+  test('are told after 2 s, and left alone longer and longer, up to 32 times the usual waits', () => {
+    const restless = new RestlessPaths({maxWaitMs: 2_000, countMax: 10});
+    const tries = Array.from({length: 9}, (_, index) => restless.failed('log', 500 + index * 1_000));
+    expect(tries.map(({isOverdue}) => isOverdue)).toEqual([false, false, ...Array<boolean>(7).fill(true)]);
+    expect(tries.map(({patience}) => patience)).toEqual([1, 1, 2, 4, 8, 16, 32, 32, 32]);
+    expect(new Set(tries.map(({sinceMs}) => sinceMs))).toEqual(new Set([500]));
+  });
+
+  test('begin anew once they have arrived', () => {
+    const restless = new RestlessPaths({maxWaitMs: 2_000, countMax: 10});
+    for (let nowMs = 0; nowMs < 9_000; nowMs += 1_000) restless.failed('log', nowMs);
+    expect([restless.arrived('log'), restless.arrived('log')]).toEqual([true, false]);
+    expect(restless.failed('log', 9_000)).toEqual({sinceMs: 9_000, isOverdue: false, patience: 1});
+  });
+
+  test('of more than 10 the oldest begin anew', () => {
+    const restless = new RestlessPaths({maxWaitMs: 2_000, countMax: 10});
+    for (let index = 0; index <= 10; index++) restless.failed(`log${index}`, index);
+    expect([restless.failed('log0', 5_000).sinceMs, restless.failed('log5', 5_000).sinceMs]).toEqual([5_000, 5]);
+  });
+});
+
+describe('a name that is given patience', () => {
+  const dirty = (): DirtySet => {
+    const set = new DirtySet({settleMs: 50, maxWaitMs: 2_000, countMax: 1_000});
+    set.setPatience('d', 'log', 4);
+    return set;
+  };
+
+  test('is due after 200 ms at rest, or after 8 s', () => {
+    const set = dirty();
+    set.note('d', 'log', 0);
+    expect([set.size, set.restlessCount, set.nextDueMs()]).toEqual([1, 1, 200]);
+    for (let nowMs = 100; nowMs < 8_000; nowMs += 100) {
+      set.note('d', 'log', nowMs);
+      expect(set.take(nowMs, 10)).toEqual([]);
+    }
+    expect(set.take(8_000, 10)).toEqual([{path: 'd', names: ['log'], firstMs: 0}]);
+    expect([set.size, set.restlessCount]).toEqual([0, 0]);
+  });
+
+  test('has it also when it is noted again, until it is taken back', () => {
+    const set = dirty();
+    set.note('d', 'log', 0);
+    set.take(200, 10);
+    set.note('d', 'log', 300);
+    expect([set.restlessCount, set.nextDueMs()]).toEqual([1, 500]);
+    set.setPatience('d', 'log', 1);
+    expect([set.restlessCount, set.nextDueMs()]).toEqual([0, 350]);
+  });
+
+  test('is due at once, and is no exception, when everything is wanted now', () => {
+    const set = dirty();
+    set.note('d', 'log', 0);
+    set.hurry(10);
+    expect([set.restlessCount, set.take(10, 10)]).toEqual([0, [{path: 'd', names: ['log'], firstMs: 0}]]);
+  });
+
+  test('waits 5 s at rest and a minute in all at most, however much patience it is given', () => {
+    const set = new DirtySet({settleMs: 1_000, maxWaitMs: 30_000, countMax: 1_000});
+    set.setPatience('d', 'log', 32);
+    set.note('d', 'log', 0);
+    expect(set.nextDueMs()).toBe(5_000);
+    for (let nowMs = 1_000; nowMs < 60_000; nowMs += 1_000) set.note('d', 'log', nowMs);
+    expect(set.nextDueMs()).toBe(60_000);
+  });
+
+  test('others in the set are no exception', () => {
+    const set = dirty();
+    set.note('d', 'log', 0);
+    set.note('d', 'other', 0);
+    set.note('e', 'log', 0);
+    expect([set.size, set.restlessCount]).toEqual([3, 1]);
+    expect(set.take(60, 10)).toEqual([
+      {path: 'd', names: ['other'], firstMs: 0},
+      {path: 'e', names: ['log'], firstMs: 0},
+    ]);
+    expect([set.size, set.restlessCount]).toEqual([1, 1]);
+  });
+});
