@@ -3,7 +3,7 @@
  * trusted.
  *
  * Invariant: whether it has holes is as the operation says, whatever the file has that is copied; holes of that one are
- * not read.
+ * not read. A name that only gets a file of its own keeps the holes that it has.
  */
 import {filesystemOf} from '../linux/filesystem.ts';
 import {openRegular, readInto, truncate, writeFrom} from '../linux/files.ts';
@@ -25,13 +25,14 @@ const SPARSE_BYTES_MAX = 2 ** 40; // a batch is no place for more: the digests t
 
 /** @returns why it is not the announced content */
 export function copyFile(context: ApplyContext, fd: number, op: PutFile, from: RelPath): Failed | undefined {
-  const isSparse = op.allocatedBytes !== undefined;
-  if (isSparse && op.sizeBytes > SPARSE_BYTES_MAX)
-    return failure('base-changed', op.path, `${showPath(from)}, which holds its content, is too large to be copied`);
   const base = openCopied(context, from);
   if (base === undefined)
     return failure('base-changed', op.path, `${showPath(from)}, which holds its content, is gone`);
   try {
+    const keepsHoles = from === op.path && base.stat.allocatedBytes < base.stat.sizeBytes;
+    const isSparse = op.allocatedBytes !== undefined || keepsHoles;
+    if (isSparse && op.sizeBytes > SPARSE_BYTES_MAX)
+      return failure('base-changed', op.path, `${showPath(from)}, which holds its content, is too large to be copied`);
     if (base.stat.sizeBytes !== op.sizeBytes)
       return failure('base-changed', op.path, `${showPath(from)} has another size by now`);
     // Zeros that are not there yet would fill the disk before they are too many.

@@ -3,7 +3,7 @@
  */
 import type {Digest} from '../model/digest.ts';
 import {sameInode, type Entry} from '../model/entry.ts';
-import {nameOf, parentOf, ROOT, type RelPath} from '../model/path.ts';
+import {isWithin, nameOf, parentOf, ROOT, type RelPath} from '../model/path.ts';
 import type {OwnTreeEntry} from '../model/tree.ts';
 import type {View} from '../model/view.ts';
 import type {EntryStore} from '../scan/entry-store.ts';
@@ -30,6 +30,11 @@ export function entryStore(store: VolumeStore): EntryStore {
     dirIdOf: (path) => store.dirIdOf(path),
     pathOf: (dirId) => store.pathOf(dirId),
     findByInode: (ino): KnownEntry[] => store.findByInode(ino).map(({entry}) => entry),
+    namesBeyond: (dirId) => {
+      const above = store.pathOf(dirId);
+      const names = store.linkedBelow(dirId).flatMap((ino) => store.findByInode(ino, NAMES_MAX));
+      return names.map(({path}) => path).filter((path) => !isWithin(path, above));
+    },
     fingerprint: (dirId) => store.fingerprint(dirId),
     setFingerprint: (dirId, fingerprint) => store.setFingerprint(dirId, fingerprint),
     nextSeq: () => store.nextSeq(),

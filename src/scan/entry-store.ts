@@ -20,6 +20,8 @@ export interface EntryStore {
   dirIdOf(path: RelPath): number | undefined;
   pathOf(dirId: number): RelPath;
   findByInode(ino: number): KnownEntry[];
+  /** Names elsewhere of the hard links below a directory. */
+  namesBeyond(dirId: number): RelPath[];
   fingerprint(dirId: number): Buffer | undefined;
   setFingerprint(dirId: number, fingerprint: Buffer | undefined): void;
   nextSeq(): number;

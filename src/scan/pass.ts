@@ -111,10 +111,12 @@ export function isBelowNew(dir: RelPath, pass: Pass): boolean {
   return false;
 }
 
-/** Names of what is no directory. */
-export function otherNames({ino, nlink}: KnownEntry, store: EntryStore): RelPath[] {
-  if (nlink < 2) return [];
-  return store.findByInode(ino).map(({parentId, name}) => joinPath(store.pathOf(parentId), name));
+/** Doubts the other names of what goes or makes room: what changed it may have been told under this name alone. */
+export function doubtOtherNames({type, dirId, ino, nlink}: KnownEntry, pass: Pass, store: EntryStore): void {
+  if (!pass.isDetailed || (type !== 'dir' && nlink < 2)) return;
+  const names = (): RelPath[] =>
+    store.findByInode(ino).map(({parentId, name}) => joinPath(store.pathOf(parentId), name));
+  pass.result.stale.push(...(type === 'dir' ? store.namesBeyond(dirId) : names()));
 }
 
 /** Other names of a file whose rows show it as it was: what changed it may have been told under the new name alone. */
@@ -125,7 +127,7 @@ function staleNames(after: Entry, store: EntryStore): RelPath[] {
   return rows.map(({parentId, name}) => joinPath(store.pathOf(parentId), name));
 }
 
-/** Notes that an entry was put; one of a new directory comes with that. */
+/** Notes that an entry is about to be put; one of a new directory comes with that. */
 export function tellPut(
   pass: Pass,
   path: RelPath,
@@ -139,6 +141,7 @@ export function tellPut(
     if (after.type !== 'dir' && after.nlink > 1) pass.result.stale.push(...staleNames(after, store));
     return;
   }
+  if (before?.type === 'dir' && after.type !== 'dir') doubtOtherNames(before, pass, store);
   pass.result.changes.push({kind: 'put', path, before, after});
   if (isNewDir) {
     pass.newDirs.add(path);

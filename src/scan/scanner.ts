@@ -14,12 +14,12 @@ import type {EntryStore} from './entry-store.ts';
 import {largeAttrsOf, nowAt} from './look-again.ts';
 import {markIncomplete, rowOf} from './own-row.ts';
 import {
+  doubtOtherNames,
   isAsKnown,
   isBelowNew,
   isDeferred,
   isSwap,
   newPass,
-  otherNames,
   retarget,
   tellPut,
   type KnownEntry,
@@ -236,8 +236,8 @@ export class Scanner {
       if (moved !== undefined) before = moved;
     }
     const after = this.#newEntry(listed.name, stat, {linkTarget: listed.linkTarget, attrs}, before);
-    store.put(dirId, after);
     tellPut(pass, path, {before, after}, store);
+    store.put(dirId, after);
     return !isTooMuch;
   }
 
@@ -278,7 +278,7 @@ export class Scanner {
         this.#exchange(pass, {from, path}, old, known);
         return {...old, parentId: dirId, name};
       }
-      if (known !== undefined && known.type !== 'dir') pass.result.stale.push(...otherNames(known, store));
+      if (known !== undefined) doubtOtherNames(known, pass, store);
       pass.gone.delete(from);
       store.move(old.parentId, old.name, dirId, name);
       retarget(pass, from, path);
@@ -382,6 +382,7 @@ export class Scanner {
       const parentId = store.dirIdOf(parentOf(path));
       const known = parentId === undefined ? undefined : store.get(parentId, nameOf(path));
       if (parentId === undefined || known === undefined || known.ino !== before.ino) continue; // went with its parent
+      doubtOtherNames(known, pass, store);
       const count = store.remove(parentId, known.name);
       if (pass.isDetailed) pass.result.changes.push({kind: 'gone', path, before, count});
     }

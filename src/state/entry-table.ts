@@ -48,6 +48,7 @@ export class EntryTable {
   readonly #setContent: Statement;
   readonly #setUnread: Statement;
   readonly #countBelow: Statement;
+  readonly #linkedBelow: Statement;
   readonly #anyLinked: Statement;
   readonly #makeLinked: Statement;
 
@@ -65,8 +66,11 @@ export class EntryTable {
     this.#setContent = db.prepare(`UPDATE entries SET content = ?, content_key = ? WHERE ${place}`);
     this.#setUnread = db.prepare(`UPDATE entries SET content = ?, content_key = ? WHERE ${place}
       AND type = ${TYPE_FILE} AND content IS NULL AND ino = ? AND ctime_s = ? AND ctime_ns = ?`);
-    this.#countBelow = db.prepare(`WITH RECURSIVE below (id) AS
-        (VALUES (?) UNION ALL SELECT dirs.id FROM dirs JOIN below ON dirs.parent = below.id)
+    const below = `WITH RECURSIVE below (id) AS
+        (VALUES (?) UNION ALL SELECT dirs.id FROM dirs JOIN below ON dirs.parent = below.id)`;
+    this.#linkedBelow = db.prepare(`${below}
+      SELECT DISTINCT ino FROM entries WHERE parent IN below AND nlink > 1 AND type <> ${TYPE_DIR}`);
+    this.#countBelow = db.prepare(`${below}
       SELECT coalesce(sum(type = ${TYPE_FILE} AND content IS NULL), 0),
         coalesce(max(nlink > 1 AND type <> ${TYPE_DIR}), 0)
       FROM entries WHERE parent IN below`);
@@ -226,6 +230,10 @@ export class EntryTable {
     this.#delete.run(parentId, key, name);
     this.#left(before, key);
     return 1 + this.#removeBelow(before.dirId);
+  }
+
+  linkedBelow(dirId: number): number[] {
+    return this.#linkedBelow.all(dirId).map(([ino]) => ino as number);
   }
 
   /** Removes what is below a directory, and its row; nothing for 0. @returns count of removed entries */

@@ -222,11 +222,14 @@ export class VolumeStore {
     return this.#directories.pathOf(dirId);
   }
 
-  // Looking for entries
-
   /** Entries with an inode number, to find renames and hard links; the next page starts `after` the last one. */
   findByInode(ino: number, countMax = 16, after?: Place): FoundEntry[] {
     return this.#queries.byInode(ino, countMax, after);
+  }
+
+  /** Inode numbers of hard links below a directory. */
+  linkedBelow(dirId: number): number[] {
+    return this.#entries.linkedBelow(dirId);
   }
 
   /** Files that hold this content, of any that are not empty. */

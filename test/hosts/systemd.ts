@@ -38,6 +38,11 @@ export function needsSystemdHost<T extends typeof test | typeof describe>(declar
   return needsRoot(needsCommands('systemd-nspawn', 'debootstrap', 'nsenter', 'flock', 'setpriv')(declare));
 }
 
+/** Skips unless a Debian root can be made here. */
+export function needsDebianRoot<T extends typeof test | typeof describe>(declare: T): T {
+  return needsRoot(needsCommands('debootstrap', 'flock')(declare));
+}
+
 export interface Ran {
   /** Exit code; 255 for a command that a signal ended. */
   status: number;
@@ -95,6 +100,12 @@ export async function bootHost(options: SystemdHostOptions = {}): Promise<System
     throw new Error(`the host did not boot: ${said}`, {cause: error});
   }
   return host;
+}
+
+/** A Debian root, made when it is missing; never to be written to. */
+export function debianRoot(): string {
+  makeBaseRoot();
+  return BASE_ROOT;
 }
 
 /** Made under a lock and renamed into place, so that a killed run leaves nothing that looks whole. */
