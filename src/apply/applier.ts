@@ -308,15 +308,18 @@ export class Applier {
     const {store} = this.#parts;
     const {stat, attrs} = seen;
     const path = placeOf(op);
+    const linkTarget =
+      op.kind === 'put-symlink'
+        ? op.target
+        : stat.type === 'symlink'
+          ? ((op.kind === 'link' ? this.#entryAt(op.to) : before)?.linkTarget ?? '')
+          : '';
+    // Somebody put a symlink there, or something in the place of ours, since the switch: the next scan sees what.
+    if ((stat.type === 'symlink') !== (linkTarget !== '')) return;
     const entry: Entry = {
       ...stat,
       name: path === ROOT ? '' : nameOf(path),
-      linkTarget:
-        op.kind === 'put-symlink'
-          ? op.target
-          : stat.type === 'symlink'
-            ? ((op.kind === 'link' ? this.#entryAt(op.to) : before)?.linkTarget ?? '')
-            : '',
+      linkTarget,
       attrs,
       content: this.#contentAfter(op, seen, before),
       isIncomplete: false,

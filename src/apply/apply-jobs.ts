@@ -2,6 +2,7 @@
  * The jobs of applying a batch in a worker: create, stage, switch, recover, sweep. Wiring of the steps; the order in
  * which they are called, and the journal between them, is the applier's.
  */
+import {TowlineError} from '../base/errors.ts';
 import type {JobHandlers, ScopeHandlers} from '../base/jobs.ts';
 import {release} from '../base/memory.ts';
 import {openBeneath} from '../linux/beneath.ts';
@@ -90,8 +91,9 @@ export type ApplyJobs = StagedJobs & {
 
 const SYNC_EACH_COUNT_MAX = 8; // as in create.ts
 
-export function applyHandlers(withPlaces: WithPlaces): ScopeHandlers<ApplyJobs> {
-  const received = stagedHandlers(withPlaces);
+export function applyHandlers(openPlaces: WithPlaces): ScopeHandlers<ApplyJobs> {
+  const received = stagedHandlers(openPlaces);
+  const withPlaces: WithPlaces = (job) => openPlaces((root, places) => withoutSurprise(() => job(root, places)));
   const inContext = <T>(
     input: {options: ApplyOptions; batch: number; atMs: number},
     job: (context: ApplyContext) => T,
@@ -177,11 +179,32 @@ function makeStagedDurable(context: ApplyContext, records: readonly JournalRecor
 }
 
 function syncStagedFile(context: ApplyContext, name: Name): void {
-  const {fd} = openRegular(context.stagingFd, name);
+  let fd: number;
+  try {
+    ({fd} = openRegular(context.stagingFd, name));
+  } catch (error) {
+    if (isLinuxError(error, 'ENOENT', 'ELOOP', 'EINVAL')) return; // somebody took it: the switch finds that out too
+    throw error;
+  }
   try {
     syncFd(fd);
   } finally {
     closeFd(fd);
+  }
+}
+
+/**
+ * What fails for one path is that path's problem; what fails besides is the staging folder's or the trash's, which in a
+ * root others can write to.
+ */
+function withoutSurprise<T>(job: () => T): T {
+  try {
+    return job();
+  } catch (error) {
+    if (!isLinuxError(error)) throw error;
+    const {syscall, code, message} = error;
+    const text = `the staging folder or the trash: ${message}; is another process changing what is in there?`;
+    throw new TowlineError('SYSTEM', text, {syscall, errno: code, path: ''}, {cause: error});
   }
 }
 
@@ -224,10 +247,14 @@ function sweep({stagingFd, trashFd}: OpenPlaces, nowMs: number): {removed: numbe
   const trash = new Trash(trashFd, nowMs);
   try {
     for (const name of names) {
-      // Somebody's version whose way to the trash failed; its path is not known any more.
-      if (name.endsWith(KEPT_SUFFIX))
-        trash.take(stagingFd, name, {path: name, type: statAt(stagingFd, name).type, reason: 'foreign'});
-      else removeTree(stagingFd, name);
+      try {
+        // Somebody's version whose way to the trash failed; its path is not known any more.
+        if (name.endsWith(KEPT_SUFFIX))
+          trash.take(stagingFd, name, {path: name, type: statAt(stagingFd, name).type, reason: 'foreign'});
+        else removeTree(stagingFd, name);
+      } catch (error) {
+        if (!isLinuxError(error)) throw error; // somebody changes it: the next sweep looks again
+      }
     }
   } finally {
     trash.close();

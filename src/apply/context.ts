@@ -1,7 +1,7 @@
 /**
  * What the steps of one batch share while it runs in a worker: the held root, open directories, staging, trash.
  */
-import {DirCache} from '../linux/beneath.ts';
+import {DirCache} from '../linux/dir-cache.ts';
 import {EPERM, LinuxError} from '../linux/linux-error.ts';
 import {isWithin, nameOf, parentOf, type Name, type RelPath} from '../model/path.ts';
 import type {OpenRoot} from '../model/root.ts';

@@ -9,7 +9,7 @@ import type {EntryType} from '../model/entry.ts';
 import type {Failed, Op, OpKind} from '../model/op.ts';
 import {nameOf, parentOf, ROOT, showPath, type Name} from '../model/path.ts';
 import {mkdirAt, openDirAt, rmdirAt} from '../linux/directories.ts';
-import {linkAt, makeSpecialAt, symlinkAt, truncate, unlinkAt, writeFrom} from '../linux/files.ts';
+import {linkAt, makeSpecialAt, openRegularToWrite, symlinkAt, truncate, unlinkAt, writeFrom} from '../linux/files.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
 import {closeFd, openAt} from '../linux/open-fd.ts';
 import {statAt, statAtIfAny, statFd} from '../linux/stat.ts';
@@ -111,7 +111,7 @@ function stageFile(
   if (op.source.from === 'staged') {
     const staged = transfers.claim(op.source.transfer, op.content);
     if (staged === undefined) return {failed: failure('base-changed', op.path, 'its staged content is not there')};
-    const fd = openAt(context.stagingFd, staged, constants.O_RDWR);
+    const fd = openRegularToWrite(context.stagingFd, staged, constants.O_RDWR);
     try {
       setFreshMeta(fd, op.meta, context.options.view);
       if (context.options.isDurable) syncFd(fd);

@@ -3,7 +3,7 @@
  * the source's is what counts; and one that its mode closes to us is open for that long. Applied last, because everything
  * else changes it again.
  */
-import type {DirCache} from '../linux/beneath.ts';
+import type {DirCache} from '../linux/dir-cache.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
 import {chmodFd, setTimeFd} from '../linux/metadata.ts';
 import {statFd} from '../linux/stat.ts';

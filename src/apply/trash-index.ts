@@ -5,9 +5,9 @@
  */
 import {constants, writeSync} from 'node:fs';
 import {LineSplitter} from '../base/line-splitter.ts';
-import {openRegular, readInto} from '../linux/files.ts';
+import {openRegular, openRegularToWrite, readInto} from '../linux/files.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
-import {closeFd, openAt} from '../linux/open-fd.ts';
+import {closeFd} from '../linux/open-fd.ts';
 import {ENTRY_TYPES, type EntryType} from '../model/entry.ts';
 import {pathFromJson, pathToJson} from '../model/path-json.ts';
 import type {Name, RelPath} from '../model/path.ts';
@@ -61,7 +61,7 @@ export function splitPlace(place: string): {hour: Name; name: Name} | undefined 
 export function appendToIndex(hourFd: number, item: IndexedItem): void {
   const {atMs, place, path, type, reason} = item;
   const line = {at: new Date(atMs).toISOString(), place, ...pathToJson('path', path), type, reason};
-  const fd = openAt(hourFd, INDEX_NAME, constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND, 0o600);
+  const fd = openRegularToWrite(hourFd, INDEX_NAME, constants.O_WRONLY | constants.O_APPEND, 0o600);
   try {
     writeSync(fd, `${JSON.stringify(line)}\n`);
   } finally {

@@ -10,9 +10,9 @@ import {createHash} from 'node:crypto';
 import {constants, writeSync} from 'node:fs';
 import {constants as osConstants} from 'node:os';
 import {listNames, mkdirAt, openDirAt, rmdirAt} from '../linux/directories.ts';
-import {openRegular, readInto, unlinkAt} from '../linux/files.ts';
+import {openRegular, openRegularToWrite, readInto, unlinkAt} from '../linux/files.ts';
 import {isLinuxError, LinuxError} from '../linux/linux-error.ts';
-import {closeFd, openAt} from '../linux/open-fd.ts';
+import {closeFd} from '../linux/open-fd.ts';
 import {statAtIfAny, statFd} from '../linux/stat.ts';
 import type {EntryType} from '../model/entry.ts';
 import {bytesOf, nameOf, type Name, type RelPath} from '../model/path.ts';
@@ -29,6 +29,7 @@ import {
 
 export const SIZE_NAME = 'size'; // of an hour that is over: measured once
 const ITEMS_MAX = 100_000; // more than a batch has operations
+const REMOVALS_MAX = 4;
 const EBUSY = osConstants.errno.EBUSY;
 
 export class Trash {
@@ -171,7 +172,7 @@ function readSize(hourFd: number): number | undefined {
 }
 
 function noteSize(hourFd: number, sizeBytes: number): void {
-  const fd = openAt(hourFd, SIZE_NAME, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC, 0o600);
+  const fd = openRegularToWrite(hourFd, SIZE_NAME, constants.O_WRONLY | constants.O_TRUNC, 0o600);
   try {
     writeSync(fd, String(sizeBytes));
   } catch {
@@ -195,13 +196,13 @@ function treeBytes(dirFd: number, bytesMax: number): number {
   return Math.ceil(sizeBytes);
 }
 
-/** Works in a directory, unless it is gone, or another thing, by now. */
+/** Works in a directory, unless it is gone, or another thing or a mount point, by now. */
 function inDir<T>(dirFd: number, name: Name, work: (fd: number) => T): T | undefined {
   let fd: number;
   try {
     fd = openDirAt(dirFd, name);
   } catch (error) {
-    if (isLinuxError(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) return undefined;
+    if (isLinuxError(error, 'ENOENT', 'ENOTDIR', 'ELOOP', 'EXDEV')) return undefined;
     throw error;
   }
   try {
@@ -217,6 +218,17 @@ function inDir<T>(dirFd: number, name: Name, work: (fd: number) => T): T | undef
  * @returns bytes on disk that this frees, as far as nothing else has them open or another name of them
  */
 export function removeTree(dirFd: number, name: Name): number {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return removeOnce(dirFd, name);
+    } catch (error) {
+      // Another thing by now, or something was put into it: whoever has it open may go on working in there.
+      if (!isLinuxError(error, 'ENOTDIR', 'EISDIR', 'ENOTEMPTY') || attempt === REMOVALS_MAX) throw error;
+    }
+  }
+}
+
+function removeOnce(dirFd: number, name: Name): number {
   const stat = statAtIfAny(dirFd, name);
   if (stat === undefined) return 0;
   if (stat.type === 'dir' && stat.mountId !== statFd(dirFd).mountId) throw new LinuxError('unlinkat', EBUSY);

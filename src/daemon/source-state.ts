@@ -28,6 +28,7 @@ export function entryStore(store: VolumeStore): EntryStore {
     remove: (parentId, name) => store.remove(parentId, name),
     move: (fromParentId, fromName, toParentId, toName) => void store.move(fromParentId, fromName, toParentId, toName),
     dirIdOf: (path) => store.dirIdOf(path),
+    hasDir: (dirId) => store.hasDir(dirId),
     pathOf: (dirId) => store.pathOf(dirId),
     findByInode: (ino): KnownEntry[] => store.findByInode(ino).map(({entry}) => entry),
     namesBeyond: (dirId) => {

@@ -27,7 +27,6 @@ import {
   fremovexattr,
   fsetxattr,
   getxattr,
-  lgetxattr,
   listxattr,
   llistxattr,
   putName,
@@ -37,8 +36,8 @@ import {
   scratch,
   setxattr,
 } from './libc.ts';
-import {E2BIG, EACCES, ENODATA, ENOTSUP, ERANGE, LinuxError} from './linux-error.ts';
-import {ownFdsDir} from './open-fd.ts';
+import {E2BIG, EACCES, ENODATA, ENOTSUP, ERANGE, EXDEV, LinuxError} from './linux-error.ts';
+import {closeFd, holdAt, ownFdsDir} from './open-fd.ts';
 import {XATTR_BYTES_MAX} from './xattrs.ts';
 
 /** What could not be set or removed, and why. */
@@ -56,11 +55,24 @@ export function useWorkingDirectory(): void {
 
 const out = scratch(XATTR_BYTES_MAX);
 
-/** @returns undefined when there are more than `bytesMax` bytes of them */
-export function readAttrsAt(dirFd: number, name: Name, bytesMax = ATTRS_BYTES_MAX): Attrs | undefined {
-  const entry = goTo(dirFd, name);
-  const get: GetXattr = (attr) => lgetxattr(putEntry(entry), putSecondText(attr), out.address, XATTR_BYTES_MAX);
-  return readAll(llistxattr(putEntry(entry), out.address, XATTR_BYTES_MAX), get, bytesMax);
+/**
+ * By its name, which costs nearly nothing where there are none; what has some is held first.
+ * @returns undefined when there are more than `ATTRS_BYTES_MAX` bytes of them; none of a mount point
+ */
+export function readAttrsAt(dirFd: number, name: Name): Attrs | undefined {
+  const listBytes = llistxattr(putEntry(goTo(dirFd, name)), out.address, XATTR_BYTES_MAX);
+  if (listBytes === 0 || (listBytes < 0 && errno() === ENOTSUP)) return NO_ATTRS;
+  if (listBytes < 0 && errno() !== E2BIG && errno() !== ERANGE) return fail('listxattr');
+  let held = -1;
+  try {
+    held = holdAt(dirFd, name);
+    return readAttrsHeld(held);
+  } catch (error) {
+    if (error instanceof LinuxError && error.errno === EXDEV) return NO_ATTRS;
+    throw error;
+  } finally {
+    if (held >= 0) closeFd(held);
+  }
 }
 
 /** Of what is open. @returns undefined when there are more than `bytesMax` bytes of them */

@@ -65,6 +65,42 @@ export function openRegular(
   }
 }
 
+/**
+ * Opens a regular file to write, with the same care.
+ * @param flags of open(2), without O_CREAT
+ * @param mode makes the file when there is none, with these permissions before the umask
+ * @throws LinuxError as `openRegular`
+ */
+export function openRegularToWrite(dirFd: number, name: Name, flags: number, mode?: number): number {
+  for (;;) {
+    let held: number;
+    try {
+      held = holdAt(dirFd, name);
+    } catch (error) {
+      if (mode === undefined || !isLinuxError(error, 'ENOENT')) throw error;
+      const made = makeRegular(dirFd, name, flags, mode);
+      if (made !== undefined) return made;
+      continue; // somebody else was first
+    }
+    try {
+      const {type} = statFd(held);
+      if (type !== 'file') throw new LinuxError('openat', type === 'symlink' ? ELOOP : EINVAL);
+      return reopen(held, flags);
+    } finally {
+      closeFd(held);
+    }
+  }
+}
+
+function makeRegular(dirFd: number, name: Name, flags: number, mode: number): number | undefined {
+  try {
+    return openAt(dirFd, name, flags | constants.O_CREAT | constants.O_EXCL, mode);
+  } catch (error) {
+    if (isLinuxError(error, 'EEXIST')) return undefined;
+    throw error;
+  }
+}
+
 function reopenToRead(held: number, isNoatime: boolean): number {
   if (!isNoatime) return reopen(held, constants.O_RDONLY);
   try {

@@ -59,7 +59,6 @@ export const getxattr = call('getxattr', 'long', [text, text, pointer, size]);
 export const setxattr = call('setxattr', 'int', [text, text, pointer, size, flags]);
 export const listxattr = call('listxattr', 'long', [text, pointer, size]);
 export const removexattr = call('removexattr', 'int', [text, text]);
-export const lgetxattr = call('lgetxattr', 'long', [text, text, pointer, size]);
 export const llistxattr = call('llistxattr', 'long', [text, pointer, size]);
 export const fstatfs = call('fstatfs', 'int', [fd, pointer]);
 export const flock = call('flock', 'int', [fd, 'int']);

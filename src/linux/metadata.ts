@@ -1,6 +1,7 @@
 /**
  * Permissions, owners and times, never through a symlink. Nanoseconds are exact, before 1970 and after 2038 too.
  *
+ * A call by name would change the root of what is mounted there: what has a name is held first, and changed as it is held.
  * Invariant: access times are never set. Chown before chmod: chown clears the setuid and setgid bits.
  */
 import type {FileTime} from '../model/entry.ts';

@@ -2,13 +2,15 @@
  * Opening, holding, reopening and closing descriptors. Every descriptor of this folder begins and ends here.
  *
  * Descriptors opened here are closed here, and Node's by Node: its workers keep a list of their own.
- * Invariant: O_CLOEXEC always; a volume's entry is one component below a held directory, no symlink is followed, and
- * nothing waits (FIFO) or becomes a controlling terminal.
+ * Invariant: O_CLOEXEC always; a volume's entry is one component below a held directory and on its mount, no symlink is
+ * followed, and nothing waits (FIFO) or becomes a controlling terminal.
  */
 import {constants, openSync} from 'node:fs';
 import type {Name} from '../model/path.ts';
 import {AT_FDCWD, checked, close, errno, fail, O_CLOEXEC, O_PATH, openat, putName, putText} from './libc.ts';
-import {EINTR} from './linux-error.ts';
+import {EINTR, EXDEV, LinuxError} from './linux-error.ts';
+import {openat2, RESOLVE_NO_XDEV} from './openat2.ts';
+import {statFd} from './stat.ts';
 
 const ALWAYS = constants.O_NOFOLLOW | O_CLOEXEC | constants.O_NONBLOCK | constants.O_NOCTTY;
 
@@ -21,17 +23,31 @@ export function ownFdsDir(): number {
 }
 
 /**
+ * What another filesystem is mounted on is not opened: a container can put a mount point of the host's anywhere in its
+ * volume by renaming the directory under it, between a look and this call too.
  * @param flags of open(2); O_NOFOLLOW, O_CLOEXEC, O_NONBLOCK and O_NOCTTY are added
  * @param mode of a new file, before the umask
- * @throws LinuxError ELOOP for a symlink, ENXIO for a FIFO opened to write, …
+ * @throws LinuxError ELOOP for a symlink, ENXIO for a FIFO opened to write, EXDEV for a mount point, …
  */
 export function openAt(dirFd: number, name: Name, flags: number, mode = 0): number {
-  return checked(openat(dirFd, putName(name), flags | ALWAYS, mode), 'openat');
+  return openOnMount(dirFd, name, flags | ALWAYS, mode);
 }
 
-/** Holds any entry without opening it: no device or FIFO notices, a symlink is held itself. */
+/** Holds any entry without opening it: no device or FIFO notices, a symlink is held itself. EXDEV for a mount point. */
 export function holdAt(dirFd: number, name: Name): number {
-  return openAt(dirFd, name, O_PATH);
+  return openOnMount(dirFd, name, O_PATH | constants.O_NOFOLLOW | O_CLOEXEC, 0);
+}
+
+function openOnMount(dirFd: number, name: Name, flags: number, mode: number): number {
+  const fd = openat2(dirFd, putName(name), {flags, mode, resolve: RESOLVE_NO_XDEV});
+  if (fd !== undefined) {
+    if (fd < 0) throw new LinuxError('openat2', -fd);
+    return fd;
+  }
+  const opened = checked(openat(dirFd, putName(name), flags, mode), 'openat');
+  if (statFd(opened).mountId === statFd(dirFd).mountId) return opened;
+  closeFd(opened);
+  throw new LinuxError('openat', EXDEV);
 }
 
 /** Opens for real what is held, whatever its name is by now. Works inside a jail. */

@@ -18,6 +18,7 @@ export interface EntryStore {
   remove(parentId: number, name: Name): number;
   move(fromParentId: number, fromName: Name, toParentId: number, toName: Name): void;
   dirIdOf(path: RelPath): number | undefined;
+  hasDir(dirId: number): boolean;
   pathOf(dirId: number): RelPath;
   findByInode(ino: number): KnownEntry[];
   /** Names elsewhere of the hard links below a directory. */

@@ -152,6 +152,7 @@ export class Scanner {
     const {store} = this.#parts;
     for (let next = pass.deferred.shift(); next !== undefined; next = pass.deferred.shift()) {
       const {dirId, listed} = next;
+      if (!store.hasDir(dirId)) continue; // went with a directory above it, in whose place something else is by now
       const path = joinPath(store.pathOf(dirId), listed.name);
       pass.isNew = pass.isDetailed && isBelowNew(parentOf(path), pass);
       await this.#takeEntry(path, dirId, listed, store.get(dirId, listed.name), pass);

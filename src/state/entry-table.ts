@@ -25,14 +25,13 @@ import {
   type StoredEntry,
 } from './entry-row.ts';
 import type {LinkGroups} from './link-groups.ts';
-import type {Place, VolumeQueries} from './volume-queries.ts';
+import type {Place} from './volume-queries.ts';
 
 /** A place for the length of one call; no file can have that name. */
 const ASIDE: Place = {parentId: ROOT_ID, name: '/'};
 
 export interface EntryTableParts {
   directories: Directories;
-  queries: VolumeQueries;
   groups: LinkGroups;
   counters: Counters;
 }
@@ -182,7 +181,7 @@ export class EntryTable {
 
   /** The rest of `put` when there is an entry of that name. */
   #overwrite(parentId: number, key: number, entry: Entry): number {
-    const {directories, counters, groups, queries} = this.#parts;
+    const {directories, counters, groups} = this.#parts;
     const before = this.#get(parentId, key, entry.name);
     invariant(before !== undefined, 'an entry is there or is not');
     let {dirId} = before;
@@ -196,7 +195,6 @@ export class EntryTable {
     counters.unread += Number(isUnread(entry)) - Number(isUnread(before));
     const areSameLinks = isLinked(before) && isLinked(entry) && sameInode(before, entry);
     if (!areSameLinks && (isLinked(before) || isLinked(entry))) groups.markStale();
-    queries.clearGone({parentId, name: entry.name});
     if (sameInTree(before, entry)) directories.dropFingerprint(parentId);
     else directories.markStale(parentId, key);
     this.#db.wrote(removed + 1);
@@ -214,11 +212,10 @@ export class EntryTable {
 
   /** A row was removed. */
   #left(entry: StoredEntry, key: number): void {
-    const {directories, counters, groups, queries} = this.#parts;
+    const {directories, counters, groups} = this.#parts;
     counters.entries--;
     if (isUnread(entry)) counters.unread--;
     if (isLinked(entry)) groups.markStale();
-    queries.clearGone(entry);
     directories.markStale(entry.parentId, key);
   }
 

@@ -38,12 +38,6 @@ export class VolumeQueries {
   readonly #since: Statement;
   readonly #page: Statement;
   readonly #outlines: Statement;
-  readonly #markGone: Statement;
-  readonly #clearGone: Statement;
-  readonly #clearAllGone: Statement;
-  readonly #gone: Statement;
-  readonly #countGone: Statement;
-  #goneCount = 0;
 
   constructor(db: Database, directories: Directories) {
     this.#directories = directories;
@@ -62,14 +56,6 @@ export class VolumeQueries {
     this.#outlines = db.prepare(
       `SELECT ${OUTLINE_COLUMNS} FROM entries WHERE parent = ? AND (key, name) > (?, ?) ORDER BY key, name LIMIT ${PAGE_ROWS}`,
     );
-    this.#markGone = db.prepare('INSERT OR IGNORE INTO temp.gone VALUES (?, ?, ?)');
-    this.#clearGone = db.prepare('DELETE FROM temp.gone WHERE parent = ? AND key = ? AND name = ?');
-    this.#clearAllGone = db.prepare('DELETE FROM temp.gone');
-    const columns = SELECTED.split(', ').map((column) => `e.${column}`);
-    this.#gone = db.prepare(`SELECT ${columns.join(', ')} FROM temp.gone g CROSS JOIN entries e
-      ON e.parent = g.parent AND e.key = g.key AND e.name = g.name
-      WHERE (g.parent, g.key, g.name) > (?, ?, ?) ORDER BY g.parent, g.key, g.name LIMIT ?`);
-    this.#countGone = db.prepare('SELECT count(*) FROM temp.gone');
   }
 
   /** Entries of a directory in the order of their keys, read in pages: what is asked may change meanwhile. */
@@ -126,34 +112,6 @@ export class VolumeQueries {
       if (entries.length < PAGE_ROWS) return;
       after = entries.at(-1) as StoredEntry;
     }
-  }
-
-  markGone(place: Place): void {
-    this.#goneCount += this.#markGone.run(...cursorOf(place));
-  }
-
-  /** Takes a mark back; all of them without a place. */
-  clearGone(place?: Place): void {
-    if (this.#goneCount === 0) return;
-    if (place === undefined) {
-      this.#clearAllGone.run();
-      this.#goneCount = 0;
-    } else this.#goneCount -= this.#clearGone.run(...cursorOf(place));
-  }
-
-  /** Marked entries that are still there; more may be marked or changed meanwhile. */
-  *goneEntries(): Generator<StoredEntry> {
-    for (let after = START; ;) {
-      const entries = this.#gone.all(...cursorOf(after), PAGE_ROWS).map(entryOf);
-      yield* entries;
-      if (entries.length < PAGE_ROWS) return;
-      after = entries.at(-1) as StoredEntry;
-    }
-  }
-
-  /** Counts the marks again: a rollback takes them back too. */
-  reload(): void {
-    this.#goneCount = this.#countGone.get()?.[0] as number;
   }
 
   #foundOf(entry: StoredEntry): FoundEntry {

@@ -89,8 +89,6 @@ export const VOLUME_UPGRADES: Readonly<Record<number, string>> = {
 
 /** Tables that live as long as the process. */
 export const VOLUME_TEMP_SCHEMA = `
-CREATE TEMP TABLE gone (parent INTEGER NOT NULL, key INTEGER NOT NULL, name TEXT NOT NULL,
-  PRIMARY KEY (parent, key, name)) WITHOUT ROWID, STRICT;
 CREATE TEMP TABLE found_groups (first TEXT NOT NULL, paths TEXT NOT NULL);
 CREATE TEMP TABLE link_groups (ordinal INTEGER PRIMARY KEY, paths TEXT NOT NULL);
 `;

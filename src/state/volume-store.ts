@@ -100,7 +100,7 @@ export class VolumeStore {
     this.#queries = queries;
     this.#digests = digests;
     this.#groups = groups;
-    this.#entries = new EntryTable(db, {directories, queries, groups, counters});
+    this.#entries = new EntryTable(db, {directories, groups, counters});
     this.#signatures = new SignatureCache(db, {limitBytes: options.signatureBytesMax ?? SIGNATURE_BYTES_MAX});
     this.freshReads = new FreshReads(db);
     db.useHooks({onCommit: () => this.#save(), onRollback: () => this.#forget()});
@@ -217,6 +217,10 @@ export class VolumeStore {
     return this.#directories.idOf(path);
   }
 
+  hasDir(dirId: number): boolean {
+    return this.#directories.find(dirId) !== undefined;
+  }
+
   /** Path of a directory. @throws BUG when there is none */
   pathOf(dirId: number): RelPath {
     return this.#directories.pathOf(dirId);
@@ -274,21 +278,6 @@ export class VolumeStore {
     if (this.#directories.find(dirId) === undefined) return;
     this.#directories.setFingerprint(dirId, fingerprint);
     this.#db.wrote(1);
-  }
-
-  /** Notes that a scan did not find an entry, which may turn up elsewhere. Forgotten when it is put, or at a restart. */
-  markGone(parentId: number, name: Name): void {
-    this.#queries.markGone({parentId, name});
-  }
-
-  /** The marked entries that are still in the state. */
-  goneEntries(): Iterable<StoredEntry> {
-    return this.#queries.goneEntries();
-  }
-
-  /** Takes one mark back, or all of them. */
-  clearGone(place?: Place): void {
-    this.#queries.clearGone(place);
   }
 
   // Digests
@@ -395,7 +384,6 @@ export class VolumeStore {
     this.#counters.load();
     this.#directories.forget();
     this.#groups.markStale();
-    this.#queries.reload();
     this.#signatures.reload();
   }
 }

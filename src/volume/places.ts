@@ -123,7 +123,7 @@ function makeInRoot(rootFd: number, rootPath: string): void {
   try {
     if (!makePlacesIn(rootFd, (made) => isOurs(made, 0o077))) throw foreign(rootPath);
   } catch (error) {
-    if (isLinuxError(error, 'ENOTDIR', 'ELOOP')) throw foreign(rootPath);
+    if (isLinuxError(error, 'ENOTDIR', 'ELOOP', 'EXDEV')) throw foreign(rootPath);
     throw isLinuxError(error) ? cannotWrite(error) : error;
   } finally {
     setRootTime(rootFd, mtime);
@@ -194,7 +194,7 @@ export function openPlacesInRoot(rootFd: number, rootPath: string): {stagingFd: 
       }
     } catch (error) {
       if (isLinuxError(error, 'ENOENT') && attempt === 0) makeInRoot(rootFd, rootPath);
-      else throw isLinuxError(error, 'ENOENT', 'ENOTDIR', 'ELOOP') ? foreign(rootPath) : error;
+      else throw isLinuxError(error, 'ENOENT', 'ENOTDIR', 'ELOOP', 'EXDEV') ? foreign(rootPath) : error;
     }
   }
 }

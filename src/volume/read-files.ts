@@ -7,7 +7,7 @@
 import type {JobContext, JobHandlers} from '../base/jobs.ts';
 import {BLOCK_COUNT_MAX, blockCountOf} from '../delta/block.ts';
 import {SignatureBuilder, type Signature} from '../delta/signature.ts';
-import {DirCache} from '../linux/beneath.ts';
+import {DirCache} from '../linux/dir-cache.ts';
 import {openRegular, readInto} from '../linux/files.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
 import {closeFd} from '../linux/open-fd.ts';

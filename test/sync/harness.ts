@@ -53,6 +53,8 @@ export interface Run {
 export interface RunOptions {
   /** Put before node, for instance `['strace', '-f', …]`. */
   wrapper?: readonly string[];
+  /** Instead of the built program: its sources, to which modules of the tests can be added. */
+  main?: string;
   env?: Record<string, string>;
   cwd?: string;
   timeoutMs?: number;
@@ -105,7 +107,7 @@ export class Running {
   readonly events: JsonEvent[] = [];
 
   constructor(args: readonly string[], options: RunOptions = {}) {
-    const words = [...(options.wrapper ?? []), NODE, MAIN, ...args];
+    const words = [...(options.wrapper ?? []), NODE, options.main ?? MAIN, ...args];
     this.#words = `towline ${args.join(' ')}`;
     this.#child = spawn(words[0]!, words.slice(1), {
       cwd: options.cwd ?? '/',

@@ -114,10 +114,13 @@ function tryAll(rootFd: number, stateFolder: string): Tried {
 
 /** A folder of Towline's own on the root's filesystem, where things may have names. */
 function openOwn(rootFd: number, stateFolder: string): number | undefined {
-  for (const folder of [stateFolder, `/proc/self/fd/${rootFd}/${RESERVED_NAME}/staging`]) {
+  for (const open of [
+    () => openDirPath(fromText(stateFolder)),
+    () => openBeneath(rootFd, `${RESERVED_NAME}/staging`),
+  ]) {
     let fd: number;
     try {
-      fd = openDirPath(fromText(folder));
+      fd = open();
     } catch {
       continue;
     }

@@ -1,7 +1,7 @@
 /** What `doctor` finds of volumes and of the state, on real filesystems; what it leaves there: nothing. */
 import {spawn, spawnSync} from 'node:child_process';
 import {once} from 'node:events';
-import {mkdirSync, readdirSync, symlinkSync, truncateSync, watch, writeFileSync} from 'node:fs';
+import {lstatSync, mkdirSync, readdirSync, symlinkSync, truncateSync, watch, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {createInterface} from 'node:readline';
 import {describe, expect, onTestFinished, test} from 'vitest';
@@ -22,6 +22,17 @@ async function volumeFindings(path: string, direction: 'send' | 'receive', state
 const matching = (pattern: RegExp): unknown => expect.arrayContaining([expect.stringMatching(pattern)]);
 
 needsLoopMounts(describe)('volumes', () => {
+  test('I1 a link in the place of its own folder in the root leads it nowhere', async () => {
+    const {path} = makeLoopFilesystem('ext4', 16);
+    for (const folder of ['root', 'outside', 'outside/staging']) mkdirSync(join(path, folder), {mode: 0o700});
+    symlinkSync('../outside', join(path, 'root', '.towline'));
+    const before = lstatSync(join(path, 'outside/staging')).ctimeMs;
+    const request = {path: join(path, 'root'), stateFolder: makeTmpDir(), places: [], countMs: 0};
+    const {facts} = await examineFolder(request, 5_000);
+    expect(facts).toMatchObject({canLink: undefined, isReservedTaken: true});
+    expect(lstatSync(join(path, 'outside/staging')).ctimeMs).toBe(before);
+  });
+
   test('a target on XFS is fine: marks, ns times, clones, exchange; a place beside the state is found', async () => {
     const {path} = makeLoopFilesystem('xfs', 300);
     mkdirSync(join(path, 'root'));

@@ -7,6 +7,7 @@ import {
   linkFdAt,
   makeSpecialAt,
   openRegular,
+  openRegularToWrite,
   openTmp,
   readInto,
   readlinkAt,
@@ -57,6 +58,26 @@ test('a FIFO, a device, a directory and a symlink are refused without being open
   // A FIFO opened to write has no reader yet: the kernel would tell by ENXIO if any of the above had opened it to read.
   expect(codeOf(() => openAt(folder.fd, 'fifo', constants.O_WRONLY))).toBe('ENXIO');
   expect(codeOf(() => openAt(folder.fd, 'link', constants.O_RDONLY))).toBe('ELOOP');
+});
+
+test('a regular file is opened to write or made; a FIFO, a device, a directory and a symlink are left alone', () => {
+  const folder = makeFolder();
+  const append = (name: string, text: string, mode?: number): void => {
+    const fd = held(openRegularToWrite(folder.fd, name, constants.O_WRONLY | constants.O_APPEND, mode));
+    writeFrom(fd, Buffer.from(text), 0, text.length, 0);
+  };
+  append('file', 'one', 0o640);
+  append('file', 'two', 0o600);
+  append('file', 'three');
+  expect([read(folder, 'file'), statAt(folder.fd, 'file').mode & 0o077]).toEqual(['onetwothree', 0o040]);
+  expect(codeOf(() => append('missing', 'x'))).toBe('ENOENT');
+  makeSpecialAt(folder.fd, 'fifo', 'fifo', 0o600, 0);
+  held(openAt(folder.fd, 'fifo', constants.O_RDONLY)); // so that it could be opened
+  mkdirSync(join(folder.path, 'dir'));
+  symlinkSync('file', join(folder.path, 'link'));
+  for (const name of ['fifo', 'dir']) expect([name, codeOf(() => append(name, 'x', 0o600))]).toEqual([name, 'EINVAL']);
+  expect(codeOf(() => append('link', 'x', 0o600))).toBe('ELOOP');
+  expect(codeOf(() => held(openRegularToWrite(held(openDirPath('/dev')), 'null', constants.O_WRONLY)))).toBe('EINVAL');
 });
 
 test('no descriptor is left behind by 1,000 refused and 1,000 granted openings', () => {

@@ -5,7 +5,7 @@ import {join} from 'node:path';
 import {expect, onTestFinished, test} from 'vitest';
 import {Jail} from '../../../src/linux/jail.ts';
 import {openDirAt} from '../../../src/linux/directories.ts';
-import {closeFd, holdAt} from '../../../src/linux/open-fd.ts';
+import {closeFd, holdAt, openDirPath} from '../../../src/linux/open-fd.ts';
 import {codeOf} from './code-of.ts';
 import {jailed, type Seen} from './jailed.ts';
 import {held, isRoot, makeFolder, type Folder} from './folder.ts';
@@ -55,7 +55,7 @@ rootTest('a resting thread does not keep its volume from being unmounted', async
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'towline-test', path]);
   onTestFinished(() => void codeOf(() => execFileSync('umount', ['-l', path], {stdio: 'ignore'})));
   fill(path);
-  const rootFd = openDirAt(folder.fd, 'volume');
+  const rootFd = openDirPath(path);
   const umount = (): string => codeOf(() => execFileSync('umount', [path], {stdio: 'ignore'}));
   let wasBusy = false;
   const {end} = await jailed(rootFd, restingFd, () => {

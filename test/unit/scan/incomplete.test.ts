@@ -139,6 +139,27 @@ test('a scan that is cut short before it took a directory in the place of a file
   expect(store.resolve('sub/good')?.entry.type).toBe('file');
 });
 
+test('a name that is replaced in a directory that is replaced itself meanwhile goes with it', async () => {
+  const {scanner, store} = scannerOf(
+    [
+      ROOT_WITH_SUB,
+      {path: 'sub', status: 'whole', names: {below: 'dir'}},
+      {path: 'sub/below', status: 'whole', names: {}},
+    ],
+    [
+      {path: '', status: 'names', names: {sub: 'file'}},
+      {path: 'sub', status: 'names', names: {below: 'file'}}, // for that moment it was the directory again
+    ],
+  );
+  await scanner.scan();
+  await scanner.lookAt([
+    {path: '', names: ['sub']},
+    {path: 'sub', names: ['below']},
+  ]);
+  expect(store.get(1, 'sub')?.type).toBe('file');
+  expect(store.resolve('sub/below')).toBeUndefined();
+});
+
 test('F7 a root that cannot be listed is no empty root: it halts', async () => {
   const {scanner, store} = scannerOf([{path: '', status: 'unreadable', names: {}}]);
   await expect(scanner.scan()).rejects.toMatchObject({code: 'HALTED', details: {kind: 'root-unreadable'}});

@@ -172,22 +172,6 @@ describe('looking for entries', () => {
       for (const id of [1, a, b]) expect(store.fingerprint(id), what).toEqual(cleared.includes(id) ? undefined : print);
     }
   });
-
-  test('marks of gone entries end when the entry is put again, moved, removed or cleared', () => {
-    const store = openStore();
-    for (const name of ['put', 'moved', 'removed', 'cleared', 'left']) {
-      store.put(1, entry(name));
-      store.markGone(1, name);
-    }
-    store.put(1, entry('put'));
-    store.move(1, 'moved', 1, 'elsewhere');
-    store.remove(1, 'removed');
-    store.put(1, entry('removed'));
-    store.clearGone({parentId: 1, name: 'cleared'});
-    expect([...store.goneEntries()].map((gone) => gone.name)).toEqual(['left']);
-    store.clearGone();
-    expect([...store.goneEntries()]).toEqual([]);
-  });
 });
 
 describe('hard-link groups', () => {
