@@ -7,33 +7,21 @@
 import type {Clock} from '../base/clock.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import {NO_ATTRS} from '../model/attrs.ts';
-import {sameDigest, type Digest} from '../model/digest.ts';
-import {isUntouched, type Entry, type Stat} from '../model/entry.ts';
+import {sameDigest} from '../model/digest.ts';
+import type {Entry} from '../model/entry.ts';
 import {isCreation, opInView, type Failed, type Op, type OpResult} from '../model/op.ts';
 import {unpackStat} from '../model/packed-stats.ts';
-import {nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
-import {bumped, type VersionVector} from '../model/version.ts';
+import type {RelPath} from '../model/path.ts';
 import {isTypeInView, type View} from '../model/view.ts';
 import type {MessageOf} from '../wire/messages.ts';
-import type {ApplyJobs, BatchInput, SeenDir} from './apply-jobs.ts';
+import type {ApplyJobs, BatchInput} from './apply-jobs.ts';
 import type {ApplyOptions} from './context.ts';
 import {actionsOf, recoveredActions, type DestroyedAction} from './destroyed.ts';
-import {DONE, failure} from './failure.ts';
-import type {Switched} from './switch.ts';
-import {GiveBack, type RowsOfFile} from './give-back.ts';
+import {DONE, failure, isUnusualTime, timeFailure} from './failure.ts';
+import {GiveBack} from './give-back.ts';
+import {nameClashes} from './name-clashes.ts';
 import {decodeJournal, encodeJournal, type Known} from './journal-record.ts';
-
-/** What the applier needs of the state. */
-export interface TargetStore extends RowsOfFile {
-  getRoot(): Entry | undefined;
-  putRoot(entry: Entry): void;
-  get(parentId: number, name: Name): Entry | undefined;
-  remove(parentId: number, name: Name): number;
-  move(fromParentId: number, fromName: Name, toParentId: number, toName: Name): void;
-  dirIdOf(path: RelPath): number | undefined;
-  nextSeq(): number;
-  batch<T>(work: () => T): T;
-}
+import {TargetRows, type TargetStore} from './target-rows.ts';
 
 export interface Journal {
   append(batch: {id: number; body: Buffer}): void;
@@ -50,6 +38,13 @@ export interface ApplierParts {
   onDestroyed?: (actions: DestroyedAction[]) => void;
 }
 
+export interface ApplierOptions extends ApplyOptions {
+  /** The source's short ID, for version vectors. */
+  agent: string;
+  /** Names that differ in case alone are one here. */
+  foldsCase?: boolean;
+}
+
 /** A file staged outside batches. */
 export interface StagedFile {
   stage: string;
@@ -61,24 +56,20 @@ interface Turn {
   recorded: Promise<void>;
 }
 
-/** What a worker saw of an entry. */
-type SeenEntry = Pick<Switched, 'attrs'> & {stat: Stat; found?: Stat | undefined};
-
 export class Applier {
-  readonly #options: ApplyOptions & {agent: string};
+  readonly #options: ApplierOptions;
   readonly #parts: ApplierParts;
   readonly #giveBack: GiveBack;
+  readonly #rows: TargetRows;
   #nextBatch: number;
-  /** Entries with more than one name whose metadata this batch has set, by inode. */
-  readonly #linked = new Map<number, Entry>();
   /** Of the last batch: when the next one's creations may begin, and when it may be recorded. */
   #turn: Turn = {created: Promise.resolve(), recorded: Promise.resolve()};
 
-  /** @param options `agent` is the source's short ID, for version vectors */
-  constructor(options: ApplyOptions & {agent: string}, parts: ApplierParts) {
+  constructor(options: ApplierOptions, parts: ApplierParts) {
     this.#options = options;
     this.#parts = parts;
     this.#giveBack = new GiveBack(parts);
+    this.#rows = new TargetRows(options.agent, {...parts, giveBack: this.#giveBack});
     this.#nextBatch = Math.floor(parts.clock.nowMs()) * 1_000; // above every name that an earlier run may have left
   }
 
@@ -98,6 +89,10 @@ export class Applier {
     const {view} = this.#options;
     const ops = message.ops.map((op) => opInView(op, view));
     const left = new Map([...refused, ...outOfView(ops, view)]);
+    if (this.#options.foldsCase === true) {
+      await this.#allRecorded(); // names are judged by what is there
+      for (const [index, clash] of nameClashes(ops, this.#parts.store)) left.set(index, clash);
+    }
     const input = {frame, options: this.#applyOptions(), batch: this.#nextBatch++, atMs: this.#parts.clock.nowMs()};
     const {before, created, recorded} = this.#takeTurn();
     try {
@@ -138,6 +133,14 @@ export class Applier {
     return {before, created, recorded};
   }
 
+  async #allRecorded(): Promise<void> {
+    let turn: unknown;
+    while (turn !== this.#turn) {
+      turn = this.#turn;
+      await this.#turn.recorded; // who waited too may have gone first
+    }
+  }
+
   /** Records what was created, and does the rest through the journal. */
   async #finish(
     input: BatchInput & {refused: Map<number, Failed>},
@@ -149,10 +152,17 @@ export class Applier {
     if (made !== undefined) this.#recordCreated(ops, made, results);
     let from = made?.count ?? 0;
     while (from < ops.length) from = await this.#applyRest(input, ops, from, staged, results);
-    for (const entry of this.#linked.values()) this.#parts.store.refreshNames(entry);
-    this.#linked.clear();
+    this.#rows.refreshLinked();
     if (results.some((result) => result.status === 'failed' && result.code === 'no-space')) await this.#makeRoom();
+    for (const [index, op] of ops.entries()) results[index] = this.#clampedTime(op) ?? (results[index] as OpResult);
     return results;
+  }
+
+  /** Filesystems set the nearest time that they have, and say nothing. */
+  #clampedTime(op: Op): Failed | undefined {
+    if (!('meta' in op) || !isUnusualTime(op.meta.mtime)) return undefined;
+    const kept = this.#rows.entryAt(op.path);
+    return kept && timeFailure({wanted: op.meta, kept}, this.#options.view, op.path);
   }
 
   #recordCreated(ops: readonly Op[], made: ApplyJobs['create-batch']['out'], results: OpResult[]): void {
@@ -160,10 +170,10 @@ export class Applier {
       const stat = unpackStat(made.stats, index);
       if (stat === undefined) continue;
       results[index] = DONE;
-      this.#record(ops[index] as Op, {stat, attrs: made.attrs.get(index) ?? NO_ATTRS}, undefined);
+      this.#rows.record(ops[index] as Op, {stat, attrs: made.attrs.get(index) ?? NO_ATTRS}, undefined);
     }
     for (const {index, result} of made.failed) results[index] = result;
-    this.#recordDirs(made.dirs);
+    this.#rows.recordDirs(made.dirs);
   }
 
   /** Rolls batches forward that were journalled but not recorded as done. @returns how many */
@@ -197,7 +207,7 @@ export class Applier {
     const stale = ops.flatMap((op, index) => (index >= from && this.#movesOtherContent(op) ? [index] : []));
     const {records, failed, next} = await jobs.run('stage-batch', {...input, from, known, stale, staged});
     for (const {index, result} of failed) results[index] = result;
-    for (const {index} of failed) this.#doubt((ops[index] as Op).path, results[index] as OpResult);
+    for (const {index} of failed) this.#rows.doubt((ops[index] as Op).path, results[index] as OpResult);
     if (records.length === 0) return next;
     const id = this.#nextBatch++;
     journal.append({id, body: encodeJournal({version: 1, batch: input.batch, atMs: input.atMs, records})});
@@ -212,10 +222,11 @@ export class Applier {
       results[index] = result;
       const op = ops[index] as Op;
       // Without some attributes it is there all the same.
-      if (result.status === 'done' || (op.kind === 'set-meta' && stat !== undefined)) this.#recordSwitched(op, one);
-      else this.#doubt(op.path, result);
+      if (result.status === 'done' || (op.kind === 'set-meta' && stat !== undefined))
+        this.#rows.recordSwitched(op, one);
+      else this.#rows.doubt(op.path, result);
     }
-    this.#recordDirs(dirs);
+    this.#rows.recordDirs(dirs);
     this.#tellDestroyed(actionsOf(input, ops, switched));
     journal.drop(id);
     return next;
@@ -236,7 +247,7 @@ export class Applier {
   }
 
   #knownAt(path: RelPath): Known | undefined {
-    const entry = this.#entryAt(path);
+    const entry = this.#rows.entryAt(path);
     if (entry === undefined || !this.#isOwn(entry)) return undefined;
     const {type, ino, sizeBytes, mtime, ctime} = entry;
     return {type, ino, sizeBytes, mtime, ctime};
@@ -248,8 +259,8 @@ export class Applier {
    */
   #movesOtherContent(op: Op): boolean {
     if (op.kind !== 'rename' || op.type !== 'file') return false;
-    const content = this.#entryAt(op.path)?.content;
-    if (this.#entryAt(op.to) === undefined && (content === undefined || op.content === undefined)) return false;
+    const content = this.#rows.entryAt(op.path)?.content;
+    if (this.#rows.entryAt(op.to) === undefined && (content === undefined || op.content === undefined)) return false;
     return !sameDigest(content, op.content);
   }
 
@@ -257,136 +268,6 @@ export class Applier {
   #isOwn({version}: Entry): boolean {
     return version.length > 0 && version.every(({agent}) => agent === this.#options.agent);
   }
-
-  #entryAt(path: RelPath): Entry | undefined {
-    const {store} = this.#parts;
-    if (path === ROOT) return store.getRoot();
-    const parentId = store.dirIdOf(parentOf(path));
-    return parentId === undefined ? undefined : store.get(parentId, nameOf(path));
-  }
-
-  #recordSwitched(op: Op, {stat, attrs, found, ...other}: Switched): void {
-    const {store} = this.#parts;
-    if (op.kind === 'delete') {
-      const parentId = store.dirIdOf(parentOf(op.path));
-      if (parentId !== undefined) store.remove(parentId, nameOf(op.path));
-      return;
-    }
-    if (op.kind === 'rename') this.#moveRow(op.path, op.to);
-    if (op.kind === 'exchange') this.#exchangeRows(op.path, op.to);
-    if (stat !== undefined) this.#record(op, {stat, attrs, found}, this.#entryAt(placeOf(op)));
-    if (op.kind === 'set-meta' && stat !== undefined && op.allocatedBytes !== undefined)
-      this.#giveBack.note(op.path, stat, op.allocatedBytes);
-    if (op.kind !== 'exchange' || other.otherStat === undefined) return;
-    const seen = {stat: other.otherStat, attrs: other.otherAttrs, found: other.otherFound};
-    this.#record({...op, path: op.to, to: op.path}, seen, this.#entryAt(op.path));
-  }
-
-  #moveRow(from: RelPath, to: RelPath): void {
-    const {store} = this.#parts;
-    const fromId = store.dirIdOf(parentOf(from));
-    const toId = store.dirIdOf(parentOf(to));
-    if (fromId === undefined || toId === undefined || store.get(fromId, nameOf(from)) === undefined) return;
-    store.move(fromId, nameOf(from), toId, nameOf(to));
-  }
-
-  #exchangeRows(a: RelPath, b: RelPath): void {
-    const {store} = this.#parts;
-    const aId = store.dirIdOf(parentOf(a));
-    const bId = store.dirIdOf(parentOf(b));
-    if (aId === undefined || bId === undefined) return;
-    const between = '/'; // within one transaction; no file can have that name
-    store.batch(() => {
-      store.move(aId, nameOf(a), aId, between);
-      store.move(bId, nameOf(b), aId, nameOf(a));
-      store.move(aId, between, bId, nameOf(b));
-    });
-  }
-
-  /** @param before what the state has there; undefined where it was created */
-  #record(op: Op, seen: SeenEntry, before: Entry | undefined): void {
-    const {store} = this.#parts;
-    const {stat, attrs} = seen;
-    const path = placeOf(op);
-    const linkTarget =
-      op.kind === 'put-symlink'
-        ? op.target
-        : stat.type === 'symlink'
-          ? ((op.kind === 'link' ? this.#entryAt(op.to) : before)?.linkTarget ?? '')
-          : '';
-    // Somebody put a symlink there, or something in the place of ours, since the switch: the next scan sees what.
-    if ((stat.type === 'symlink') !== (linkTarget !== '')) return;
-    const entry: Entry = {
-      ...stat,
-      name: path === ROOT ? '' : nameOf(path),
-      linkTarget,
-      attrs,
-      content: this.#contentAfter(op, seen, before),
-      isIncomplete: false,
-      seq: store.nextSeq(),
-      version: bumped(this.#versionBefore(op, before), this.#options.agent),
-    };
-    if (path === ROOT) return store.putRoot(entry);
-    const parentId = store.dirIdOf(parentOf(path));
-    if (parentId !== undefined) store.put(parentId, entry);
-    if (op.kind === 'set-meta' && stat.nlink > 1 && stat.type !== 'dir') this.#linked.set(stat.ino, entry);
-    // Another name changed the inode's ctime and link count: the other names' rows follow.
-    if (op.kind === 'link') this.#refreshNames(op.to, entry);
-  }
-
-  /** New content is this link's alone; other operations leave whose content it is. */
-  #versionBefore(op: Op, before: Entry | undefined): VersionVector {
-    if (op.kind === 'link') return this.#entryAt(op.to)?.version ?? [];
-    const version = before?.version ?? [];
-    const isNew = isCreation(op) || op.kind === 'put-file';
-    return isNew ? version.filter(({agent}) => agent === this.#options.agent) : version;
-  }
-
-  #refreshNames(path: RelPath, {ino, ctime, nlink, attrs}: Entry): void {
-    const entry = this.#entryAt(path);
-    const parentId = this.#parts.store.dirIdOf(parentOf(path));
-    if (entry === undefined || parentId === undefined || entry.ino !== ino) return;
-    this.#parts.store.put(parentId, {...entry, ctime, nlink, attrs});
-  }
-
-  #contentAfter(op: Op, {stat, found}: SeenEntry, before: Entry | undefined): Digest | undefined {
-    if (stat.type !== 'file') return undefined;
-    if (op.kind === 'put-file') return Buffer.from(op.content);
-    if (op.kind === 'link') return this.#entryAt(op.to)?.content;
-    // The bytes are those that were known, as long as nobody else has touched it: only its name or metadata changed.
-    const isKnown = before !== undefined && (found === undefined || isAsRecorded(before, found));
-    return isKnown && before.ino === stat.ino && before.sizeBytes === stat.sizeBytes ? before.content : undefined;
-  }
-
-  #recordDirs(dirs: readonly SeenDir[]): void {
-    const {store} = this.#parts;
-    for (const {path, stat, attrs} of dirs) {
-      const entry = this.#entryAt(path);
-      if (entry === undefined || entry.type !== 'dir' || stat.type !== 'dir') continue;
-      const after = {...entry, ...stat, attrs};
-      if (path === ROOT) store.putRoot(after);
-      else store.put(store.dirIdOf(parentOf(path)) as number, after);
-    }
-  }
-
-  /** Something else was found than what is recorded: its content counts as unread, so that the digests differ. */
-  #doubt(path: RelPath, result: OpResult): void {
-    if (result.status === 'done' || result.code !== 'base-changed' || path === ROOT) return;
-    const entry = this.#entryAt(path);
-    const parentId = this.#parts.store.dirIdOf(parentOf(path));
-    if (entry?.type !== 'file' || entry.content === undefined || parentId === undefined) return;
-    this.#parts.store.put(parentId, {...entry, content: undefined});
-  }
-}
-
-/** Whether a file is the one of a row. Another name that was made or went since has changed its ctime. */
-function isAsRecorded(row: Entry, now: Stat): boolean {
-  return isUntouched(row, row.nlink > 1 ? {...now, ctime: row.ctime} : now);
-}
-
-/** Where an operation's entry is once it is done. */
-function placeOf(op: Op): RelPath {
-  return op.kind === 'rename' || op.kind === 'exchange' ? op.to : op.path;
 }
 
 /** What this side does not accept, whatever was agreed on: a device, say. By index. */

@@ -243,7 +243,7 @@ function dig(root: OpenRoot, path: RelPath, file: {expected: Seen; from: number}
 }
 
 function sweep({stagingFd, trashFd}: OpenPlaces, nowMs: number): {removed: number} {
-  const names = listNames(stagingFd).filter((name) => /^([bt]\d+|trial)-/.test(name));
+  const names = listNames(stagingFd).filter((name) => /^([bt]\d+|trial|probe)-/.test(name));
   const trash = new Trash(trashFd, nowMs);
   try {
     for (const name of names) {

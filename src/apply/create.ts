@@ -17,7 +17,7 @@ import type {Stat} from '../model/entry.ts';
 import {isCreation, type Op, type OpKind, type OpResult} from '../model/op.ts';
 import {parentOf, showPath} from '../model/path.ts';
 import type {ApplyContext} from './context.ts';
-import {DONE, failure, failureFrom} from './failure.ts';
+import {DONE, failure, failureFrom, linkFailure} from './failure.ts';
 import {setFreshMeta} from './metadata.ts';
 import {fillFile, makeUnopened, stageName} from './stage.ts';
 
@@ -62,7 +62,8 @@ export function applyCreations(context: ApplyContext, ops: readonly Op[]): Creat
           if (source.from === 'copy' && unnamed.some((file) => file.op.path === source.path)) settle();
           const {dirFd, name} = context.changedPlace(op.path);
           if (statAtIfAny(dirFd, name) !== undefined) break;
-          const fd = openTmp(dirFd, 0o600);
+          const fd = openTmpIfAny(dirFd);
+          if (fd === undefined) break;
           unnamed.push({op, index, fd});
           const fault = fillFile(context, fd, op);
           if (fault !== undefined) {
@@ -92,6 +93,16 @@ export function applyCreations(context: ApplyContext, ops: readonly Op[]): Creat
   return done;
 }
 
+/** Undefined where the filesystem makes no file without a name (FAT, NFS): it is staged then. */
+function openTmpIfAny(dirFd: number): number | undefined {
+  try {
+    return openTmp(dirFd, 0o600);
+  } catch (error) {
+    if (isLinuxError(error, 'ENOTSUP', 'EISDIR')) return undefined;
+    throw error;
+  }
+}
+
 function dropLast(unnamed: Unnamed[], index: number): void {
   if (unnamed.at(-1)?.index === index) closeFd((unnamed.pop() as Unnamed).fd);
 }
@@ -101,7 +112,7 @@ function createFailure(error: unknown, op: Op): OpResult {
     if (op.kind === 'link') return failure('base-changed', op.path, error.message);
     return failure('parent-missing', op.path, `its folder ${showPath(parentOf(op.path))} is not there`);
   }
-  return failureFrom(error, op.path);
+  return linkFailure(error, op) ?? failureFrom(error, op.path);
 }
 
 type Made = Omit<Created, 'result'>;

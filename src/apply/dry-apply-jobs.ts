@@ -10,7 +10,7 @@ import type {Op} from '../model/op.ts';
 import {nameOf, parentOf, ROOT, showPath, type RelPath} from '../model/path.ts';
 import type {View} from '../model/view.ts';
 import type {ApplyJobs} from './apply-jobs.ts';
-import type {TargetStore} from './applier.ts';
+import type {TargetStore} from './target-rows.ts';
 import {buildsOn, opsOf, pathsOf} from './batch-frame.ts';
 import {DONE, failure} from './failure.ts';
 import type {JournalRecord} from './journal-record.ts';

@@ -5,10 +5,10 @@ import type {AttrFailure} from '../linux/attrs.ts';
 import type {LinuxError} from '../linux/linux-error.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
 import type {FileTime} from '../model/entry.ts';
-import type {Failed, OpResult} from '../model/op.ts';
+import type {Failed, Op, OpResult} from '../model/op.ts';
 import {showPath, type RelPath} from '../model/path.ts';
 import type {ProblemCode} from '../model/problem.ts';
-import {inPrecision} from '../model/tree.ts';
+import {sameInPrecision} from '../model/tree.ts';
 
 const CODE_OF: Record<string, ProblemCode> = {
   ENOSPC: 'no-space',
@@ -24,10 +24,23 @@ const ADVICE: Partial<Record<ProblemCode, string>> = {
   'no-space': 'free space on the target; it is tried again',
   'too-long': 'shorten the name on the source',
   'not-empty': 'it still holds entries that are ignored; remove them by hand or drop the ignore rule',
-  'links-refused': 'the filesystem allows no more hard links to this file',
+  'links-refused': 'the filesystem allows no more hard links to this file; a file of its own is kept equal',
   mount: 'a mount point is in the way; give it a link of its own',
   attributes: 'the target’s filesystem has no room for it, or none of its kind; everything else of the entry arrived',
   unwritable: 'check the target filesystem and its mount options; it is tried again',
+};
+
+/** Calls that EPERM means "there is no such thing on this filesystem" of. Source: symlink(2), mknod(2) */
+const LACKING: Record<string, {code: ProblemCode; what: string}> = {
+  symlinkat: {code: 'not-carried', what: 'the target’s filesystem has no symbolic links'},
+  mknodat: {code: 'not-carried', what: 'it cannot be made on the target, by its filesystem or for want of rights'},
+};
+
+/** What is most often behind an error that a root gets. */
+const HINTS: Record<string, string> = {
+  EPERM: 'is it, or its folder, immutable or append-only on the target? lsattr shows it, chattr -i -a ends it',
+  EINVAL: 'the target’s filesystem may not allow such a name; give it another one on the source',
+  EILSEQ: 'the target’s filesystem does not allow such a name; give it another one on the source',
 };
 
 /** @param error any error; what is no system call's is thrown on */
@@ -39,7 +52,19 @@ export function failureFrom(error: unknown, path: RelPath): Failed {
 }
 
 function failureOf(error: LinuxError, path: RelPath): Failed {
+  const lacking = error.code === 'EPERM' ? LACKING[error.syscall] : undefined;
+  if (lacking !== undefined) return failure(lacking.code, path, `${lacking.what} (${error.message})`);
+  const hint = HINTS[error.code];
+  if (hint !== undefined && CODE_OF[error.code] === undefined)
+    return {status: 'failed', code: 'unwritable', message: `${showPath(path)}: ${error.message}; ${hint}`};
   return failure(CODE_OF[error.code] ?? 'unwritable', path, error.message);
+}
+
+/** A further name that cannot be given. Source: link(2) */
+export function linkFailure(error: unknown, op: Op): Failed | undefined {
+  if (op.kind !== 'link' || !isLinuxError(error, 'EPERM')) return undefined;
+  const what = 'the target’s filesystem has no hard links, or the file or its folder is immutable there (chattr -i)';
+  return failure('links-refused', op.path, what);
 }
 
 /** An attribute could not be set or removed; the rest of the entry is as it was asked for. */
@@ -54,8 +79,7 @@ export function timeFailure(
   path: RelPath,
 ): Failed | undefined {
   const [then, now] = [wanted.mtime, kept.mtime];
-  if (then.s === now.s && inPrecision(then.ns, timePrecisionNs) === inPrecision(now.ns, timePrecisionNs))
-    return undefined;
+  if (sameInPrecision(then, now, timePrecisionNs)) return undefined;
   return failure('attributes', path, `its time ${shownTime(then)} cannot be kept, it became ${shownTime(now)}`);
 }
 
@@ -71,3 +95,11 @@ export function failure(code: ProblemCode, path: RelPath, what: string): Failed 
 }
 
 export const DONE: OpResult = {status: 'done'};
+
+const S_OF_1980 = 315_532_800; // vfat has none before
+const S_OF_2038 = 2 ** 31; // 32 bits end there
+
+/** Whether a time is one that not every filesystem has. */
+export function isUnusualTime({s}: FileTime): boolean {
+  return s < S_OF_1980 || s >= S_OF_2038;
+}

@@ -19,7 +19,7 @@ import type {Name} from '../model/path.ts';
 import type {View} from '../model/view.ts';
 
 /** What of metadata is set. */
-export type MetaView = Pick<View, 'owners' | 'xattrs'>;
+export type MetaView = Pick<View, 'owners' | 'modes' | 'xattrs'>;
 
 const PLAIN_BITS = 0o777; // without setuid, setgid and sticky, which chown(2) clears anyway
 const GROUP_BITS = 0o070;
@@ -29,7 +29,7 @@ export function setFreshMeta(fd: number, meta: Meta, view: MetaView): AttrFailur
   if (view.owners) chownFd(fd, meta.uid, meta.gid);
   // Before the mode: an ACL that a folder gives to what is made in it must not come into force with it.
   const failures = setAttrsFd(fd, meta.attrs, withAcl(view.xattrs));
-  chmodFd(fd, modeWith(meta, failures));
+  if (view.modes) chmodFd(fd, modeWith(meta, failures));
   setTimeFd(fd, meta.mtime);
   return failures;
 }
@@ -63,7 +63,7 @@ export function setMeta(
     const failures = setAttrsFd(fd, meta.attrs, view.xattrs);
     if (lacksAcl(failures)) setAttrsFd(fd, NO_ATTRS, ['acl']); // the old one does not go with the new mode
     const mode = modeWith(meta, failures);
-    if (isNarrowed || now.mode !== mode) chmodFd(fd, mode);
+    if (view.modes && (isNarrowed || now.mode !== mode)) chmodFd(fd, mode);
     setTimeFd(fd, meta.mtime);
     if (options.isDurable) syncFd(fd);
     return failures;
@@ -98,7 +98,7 @@ function setMetaHeld(place: Place, type: EntryType, meta: Meta, view: MetaView):
 function setAllHeld(held: number, type: EntryType, meta: Meta, view: MetaView): AttrFailure[] {
   if (view.owners) chownHeld(held, meta.uid, meta.gid);
   const failures = setAttrsHeld(held, meta.attrs, view.xattrs);
-  if (type !== 'symlink') chmodHeld(held, modeWith(meta, failures)); // a symlink has no permissions of its own
+  if (type !== 'symlink' && view.modes) chmodHeld(held, modeWith(meta, failures)); // a symlink has no permissions of its own
   setTimeHeld(held, meta.mtime);
   return failures;
 }
@@ -115,6 +115,7 @@ function narrow(
   view: MetaView,
   chmod: (mode: number) => void,
 ): boolean {
+  if (!view.modes) return false;
   const changesOwner = view.owners && (now.uid !== meta.uid || now.gid !== meta.gid);
   const isChanged = (name: string): boolean =>
     attrs === undefined || !isSame(valueIn(attrs, name), valueIn(meta.attrs, name));

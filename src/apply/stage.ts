@@ -15,7 +15,7 @@ import {closeFd, openAt} from '../linux/open-fd.ts';
 import {statAt, statAtIfAny, statFd} from '../linux/stat.ts';
 import {syncFd} from '../linux/sync.ts';
 import type {ApplyContext} from './context.ts';
-import {failure, failureFrom} from './failure.ts';
+import {failure, failureFrom, linkFailure} from './failure.ts';
 import {copyFile} from './copy-file.ts';
 import {journalMetaOf, type JournalRecord, type Known} from './journal-record.ts';
 import {setFreshMeta, setFreshHeldMeta} from './metadata.ts';
@@ -56,7 +56,7 @@ export function stage(
         return planDelete(context, op, index);
     }
   } catch (error) {
-    return {failed: parentFailure(error, op) ?? failureFrom(error, op.path)};
+    return {failed: parentFailure(error, op) ?? linkFailure(error, op) ?? failureFrom(error, op.path)};
   }
 }
 

@@ -16,7 +16,7 @@ import type {OpResult} from '../model/op.ts';
 import {joinPath, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {compileIgnore} from '../reconcile/ignore.ts';
 import type {ApplyContext} from './context.ts';
-import {attrFailure, DONE, failure, failureFrom, timeFailure} from './failure.ts';
+import {attrFailure, DONE, failure, failureFrom} from './failure.ts';
 import {metaOfJournal, type JournalRecord, type Known} from './journal-record.ts';
 import {setMeta} from './metadata.ts';
 import {renameAt} from './own-dirs.ts';
@@ -98,14 +98,11 @@ function switchOne(context: ApplyContext, record: JournalRecord, destroyed: Dest
       const {allocatedBytes} = record;
       if (record.type === 'file' && allocatedBytes !== undefined && isBelow(found, allocatedBytes))
         fillHoles({...place, mountId: context.root.mountId});
-      const meta = metaOfJournal(record.meta);
-      const failures = setMeta(place, record.type, meta, context.options);
+      const failures = setMeta(place, record.type, metaOfJournal(record.meta), context.options);
       if (record.type === 'dir') context.touched.set(record.path, record.meta.mtime);
       const [refused] = failures;
-      const seen = seenAt(place);
-      const time = timeFailure({wanted: meta, kept: seen.stat}, context.options.view, record.path);
-      const result = refused === undefined ? (time ?? DONE) : attrFailure(refused, record.path);
-      return {result, found, ...seen};
+      const result = refused === undefined ? DONE : attrFailure(refused, record.path);
+      return {result, found, ...seenAt(place)};
     }
     case 'rename':
       return rename(context, record, destroyed);
@@ -218,10 +215,16 @@ function rename(context: ApplyContext, record: RecordOf<'rename'>, destroyed: De
     takeKept(context, record, destroyed);
     return {result: DONE, ...seenAt(to)};
   }
+  const isHalfway = there === undefined && current === undefined; // of another spelling, before a crash
+  if (isHalfway && statAtIfAny(context.stagingFd, keptName(context, record))?.ino === record.ino) {
+    renameAt(context.stagingFd, keptName(context, record), to.dirFd, to.name, 'no-replace');
+    return {result: DONE, stat: statAt(to.dirFd, to.name)};
+  }
   if (there?.ino !== record.ino)
     return {result: failure('base-changed', record.path, 'something else is there by now'), stat: undefined};
   if (current === undefined) renameAt(from.dirFd, from.name, to.dirFd, to.name, 'no-replace');
   else if (current.ino !== record.ino) replaceByRename(context, record, {from, to, current}, destroyed);
+  else if (record.type === 'dir' || current.nlink < 2) renameAround(context, record, {from, to});
   else unlinkAt(from.dirFd, from.name); // two names of one file
   if (record.type === 'dir' || current?.type === 'dir') {
     context.dirs.drop(record.path);
@@ -229,6 +232,13 @@ function rename(context: ApplyContext, record: RecordOf<'rename'>, destroyed: De
   }
   if (record.type === 'dir') context.touched.move(record.path, record.to);
   return {result: DONE, found: there, ...seenAt(to)};
+}
+
+/** Another spelling of one name, where names that differ in case alone are one: the system would do nothing. */
+function renameAround(context: ApplyContext, record: RecordOf<'rename'>, {from, to}: {from: Place; to: Place}): void {
+  const kept = keptName(context, record);
+  renameAt(from.dirFd, from.name, context.stagingFd, kept, 'no-replace');
+  renameAt(context.stagingFd, kept, to.dirFd, to.name, 'no-replace');
 }
 
 /** A rename over a directory that it is in: out of it first, as the system has it. */

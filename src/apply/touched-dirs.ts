@@ -83,8 +83,13 @@ export class TouchedDirs {
         if (!isLinuxError(error)) throw error;
         continue;
       }
-      if (mode !== undefined) chmodFd(fd, mode);
-      setTimeFd(fd, mtime);
+      try {
+        if (mode !== undefined) chmodFd(fd, mode);
+        setTimeFd(fd, mtime);
+      } catch (error) {
+        // Immutable, or another's: what was to be done in it has failed too; a time that differs is found by its digest.
+        if (!isLinuxError(error, 'EPERM', 'EACCES')) throw error;
+      }
       if (isDurable) syncFd(fd);
     }
   }

@@ -62,6 +62,7 @@ function linkFields(link: LinkReport): JsonObject {
     rateBytes,
     sentBytes,
     halt: haltFields(link.halt),
+    chosen: link.chosen ?? [],
   };
 }
 

@@ -7,7 +7,7 @@ import type {Clock} from '../base/clock.ts';
 import type {TowlineError} from '../base/errors.ts';
 import type {SyncEvent, SyncOutcome} from '../daemon/sync-api.ts';
 import {bytesOf, fromText, type RelPath, showPath} from '../model/path.ts';
-import type {Problem} from '../model/problem.ts';
+import {placeOfProblem, type Problem} from '../model/problem.ts';
 import type {LinkStatus} from '../model/status.ts';
 import type {Screen} from './screen.ts';
 import type {View} from './view.ts';
@@ -72,7 +72,7 @@ function eventFields(event: SyncEvent): JsonObject {
     case 'problem':
       return problemFields(event.problem);
     case 'solved':
-      return pathFields('path', event.path);
+      return pathFields('path', placeOfProblem(event));
     case 'notice':
       return {level: event.level, message: event.message};
   }
@@ -94,7 +94,7 @@ function statusFields(status: LinkStatus): JsonObject {
 /** A problem with its times in UTC. */
 export function problemFields(problem: Problem): JsonObject {
   return {
-    ...pathFields('path', problem.path),
+    ...pathFields('path', placeOfProblem(problem)),
     code: problem.code,
     message: problem.message,
     side: problem.side,

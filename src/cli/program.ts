@@ -91,6 +91,7 @@ function syncDefinition(command: Command): Command {
     rules.push(rule);
     return rules;
   };
+  const ids: string[] = [];
   const ignoreFrom = new Option('--ignore-from <FILE>', 'the same from a file, one pattern a line');
   ignoreFrom.argParser((path) => add({kind: 'file', path}));
   command
@@ -108,6 +109,18 @@ function syncDefinition(command: Command): Command {
       add({kind: 'pattern', pattern}),
     )
     .addOption(ignoreFrom)
+    .addOption(
+      new Option('--special <HOW>', 'FIFOs, sockets and, with --devices, devices (default: keep)').choices([
+        'keep',
+        'skip',
+      ]),
+    )
+    .option('--devices', 'carry block and character devices too')
+    .option('--xattrs <CLASSES>', 'extended attributes to carry (default: "user,acl,capability,trusted")')
+    .option('--ids <MAP>', 'map owners: 0-999:100000, or one as 33:1033; repeat it', (map: string) => {
+      ids.push(map);
+      return ids;
+    })
     .option('--quick', 'at first contact, take files of equal size and time as equal, unread')
     .addOption(
       new Option(

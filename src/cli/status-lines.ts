@@ -145,6 +145,7 @@ function linkNotes(link: LinkReport, volume: VolumeReport, options: StatusOption
   const behind = `${formatCount(link.pendingCount)} pending, ${formatDuration(link.lagMs)} behind`;
   lines.push(...below(`${behind}, ${formatBytes(link.rateBytes)}/s`, 'dim', options));
   if (link.digest !== undefined) lines.push(...below(`digest ${link.digest}`, 'dim', options));
+  for (const chosen of link.chosen ?? []) lines.push(...below(oneLine(chosen), 'dim', options));
   lines.push(...below(`${formatBytes(link.sentBytes)} sent since the agent started`, 'dim', options));
   return lines;
 }

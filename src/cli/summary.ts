@@ -4,7 +4,7 @@
 import {formatBytes, formatCount, formatDuration} from '../config/units.ts';
 import type {ShownOp, SyncOptions, SyncOutcome} from '../daemon/sync-api.ts';
 import {showPath} from '../model/path.ts';
-import type {Problem} from '../model/problem.ts';
+import {placeOfProblem, type Problem} from '../model/problem.ts';
 import type {LinkStats} from '../model/status.ts';
 import {cutFront, localTime, oneLine, PATH_CELLS_MAX, plural} from './text.ts';
 
@@ -79,7 +79,7 @@ export function problemLines(problems: readonly Problem[], count: number): strin
 
 /** `! path: reason (source)` */
 export function problemLine(problem: Problem): string {
-  return `! ${cutFront(showPath(problem.path), PATH_CELLS_MAX)}: ${oneLine(problem.message)} (${problem.side})`;
+  return `! ${cutFront(showPath(placeOfProblem(problem)), PATH_CELLS_MAX)}: ${oneLine(problem.message)} (${problem.side})`;
 }
 
 const STAT_LABELS: Record<keyof LinkStats, [label: string, isBytes: boolean]> = {

@@ -26,6 +26,10 @@ export interface SyncCommandFlags extends CommonFlags {
   ignore?: IgnoreFlag[];
   /** The same list as `ignore`: patterns and files in the order they were typed. */
   ignoreFrom?: IgnoreFlag[];
+  special?: string;
+  ids?: string[];
+  devices?: boolean;
+  xattrs?: string;
   quick?: boolean;
   durability?: string;
   settle?: string;

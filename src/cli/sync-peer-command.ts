@@ -4,6 +4,7 @@
  *
  * Invariant: the link ends with the command, however that ends.
  */
+import {parseIds, parseSpecial} from '../config/sync-options.ts';
 import {TowlineError} from '../base/errors.ts';
 import type {SyncEvent} from '../daemon/sync-api.ts';
 import {connectAgent} from './agent-connection.ts';
@@ -44,6 +45,8 @@ const NOT_HERE = {
   rescan: '--rescan',
   watch: '--watch',
   stats: '--stats',
+  devices: '--devices',
+  xattrs: '--xattrs',
 } as const;
 
 /**
@@ -61,11 +64,12 @@ export async function syncPeerCommand(
     throw new TowlineError('USAGE', `${option} does not go with a peer's volume; ${hint}`, {hint});
   }
   const isOnce = flags.once === true;
+  const sent = {special: parseSpecial(flags.special), ids: parseIds(flags.ids)};
   const {address, target} = places;
   const run = async (signal: AbortSignal): Promise<number> => {
     const client = await connectAgent(flags);
     const view = eventsView(isOnce, flags, parts);
-    const request = {address, peer: target.peer, peerVolume: target.volume, isOnce};
+    const request = {address, peer: target.peer, peerVolume: target.volume, isOnce, ...sent};
     const outcome = await client.sync(request, (event) => view.onEvent(event as SyncEvent), signal);
     parts.screen.clear();
     return tellOutcome(outcome, new Teller(flags, parts));

@@ -4,6 +4,7 @@
  * Types only. Reading, checking and showing it are in the files beside. Units stand in the names.
  */
 import type {Address, EngineName} from '../model/address.ts';
+import type {XattrClass} from '../model/attrs.ts';
 import type {DeleteLimits} from '../reconcile/delete-guard.ts';
 
 export interface HostPort {
@@ -56,6 +57,17 @@ export interface EngineConfig {
   isConfigured: boolean;
 }
 
+/** What a receiver lets in; the rest is left out and told. */
+export interface Accept {
+  /** The setuid and setgid bits of files. */
+  setuid: boolean;
+  devices: boolean;
+  /** `none`: everything belongs to the agent's own user. */
+  owners: 'any' | 'none';
+  /** Classes of extended attributes. */
+  xattrs: XattrClass[];
+}
+
 /** `live`, or so often. */
 export type When = {kind: 'live'} | {kind: 'every'; everyMs: number};
 
@@ -65,6 +77,10 @@ export interface LinkSettings {
   watch: 'auto' | 'inotify' | 'chokidar';
   /** gitignore patterns, the last match wins. */
   ignore: string[];
+  /** Whether FIFOs, sockets and (where the receiver accepts them) devices are sent. */
+  special: 'keep' | 'skip';
+  /** Ranges of owners' ids that are mapped, as a view has them (model/ids.ts). */
+  ids: string[];
   settleMs: number;
   maxWaitMs: number;
   rescanMs: number;
@@ -74,6 +90,8 @@ export interface LinkSettings {
   /** Bytes a second; 0 for no limit. */
   rateBytes: number;
   drift: 'repair';
+  /** Of what is received. */
+  accept: Accept;
 }
 
 export interface SendConfig extends LinkSettings {

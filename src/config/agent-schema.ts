@@ -7,6 +7,8 @@
 import {isAbsolute, normalize} from 'node:path';
 import {z} from 'zod';
 import {isTowlineError, TowlineError} from '../base/errors.ts';
+import {XATTR_CLASSES} from '../model/attrs.ts';
+import {idRangesFault, idsOfRanges, parseIdRange} from '../model/ids.ts';
 import {NAME, NAME_ALLOWED} from '../model/name.ts';
 import {compileIgnore} from '../reconcile/ignore.ts';
 import {isTwoWay, parseAddress, twoWayError} from './address.ts';
@@ -182,6 +184,44 @@ const trash = z.strictObject({
 
 const limit = z.strictObject({rate: rate().optional()});
 
+const truth = () =>
+  leaf(
+    'true or false',
+    (text) => {
+      if (text !== 'true' && text !== 'false') throw notAllowed();
+      return text === 'true';
+    },
+    {type: ['string', 'boolean']},
+  );
+
+const accept = z.strictObject({
+  setuid: truth().optional(),
+  devices: truth().optional(),
+  owners: oneOf(['any', 'none']).optional(),
+  xattrs: z
+    .array(oneOf(XATTR_CLASSES), {error: () => `a list of ${XATTR_CLASSES.join(', ')}`})
+    .transform((classes) => XATTR_CLASSES.filter((each) => classes.includes(each)))
+    .optional(),
+});
+
+/** `{"0-999": 100000}`: ranges of owners, judged together. */
+const ids = z
+  .record(
+    z.string(),
+    leaf('the id that the first of the range becomes', (text) => text, NUMBER_OR_TEXT),
+    {
+      error: () => 'a map of ranges to ids, like {"0-999": 100000}',
+    },
+  )
+  .transform((map, context) => {
+    const parsed = Object.entries(map).map(([range, target]) => parseIdRange(range, target));
+    const ranges = parsed.filter((range) => typeof range !== 'string');
+    const fault = parsed.find((range) => typeof range === 'string') ?? idRangesFault(ranges);
+    if (fault === undefined) return idsOfRanges(ranges);
+    context.addIssue({code: 'custom', message: fault});
+    return z.NEVER;
+  });
+
 const pattern = leaf('a pattern in gitignore syntax', (text) => {
   compileIgnore([text]);
   return text;
@@ -202,6 +242,8 @@ const linkSettings = {
       }
     })
     .optional(),
+  special: oneOf(['keep', 'skip']).optional(),
+  ids: ids.optional(),
   settle: duration(0, SETTLE_MS_MAX).optional(),
   'max-wait': duration(0, MAX_WAIT_MS_MAX).optional(),
   rescan: duration(RESCAN_MS_MIN, RESCAN_MS_MAX).optional(),
@@ -241,6 +283,7 @@ const volume = z.strictObject({
   ...linkSettings,
   trash: trash.optional(),
   drift: leaf('repair', parseDrift).optional(),
+  accept: accept.optional(),
 });
 
 const peer = z.strictObject({
@@ -298,6 +341,7 @@ export const KNOWN_KEYS = {
   guard: Object.keys(guard.shape),
   trash: Object.keys(trash.shape),
   limit: Object.keys(limit.shape),
+  accept: Object.keys(accept.shape),
   limits: Object.keys(limits.shape),
   engines: Object.keys(engines.shape),
   engine: Object.keys(engine.shape),

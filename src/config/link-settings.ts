@@ -10,6 +10,8 @@ export const DEFAULTS: LinkSettings = {
   when: {kind: 'live'},
   watch: 'auto',
   ignore: [],
+  special: 'keep',
+  ids: [],
   settleMs: 50, // longer than the pause between the writes of one save
   maxWaitMs: 2_000,
   rescanMs: 3_600_000,
@@ -18,6 +20,7 @@ export const DEFAULTS: LinkSettings = {
   trash: {keepMs: 7 * DAY_MS, sizeBytes: 10 * 2 ** 30},
   rateBytes: 0,
   drift: 'repair',
+  accept: {setuid: true, devices: false, owners: 'any', xattrs: ['user', 'acl', 'capability']},
 };
 
 /** @param layers the volume's keys, then those of one of its links; the later wins, key by key */
@@ -33,6 +36,8 @@ function lay(below: LinkSettings, raw: Partial<RawVolume & RawSendLink>): LinkSe
     when: raw.when ?? below.when,
     watch: raw.watch ?? below.watch,
     ignore: raw.ignore ?? below.ignore,
+    special: raw.special ?? below.special,
+    ids: raw.ids ?? below.ids,
     settleMs: raw.settle ?? below.settleMs,
     maxWaitMs: raw['max-wait'] ?? below.maxWaitMs,
     rescanMs: raw.rescan ?? below.rescanMs,
@@ -45,5 +50,11 @@ function lay(below: LinkSettings, raw: Partial<RawVolume & RawSendLink>): LinkSe
     trash: {keepMs: raw.trash?.keep ?? below.trash.keepMs, sizeBytes: raw.trash?.size ?? below.trash.sizeBytes},
     rateBytes: raw.limit?.rate ?? below.rateBytes,
     drift: raw.drift ?? below.drift,
+    accept: {
+      setuid: raw.accept?.setuid ?? below.accept.setuid,
+      devices: raw.accept?.devices ?? below.accept.devices,
+      owners: raw.accept?.owners ?? below.accept.owners,
+      xattrs: raw.accept?.xattrs ?? below.accept.xattrs,
+    },
   };
 }

@@ -13,15 +13,15 @@ type Issue = z.core.$ZodIssue;
 const LATER: Partial<Record<Place, readonly string[]>> = {
   top: ['docker', 'repositories', 'snapshots'],
   agent: ['api', 'timezone'],
-  volume: ['hot', 'replace', 'special', 'mounts', 'ids', 'accept', 'extents', 'quiesce', 'hooks', 'snapshot', 'labels'],
-  send: ['hot', 'replace', 'special', 'mounts', 'ids', 'extents', 'quiesce', 'hooks', 'schedule'],
-  receive: ['keep', 'accept'],
+  volume: ['hot', 'replace', 'mounts', 'extents', 'quiesce', 'hooks', 'snapshot', 'labels'],
+  send: ['hot', 'replace', 'mounts', 'extents', 'quiesce', 'hooks', 'schedule'],
+  receive: ['keep'],
   limit: ['schedule'],
   limits: ['memory', 'signatures', 'reserve'],
 };
 const TWO_WAY = ['both', 'conflicts', 'two-way'];
 /** Keys of a volume that the receiving agent's configuration decides. */
-const OF_RECEIVER = ['trash', 'drift'];
+const OF_RECEIVER = ['trash', 'drift', 'accept'];
 
 /** @param top how the source's own top is called: the whole configuration, or a file of peers.d */
 export function schemaFaults(error: z.ZodError, source: YamlSource, top: 'top' | 'peer'): Fault[] {
@@ -69,6 +69,7 @@ function unknownKey(key: string, place: Place): string {
   if (TWO_WAY.includes(key)) return twoWayError().message;
   if (LATER[place]?.includes(key) === true) return `${shown} comes in a later version`;
   if (place === 'send' && OF_RECEIVER.includes(key)) return `${shown} is set at the volume of the agent that receives`;
+  if (place === 'receive' && OF_RECEIVER.includes(key)) return `${shown} is set at the volume, beside receive`;
   const nearest = nearestWord(key, KNOWN_KEYS[place]);
   const hint = nearest === undefined ? '' : `; did you mean ${nearest}?`;
   return `unknown key ${shown}${hint} (allowed are ${KNOWN_KEYS[place].join(', ')})`;
@@ -83,7 +84,8 @@ function placeOf(path: KeyPath, top: 'top' | 'peer'): Place {
   if (first === 'peers') return 'peer';
   if (first === 'limits') return 'limits';
   if (first === 'engines') return path.length === 1 ? 'engines' : 'engine';
-  if (path.length > 2 && (last === 'guard' || last === 'trash' || last === 'limit')) return last;
+  const isInner = last === 'guard' || last === 'trash' || last === 'limit' || last === 'accept';
+  if (path.length > 2 && isInner) return last;
   if (third === 'send' && fourth !== undefined) return 'send';
   return third === 'receive' ? 'receive' : 'volume';
 }

@@ -5,6 +5,7 @@
  */
 import {Document, isMap, type Pair, type Scalar, type YAMLMap} from 'yaml';
 import {showAddress} from '../model/address.ts';
+import {rangesOfIds} from '../model/ids.ts';
 import {ignorePinOf} from '../model/view.ts';
 import type {AgentConfig, LinkSettings, PeerConfig, SendConfig, VolumeConfig} from './agent-config.ts';
 import {UNLIMITED_COUNT} from './agent-schema.ts';
@@ -66,6 +67,7 @@ function plainVolume(volume: VolumeConfig): Plain {
     ...plainSettings(volume),
     trash: {keep: spellDuration(trash.keepMs), size: zeroOr(spellSize(trash.sizeBytes))},
     drift: volume.drift,
+    accept: {...volume.accept},
   };
 }
 
@@ -79,6 +81,8 @@ function plainSettings(settings: LinkSettings): Plain {
     when: when.kind === 'live' ? 'live' : `every ${spellDuration(when.everyMs)}`,
     watch: settings.watch,
     ignore: settings.ignore,
+    special: settings.special,
+    ids: plainIds(settings.ids),
     settle: spellDuration(settings.settleMs),
     'max-wait': spellDuration(settings.maxWaitMs),
     rescan: spellDuration(settings.rescanMs),
@@ -90,6 +94,13 @@ function plainSettings(settings: LinkSettings): Plain {
     },
     limit: {rate: zeroOr(spellSize(settings.rateBytes))},
   };
+}
+
+/** As a configuration has them: one id is written without its end. */
+function plainIds(ids: readonly string[]): Plain {
+  return Object.fromEntries(
+    rangesOfIds(ids).map(({from, to, target}) => [from === to ? String(from) : `${from}-${to}`, target]),
+  );
 }
 
 /** With six places after the point, as many as are read. */

@@ -8,7 +8,10 @@ import {readFileSync, statSync} from 'node:fs';
 import {homedir} from 'node:os';
 import {isAbsolute, join, resolve} from 'node:path';
 import {messageOf, TowlineError} from '../base/errors.ts';
+import {XATTR_CLASSES, type XattrClass} from '../model/attrs.ts';
+import {idRangesFault, idsOfRanges, parseIdRange} from '../model/ids.ts';
 import {compileIgnore} from '../reconcile/ignore.ts';
+import type {Accept} from './agent-config.ts';
 import {formatDuration, parseCount, parseDuration, parseShare} from './units.ts';
 
 /** When the deletes of one burst need the operator: beyond `count` entries, or beyond `share` of the tree. */
@@ -30,6 +33,11 @@ export interface SyncOptions {
   isQuick: boolean;
   /** gitignore patterns in order. */
   ignore: readonly string[];
+  special: 'keep' | 'skip';
+  /** As a view has them (model/ids.ts). */
+  ids: readonly string[];
+  /** What the target takes; both ends are this operator's. */
+  accept: Accept;
   deleteLimit: DeleteLimit;
   durability: 'batch' | 'none';
   settleMs: number;
@@ -47,6 +55,10 @@ export interface SyncFlags {
   dryRun?: boolean | undefined;
   quick?: boolean | undefined;
   ignoreRules?: readonly IgnoreFlag[] | undefined;
+  special?: string | undefined;
+  ids?: readonly string[] | undefined;
+  devices?: boolean | undefined;
+  xattrs?: string | undefined;
   deleteLimit?: string | undefined;
   durability?: string | undefined;
   settle?: string | undefined;
@@ -62,6 +74,7 @@ export const DELETE_LIMIT: DeleteLimit = {count: 10_000, share: 0.5, shareFrom: 
 const UNLIMITED_COUNT = Number.MAX_SAFE_INTEGER; // not Infinity: it must survive JSON
 
 const DURABILITIES = ['batch', 'none'] as const;
+const SPECIALS = ['keep', 'skip'] as const;
 const WATCHES = ['auto', 'inotify', 'chokidar'] as const;
 
 const SETTLE_MS = 50; // longer than the pause between the writes of one save
@@ -94,6 +107,14 @@ export function makeSyncOptions(source: string, target: string, flags: SyncFlags
     isDryRun,
     isQuick: flags.quick === true,
     ignore: Object.freeze(ignore),
+    special: parseSpecial(flags.special),
+    ids: Object.freeze(parseIds(flags.ids)),
+    accept: Object.freeze({
+      setuid: true,
+      devices: flags.devices === true,
+      owners: 'any',
+      xattrs: parseXattrs(flags.xattrs),
+    } satisfies Accept),
     deleteLimit: Object.freeze(flags.deleteLimit === undefined ? DELETE_LIMIT : parseDeleteLimit(flags.deleteLimit)),
     durability: oneOf('--durability', flags.durability, DURABILITIES),
     settleMs,
@@ -120,6 +141,33 @@ export function parseDeleteLimit(text: string): DeleteLimit {
   const share = shares[0] === undefined ? 1 : within('--delete-limit', () => parseShare(shares[0]!));
   // A limit below the usual allowance means what it says.
   return {count, share, shareFrom: share === 0 ? 0 : Math.min(DELETE_LIMIT.shareFrom, count)};
+}
+
+/** @throws TowlineError USAGE */
+export function parseSpecial(text: string | undefined): 'keep' | 'skip' {
+  return oneOf('--special', text, SPECIALS);
+}
+
+/** @param texts `0-999:100000`, any number of them. @throws TowlineError USAGE */
+export function parseIds(texts: readonly string[] = []): string[] {
+  const parsed = texts.map((text) => {
+    const colon = text.lastIndexOf(':');
+    const [range, target] = [text.slice(0, colon), text.slice(colon + 1)];
+    return parseIdRange(range, target);
+  });
+  const ranges = parsed.filter((range) => typeof range !== 'string');
+  const fault = parsed.find((range) => typeof range === 'string') ?? idRangesFault(ranges);
+  if (fault !== undefined) throw usage('--ids', `got ${fault}`, 'ranges like 0-999:100000 and single ids like 33:1033');
+  return idsOfRanges(ranges);
+}
+
+function parseXattrs(text: string | undefined): XattrClass[] {
+  if (text === undefined) return [...XATTR_CLASSES];
+  const words = text.split(',').map((word) => word.trim());
+  const unknown = words.find((word) => word !== '' && !XATTR_CLASSES.some((each) => each === word));
+  if (unknown !== undefined)
+    throw usage('--xattrs', `got ${JSON.stringify(unknown)}`, `${XATTR_CLASSES.join(', ')}, or nothing for none`);
+  return XATTR_CLASSES.filter((each) => words.includes(each));
 }
 
 /** Where state is kept without `--state`. Source: XDG Base Directory Specification 0.8 (a relative value is ignored). */

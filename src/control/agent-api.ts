@@ -41,6 +41,8 @@ export interface LinkReport {
   rateBytes: number;
   sentBytes: number;
   halt: HaltReport | undefined;
+  /** What its operator leaves out or maps: special files, ids. One phrase each. */
+  chosen?: string[];
 }
 
 export interface HaltReport {
@@ -136,6 +138,18 @@ export interface Invitation {
   addresses: string[];
 }
 
+export interface SyncRequest {
+  /** As in a configuration. */
+  address: string;
+  peer: string;
+  peerVolume: string;
+  isOnce: boolean;
+  /** `keep` or `skip`. */
+  special: string;
+  /** Ranges as `--ids` takes them. */
+  ids: string[];
+}
+
 /** Each method throws a TowlineError: USAGE for an unknown volume or peer, REFUSED where it may not be. */
 export interface AgentControl {
   report(volume?: string): AgentReport;
@@ -162,11 +176,7 @@ export interface AgentControl {
   /** Makes a new key and tells the peers. @returns what happened, a sentence each */
   rotate(request: {isForced: boolean}): Promise<string[]>;
   /** A link to a peer's volume that is not in the configuration, until `signal` is aborted. */
-  sync(
-    request: {address: string; peer: string; peerVolume: string; isOnce: boolean},
-    onEvent: (event: object) => void,
-    signal: AbortSignal,
-  ): Promise<RunOutcome>;
+  sync(request: SyncRequest, onEvent: (event: object) => void, signal: AbortSignal): Promise<RunOutcome>;
 }
 
 /** Where something was put that was deleted or replaced. */

@@ -9,6 +9,7 @@ import {EXIT_CODE, TowlineError, worstExitCode} from '../base/errors.ts';
 import {parseAddress} from '../config/address.ts';
 import type {AgentConfig, VolumeConfig} from '../config/agent-config.ts';
 import {DEFAULTS} from '../config/link-settings.ts';
+import {parseIds, parseSpecial} from '../config/sync-options.ts';
 import type {
   AgentControl,
   AgentReport,
@@ -16,6 +17,7 @@ import type {
   LinkOutcome,
   PendingPage,
   RunOutcome,
+  SyncRequest,
 } from '../control/agent-api.ts';
 import {openInvitation} from '../transport/pairing.ts';
 import {ownAddresses} from '../transport/own-addresses.ts';
@@ -243,7 +245,7 @@ function invite(core: AgentCore, addresses: readonly string[]): Invitation {
 /** A link for this run alone, to a volume that a peer receives. */
 async function syncPeer(
   core: AgentCore,
-  request: {address: string; peer: string; peerVolume: string; isOnce: boolean},
+  request: SyncRequest,
   onEvent: (event: object) => void,
   signal: AbortSignal,
 ): Promise<RunOutcome> {
@@ -273,10 +275,7 @@ async function syncPeer(
 }
 
 /** @throws USAGE */
-function adHocVolume(
-  core: AgentCore,
-  {address, peer, peerVolume}: {address: string; peer: string; peerVolume: string},
-): VolumeConfig {
+function adHocVolume(core: AgentCore, {address, peer, peerVolume, special, ids}: SyncRequest): VolumeConfig {
   if (!core.peers.has(peer)) {
     const known = [...core.peers.keys()];
     const hint = known.length === 0 ? 'pair one with towline invite and join' : `paired are ${known.join(', ')}`;
@@ -303,7 +302,7 @@ function adHocVolume(
       path: address,
       holder: 'this agent',
     });
-  const settings = DEFAULTS;
+  const settings = {...DEFAULTS, special: parseSpecial(special), ids: parseIds(ids)};
   return {...settings, name, at, receive: undefined, send: [{...settings, to: peer, as: peerVolume}]};
 }
 

@@ -10,7 +10,7 @@ import type {VolumeConfig} from '../config/agent-config.ts';
 import type {HaltReport, VolumeReport} from '../control/agent-api.ts';
 import {closeFd} from '../linux/open-fd.ts';
 import {showAddress} from '../model/address.ts';
-import {bytesOf, fromText} from '../model/path.ts';
+import {bytesOf, fromText, type RelPath} from '../model/path.ts';
 import type {RootIdentity} from '../model/root.ts';
 import type {LinkNotes} from '../state/agent-store.ts';
 import {besideIfUsed} from '../volume/places.ts';
@@ -19,9 +19,10 @@ import type {AgentParts, FoundRoot, LinkEvent} from './agent-parts.ts';
 import {haltReport} from './link-figures.ts';
 import {ReceiveLink} from './receive-link.ts';
 import {SendLink} from './send-link.ts';
-import {SourceVolume} from './source-volume.ts';
+import {SourcePool} from './source-pool.ts';
+import type {SourceVolume} from './source-volume.ts';
 import {TargetVolume} from './target-volume.ts';
-import {closeSides, stopError, stopSides, viewKey, whenAborted, type OpenVolume} from './volume-sides.ts';
+import {closeSides, stopError, stopSides, whenAborted, type OpenVolume} from './volume-sides.ts';
 import {receiveScope, sendScope, volumeScope} from './volume-scopes.ts';
 
 const ROOT_POLL_MS = 2_000;
@@ -90,7 +91,7 @@ export class AgentVolume {
 
   /** The source of a link, while it is open. */
   sourceOf(send: SendLink): SourceVolume | undefined {
-    return this.#open?.sources.get(viewKey(send.config));
+    return this.#open?.sources?.sourceOf(send);
   }
 
   get target(): TargetVolume | undefined {
@@ -99,7 +100,7 @@ export class AgentVolume {
 
   report(): VolumeReport {
     const halt = this.#notes.haltOf();
-    const someSource = this.#open?.sources.values().next().value;
+    const someSource = this.#open?.sources?.first;
     return {
       name: this.config.name,
       address: showAddress(this.config.at),
@@ -213,8 +214,10 @@ export class AgentVolume {
     const stopEngines = this.#parts.engines.onChange(() => void this.#checkFound(found, reopen));
     const works = [this.#watchMounts(both)];
     try {
-      for (const source of open.sources.values()) works.push(source.run(both));
-      for (const send of this.sends) works.push(send.run(open.sources.get(viewKey(send.config))!, both));
+      if (open.sources !== undefined) {
+        works.push(open.sources.run(both));
+        for (const send of this.sends) works.push(send.run(open.sources, both));
+      }
       if (open.target !== undefined) {
         this.receive?.attach(open.target);
         works.push(open.target.run(both));
@@ -245,35 +248,19 @@ export class AgentVolume {
   }
 
   #openSides(found: FoundRoot): OpenVolume {
-    const {name} = this.config;
+    const {config} = this;
     const onNotice = (message: string): void => this.#notice(message);
-    const sources = new Map<string, SourceVolume>();
-    let target: TargetVolume | undefined;
+    const options = {config, notes: this.#notes, found, chokidarEntries: this.#chokidarEntries, onNotice};
+    let sources: SourcePool | undefined;
     try {
-      for (const {config} of this.sends) {
-        const key = viewKey(config);
-        if (sources.has(key)) continue;
-        const folder = key === viewKey(this.config) ? 'source' : `source-${key}`;
-        const options = {name, settings: config, folder, notes: this.#notes, found, onNotice};
-        sources.set(key, new SourceVolume({...options, chokidarEntries: this.#chokidarEntries}, this.#parts));
-      }
-      if (this.receive !== undefined)
-        target = new TargetVolume(
-          {
-            config: this.config,
-            notes: this.#notes,
-            found,
-            chokidarEntries: this.#chokidarEntries,
-            onNotice,
-            onDrift: (paths) => this.receive?.noteDrift(paths),
-          },
-          this.#parts,
-        );
+      if (this.sends.length > 0) sources = new SourcePool(options, this.sends, this.#parts);
+      const onDrift = (paths: readonly RelPath[]): void => this.receive?.noteDrift(paths);
+      const target = this.receive === undefined ? undefined : new TargetVolume({...options, onDrift}, this.#parts);
       return {sources, target};
     } catch (error) {
-      void stopSides({sources, target}, stopError(error, messageOf(error)))
-        .then(() => closeSides({sources, target}))
-        .catch((problem: unknown) => this.#parts.log.error(messageOf(problem), {volume: name}));
+      void stopSides({sources, target: undefined}, stopError(error, messageOf(error)))
+        .then(() => closeSides({sources, target: undefined}))
+        .catch((problem: unknown) => this.#parts.log.error(messageOf(problem), {volume: config.name}));
       throw error;
     }
   }

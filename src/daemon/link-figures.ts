@@ -3,6 +3,7 @@
  */
 import type {Clock} from '../base/clock.ts';
 import {messageOf, TowlineError, type HaltKind} from '../base/errors.ts';
+import type {LinkSettings} from '../config/agent-config.ts';
 import type {HaltReport} from '../control/agent-api.ts';
 import type {Halt, LinkNotes} from '../state/agent-store.ts';
 
@@ -57,4 +58,10 @@ export class Meter {
 export function bug(error: unknown): TowlineError {
   const what = messageOf(error);
   return new TowlineError('BUG', `internal error: ${what}; please report it`, {what}, {cause: error});
+}
+
+/** What a link leaves out or changes because it was told to. */
+export function chosenBy({special, ids}: Pick<LinkSettings, 'special' | 'ids'>): string[] {
+  const skipped = special === 'skip' ? ['FIFOs, sockets and devices are skipped'] : [];
+  return ids.length === 0 ? skipped : [...skipped, `owners are mapped: ${ids.join(', ')}`];
 }

@@ -1,7 +1,7 @@
 /**
  * What ends a run of `sync`, as errors with codes.
  */
-import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
+import {EXIT_CODE, isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 
 /** An error without a code is a bug of ours. */
 export function asTowlineError(error: unknown): TowlineError {
@@ -20,4 +20,15 @@ export function cancelled(signal: AbortSignal): TowlineError {
   return isTowlineError(reason)
     ? reason
     : new TowlineError('CANCELLED', 'stopped before it was done', {signal: 'SIGINT'});
+}
+
+/** Of a run that was not halted or cut: 0 only when everything is equal and no path has a problem. */
+export function exitCodeOf(
+  error: TowlineError | undefined,
+  isInSync: boolean,
+  problemCount: number,
+  isDryRun: boolean,
+): number {
+  if (error !== undefined) return EXIT_CODE[error.code];
+  return problemCount === 0 && (isInSync || isDryRun) ? 0 : 1;
 }

@@ -8,6 +8,7 @@ import type {RollingHour} from '../reconcile/rolling-hour.ts';
 import type {LinkPort} from '../session/link-port.ts';
 import {LiveLink, type FollowStatus} from '../session/live-link.ts';
 import {SourceLink} from '../session/source-link.ts';
+import {offeredView} from './own-limits.ts';
 import {signatureStore} from './signature-store.ts';
 import type {SourceVolume} from './source-volume.ts';
 import type {SyncEvents} from './sync-events.ts';
@@ -56,7 +57,7 @@ export function newRunning(
     {
       link: port.link,
       volume: config.as,
-      view: source.view,
+      view: offeredView(config),
       isDryRun: false,
       isDurable: config.durability !== 'none',
       isQuick: false,

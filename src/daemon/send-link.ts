@@ -12,15 +12,18 @@ import {pacerOf} from '../base/pace.ts';
 import type {SendConfig} from '../config/agent-config.ts';
 import type {LinkOutcome, LinkReport, LinkState} from '../control/agent-api.ts';
 import {showPath} from '../model/path.ts';
+import {placeOfProblem} from '../model/problem.ts';
 import {zeroStats} from '../model/status.ts';
 import {RollingHour} from '../reconcile/rolling-hour.ts';
 import type {FollowStatus} from '../session/live-link.ts';
 import type {SessionLinks} from '../session/session-links.ts';
 import type {LinkNotes} from '../state/agent-store.ts';
 import type {AgentParts, LinkEvent} from './agent-parts.ts';
-import {bug, haltReport, isRootHalt, lastProof, Meter, type Proof} from './link-figures.ts';
+import {leftOutProblems} from './left-out-problems.ts';
+import {bug, chosenBy, haltReport, isRootHalt, lastProof, Meter, type Proof} from './link-figures.ts';
 import {ProofWaiters} from './proof-waiters.ts';
 import {newRunning, type RunningLink} from './running-link.ts';
+import type {SourcePool} from './source-pool.ts';
 import type {SourceVolume} from './source-volume.ts';
 import type {SyncEvent} from './sync-api.ts';
 import {SyncEvents} from './sync-events.ts';
@@ -90,6 +93,7 @@ export class SendLink {
       rateBytes: this.#meter.rate(sentBytes),
       sentBytes,
       halt: halt === undefined ? undefined : haltReport(halt),
+      chosen: chosenBy(this.config),
     };
   }
 
@@ -153,16 +157,16 @@ export class SendLink {
    * Serves the link while the volume is open.
    * @throws HALTED when the volume's root is the trouble; everything else is retried in here
    */
-  async run(source: SourceVolume, signal: AbortSignal): Promise<void> {
+  async run(sources: SourcePool, signal: AbortSignal): Promise<void> {
     this.#final = undefined;
     for (let attempt = 0; !signal.aborted;) {
       this.#again = Promise.withResolvers();
       try {
         await this.#untilAllowed(signal);
         const links = await this.#connected(signal);
-        await this.#runOnce(links, source, signal);
+        const isDone = await this.#runOnce(links, sources, signal);
         attempt = 0;
-        if (this.config.when.kind === 'every') await this.#pause(this.config.when.everyMs, signal);
+        if (isDone && this.config.when.kind === 'every') await this.#pause(this.config.when.everyMs, signal);
       } catch (error) {
         if (signal.aborted) return;
         const known = isTowlineError(error) ? error : bug(error);
@@ -219,7 +223,9 @@ export class SendLink {
     this.#again = Promise.withResolvers();
   }
 
-  async #runOnce(links: SessionLinks, source: SourceVolume, signal: AbortSignal): Promise<void> {
+  /** @returns false when the link is to be opened again, on another state of the source */
+  async #runOnce(links: SessionLinks, sources: SourcePool, signal: AbortSignal): Promise<boolean> {
+    const source = sources.sourceOf(this) as SourceVolume;
     const port = links.newSource(pacerOf(this.config.rateBytes, this.#parts.pace, this.#parts.clock));
     const events = this.#newEvents(source);
     this.#confirmed = Math.max(this.#confirmed, this.#notes.takeConfirmation());
@@ -237,8 +243,9 @@ export class SendLink {
     let catchingUp: Promise<void> | undefined;
     try {
       this.#setState('scanning', undefined);
-      await Promise.all([running.link.open(), source.scanned]);
-      source.state.setView(running.link.view);
+      const holding = await Promise.race([running.link.open(), failureOf(source.scanned)]);
+      if (sources.settle(this, running.link.view, holding.limits) !== source) return false;
+      await source.scanned;
       this.#refused = undefined;
       this.#setState('comparing', undefined);
       this.#tellPeer('catching-up', '');
@@ -246,6 +253,7 @@ export class SendLink {
       catchingUp.catch(() => undefined);
       const done = this.config.when.kind === 'every' ? this.#proved(over) : undefined;
       await Promise.race([running.live.follow(running.link, catchingUp, both), done ?? new Promise<never>(() => {})]);
+      return true;
     } catch (error) {
       if (running.link.refusal !== undefined && error === running.link.refusal)
         this.#refusals.add(running.link.refusal);
@@ -283,8 +291,9 @@ export class SendLink {
   #take(event: SyncEvent): void {
     this.#tell(event);
     if (event.kind === 'problem') {
-      const {path, message} = event.problem;
-      this.#parts.log.warn(message, {volume: this.volume, peer: this.config.to, path: showPath(path)});
+      const {message} = event.problem;
+      const path = showPath(placeOfProblem(event.problem));
+      this.#parts.log.warn(message, {volume: this.volume, peer: this.config.to, path});
     }
     this.#parts.onChange();
   }
@@ -298,6 +307,7 @@ export class SendLink {
       if (this.#state !== 'sending') this.#tellPeer('catching-up', '');
       return this.#setState('sending', undefined);
     }
+    this.#tellLeftOut(events);
     if (status.kind === 'unequal') {
       const problemCount = this.#notes.problemCount();
       this.#confirmed = 0; // what was confirmed was sent
@@ -312,6 +322,12 @@ export class SendLink {
     this.#setState(isWhole ? 'in-sync' : 'problems', undefined);
     this.#tellPeer(isWhole ? 'in-sync' : 'settled', '');
     this.#settle(isWhole ? 0 : 1, isWhole ? undefined : 'some paths have problems', true);
+  }
+
+  #tellLeftOut(events: SyncEvents): void {
+    if (this.#running === undefined) return;
+    const {to, as} = this.config;
+    events.leftOut(leftOutProblems(this.#running.link, ({key}) => `set accept: {${key}} at volume ${as} on ${to}`));
   }
 
   #noteProof(digest: Buffer): void {
@@ -364,4 +380,9 @@ export class SendLink {
     this.#reason = reason;
     this.#parts.onChange();
   }
+}
+
+/** Fails when that does, and resolves never. */
+function failureOf(work: Promise<unknown>): Promise<never> {
+  return work.then(() => new Promise<never>(() => {}));
 }

@@ -10,7 +10,7 @@ import {Scanner} from '../scan/scanner.ts';
 import {SecondLook} from '../session/second-look.ts';
 import type {SourceState} from '../session/source-link.ts';
 import {RESERVED_NAME} from '../volume/places.ts';
-import {ownView} from './own-limits.ts';
+import {offeredView} from './own-limits.ts';
 import {entryStore, secondLookState, sourceState} from './source-state.ts';
 import {openState, type OpenState} from './state-folder.ts';
 import {SOURCE_AGENT} from './sync-agents.ts';
@@ -45,6 +45,7 @@ export function openEnds(options: SyncOptions, folder: string, parts: SyncParts)
       isDurable: options.durability !== 'none',
       deleteLimits: options.deleteLimit,
       view,
+      accept: options.accept,
       trashKeepMs: TRASH_KEEP_MS,
     },
     {onNotice},
@@ -53,18 +54,21 @@ export function openEnds(options: SyncOptions, folder: string, parts: SyncParts)
     const state = openState({
       folder: `${folder}/source`,
       side: 'source',
-      view,
       rootPath,
       isDryRun,
       isDurable: options.durability !== 'none',
       onNotice,
     });
+    state.volume.setIds(view.ids);
     const pool = volumePool('towline source', {root: state.root, places: undefined});
     const again = {state: secondLookState(state.volume, SOURCE_AGENT), jobs: pool, clock};
     const secondLook = new SecondLook({quietMs: parts.silentTimes?.quietMs}, again);
     const source = sourceState(state.volume, (entry) => secondLook.wasRead(entry));
     const rules = {ignore: view.ignore, reserved: [RESERVED_NAME], seed: state.volume.hashSeed};
-    const scanner = new Scanner({agent: SOURCE_AGENT, rules}, {store: entryStore(state.volume), jobs: pool});
+    const scanner = new Scanner(
+      {agent: SOURCE_AGENT, rules, ids: view.ids},
+      {store: entryStore(state.volume), jobs: pool},
+    );
     const events = new SyncEvents(
       {isLive: !options.isOnce, isDryRun},
       {
@@ -86,7 +90,7 @@ export async function closeEnds(ends: SourceEnds): Promise<void> {
   ends.state.close();
 }
 
-/** The view that the source offers; only root can keep owners. */
+/** The view that the source offers. */
 export function viewOf(options: SyncOptions): View {
-  return ownView(options.ignore);
+  return offeredView(options);
 }

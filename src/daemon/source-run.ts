@@ -4,11 +4,10 @@
  * Invariant: the outcome is "in sync" only after a cut with equal digests; a run that found nothing wrong ends with 0.
  */
 import {systemClock as clock} from '../base/clock.ts';
-import {EXIT_CODE, REACTION, type TowlineError} from '../base/errors.ts';
+import {REACTION, type TowlineError} from '../base/errors.ts';
 import {backoffDelayMs} from '../base/backoff.ts';
 import {joinPath, nameOf, parentOf, ROOT, showPath, type Name, type RelPath} from '../model/path.ts';
 import {zeroStats, type LinkStats, type LinkStatus} from '../model/status.ts';
-import type {DeleteLimits} from '../reconcile/delete-guard.ts';
 import {RollingHour} from '../reconcile/rolling-hour.ts';
 import type {ScanResult} from '../scan/pass.ts';
 import {moveSteps} from '../session/change-steps.ts';
@@ -20,8 +19,9 @@ import {dial} from '../transport/dial.ts';
 import type {Identity} from '../transport/identity.ts';
 import {MappedFiles} from '../watch/mapped-files.ts';
 import {FRAME_BYTES_MAX} from '../wire/limits.ts';
+import {leftOutProblems} from './left-out-problems.ts';
 import {pairIdentities} from './pair-identities.ts';
-import {asTowlineError, cancelled} from './run-errors.ts';
+import {asTowlineError, cancelled, exitCodeOf} from './run-errors.ts';
 import {signatureStore} from './signature-store.ts';
 import {followSilentChanges} from './silent-changes.ts';
 import {closeEnds, openEnds, viewOf, type SourceEnds} from './source-ends.ts';
@@ -42,6 +42,7 @@ export class SourceRun {
   readonly #startMs = clock.monotonicMs();
   #status: LinkStatus = {kind: 'connecting', attempt: 0};
   #live: {volume: LiveVolume; link: LiveLink} | undefined;
+  #link: SourceLink | undefined;
   #looking: Promise<void> | undefined;
   readonly #over = new AbortController();
   #again = new Set<RelPath>();
@@ -85,10 +86,6 @@ export class SourceRun {
     return outcome;
   }
 
-  #limits(): DeleteLimits {
-    return this.#options.deleteLimit;
-  }
-
   async #startLive(ends: SourceEnds): Promise<RunningWatch> {
     const {settleMs, maxWaitMs, rescanMs} = this.#options;
     const volume = new LiveVolume(
@@ -105,7 +102,7 @@ export class SourceRun {
       },
     );
     const link = new LiveLink(
-      {deleteLimits: this.#limits(), confirmedDeletes: 0, volume: this.#options.source, maxWaitMs},
+      {deleteLimits: this.#options.deleteLimit, confirmedDeletes: 0, volume: this.#options.source, maxWaitMs},
       {
         volume,
         state: ends.source,
@@ -138,12 +135,20 @@ export class SourceRun {
     status: {kind: 'sending'} | {kind: 'in-sync'; digest: Buffer} | {kind: 'unequal'},
   ): void {
     if (status.kind === 'in-sync') return this.#proved(ends, status.digest);
+    if (status.kind !== 'unequal') return;
+    this.#tellLeftOut(ends);
     const {count} = ends.events.problems();
-    if (status.kind === 'unequal' && count > 0) this.#setStatus({kind: 'problems', count, asOfMs: clock.nowMs()});
+    if (count > 0) this.#setStatus({kind: 'problems', count, asOfMs: clock.nowMs()});
+  }
+
+  #tellLeftOut({events}: SourceEnds): void {
+    if (this.#link === undefined) return;
+    events.leftOut(leftOutProblems(this.#link, ({option}) => `add ${option}`));
   }
 
   /** Both sides are equal at this moment. */
   #proved(ends: SourceEnds, digest: Buffer): void {
+    this.#tellLeftOut(ends);
     ends.events.proved();
     if (this.#options.isDryRun) return; // they would be equal
     this.#wasInSync = true;
@@ -211,7 +216,7 @@ export class SourceRun {
     let catchingUp: Promise<void> | undefined;
     try {
       await session.ready();
-      const link = this.#newLink(ends, session);
+      const link = (this.#link = this.#newLink(ends, session));
       const [, scanned] = await Promise.all([link.open(), scanning]);
       ends.source.setView(link.view);
       await this.#sendRenames(ends, link, scanned);
@@ -244,7 +249,7 @@ export class SourceRun {
         isDryRun: this.#options.isDryRun,
         isDurable: this.#options.durability !== 'none',
         isQuick: this.#options.isQuick,
-        deleteLimits: this.#limits(),
+        deleteLimits: this.#options.deleteLimit,
         confirmedDeletes,
       },
       {
@@ -291,8 +296,8 @@ export class SourceRun {
 
   /** Renames and exchanges that the scan noticed go first: what follows builds on them. */
   async #sendRenames(ends: SourceEnds, link: SourceLink, scanned: ScanResult): Promise<void> {
-    for (const step of moveSteps(scanned, (path) => ends.source.entryAt(path), this.#scannedSeq))
-      await link.sender.add(step);
+    const source = {entryAt: (path: RelPath) => ends.source.entryAt(path), view: link.view};
+    for (const step of moveSteps(scanned, source, this.#scannedSeq)) await link.sender.add(step);
     await link.sender.flush();
   }
 
@@ -312,6 +317,7 @@ export class SourceRun {
     }
     const cut = await link.cut();
     if (cut.isEqual) return this.#proved(ends, cut.digest);
+    this.#tellLeftOut(ends);
     for (const path of this.#again)
       ends.events.failed(
         path,
@@ -358,7 +364,7 @@ export class SourceRun {
     const isInSync = isStopped && status.kind === 'in-sync';
     const base = ends.state.agent.linkBase().lastInSync;
     return {
-      exitCode: this.#exitCode(error, isInSync, count),
+      exitCode: exitCodeOf(error, isInSync, count, this.#options.isDryRun),
       status,
       stats: this.#stats,
       problems: first,
@@ -371,12 +377,6 @@ export class SourceRun {
       peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
       folders: {state: this.#folder, ...this.#places},
     };
-  }
-
-  #exitCode(error: TowlineError | undefined, isInSync: boolean, problemCount: number): number {
-    if (error !== undefined) return EXIT_CODE[error.code];
-    if (this.#options.isDryRun) return problemCount > 0 ? 1 : 0;
-    return isInSync && problemCount === 0 ? 0 : 1;
   }
 
   #setStatus(status: LinkStatus): void {

@@ -77,6 +77,7 @@ export function sourceState(store: VolumeStore, onRead: (entry: Entry) => void =
     entryCount: () => store.entryCount(),
     setView: (view: View) => store.setView(view),
     seq: () => store.seq(),
+    leftOut: (kind, target) => store.leftOut.count(kind, target),
   };
 }
 

@@ -15,7 +15,6 @@ import {SecondLook} from '../session/second-look.ts';
 import type {SourceState} from '../session/source-link.ts';
 import {RESERVED_NAME} from '../volume/places.ts';
 import type {AgentParts, FoundRoot, ScopedJobs} from './agent-parts.ts';
-import {ownView} from './own-limits.ts';
 import {followSilentChanges} from './silent-changes.ts';
 import {entryStore, secondLookState, sourceState} from './source-state.ts';
 import {openState, type OpenState} from './state-folder.ts';
@@ -33,6 +32,7 @@ export interface ScanListener {
 export interface SourceVolumeOptions {
   name: string;
   settings: LinkSettings;
+  view: View;
   /** Name of the state's folder: one for each view. */
   folder: string;
   notes: LinkNotes;
@@ -43,13 +43,7 @@ export interface SourceVolumeOptions {
 
 const POLL_MS = 10_000;
 
-/** The view that a source offers; only root can keep owners. */
-export function viewFor(settings: LinkSettings): View {
-  return ownView(settings.ignore);
-}
-
 export class SourceVolume {
-  readonly view: View;
   readonly opened: OpenState;
   readonly state: SourceState;
   readonly jobs: ScopedJobs;
@@ -65,16 +59,17 @@ export class SourceVolume {
   /** What keeps paths from being read, as the last look at each said. */
   #problems = new Map<RelPath, PathProblem>();
   #watch: RunningWatch | undefined;
+  #view: View;
 
   /** @throws TowlineError as `openState` */
   constructor(options: SourceVolumeOptions, parts: AgentParts) {
     this.#options = options;
     this.#parts = parts;
-    this.view = viewFor(options.settings);
+    this.#view = options.view;
     this.opened = openState({
       folder: join(parts.stateFolder, 'volumes', options.name, options.folder),
       side: 'source',
-      view: this.view,
+      view: options.view,
       rootPath: options.found.path,
       isDryRun: false,
       isDurable: options.settings.durability !== 'none',
@@ -82,12 +77,14 @@ export class SourceVolume {
       onNotice: (message) => options.onNotice(message),
     });
     const {root, volume} = this.opened;
+    volume.setIds(options.view.ids);
     this.jobs = parts.jobsFor({root, places: undefined});
     const again = {state: secondLookState(volume, SOURCE_AGENT), jobs: this.jobs, clock: parts.clock};
     this.#secondLook = new SecondLook({}, again);
     this.state = sourceState(volume, (entry) => this.#secondLook.wasRead(entry));
-    const rules = {ignore: this.view.ignore, reserved: [RESERVED_NAME], seed: volume.hashSeed};
-    this.#scanner = new Scanner({agent: SOURCE_AGENT, rules}, {store: entryStore(volume), jobs: this.jobs});
+    const {ignore, ids} = options.view;
+    const rules = {ignore, reserved: [RESERVED_NAME], seed: volume.hashSeed};
+    this.#scanner = new Scanner({agent: SOURCE_AGENT, rules, ids}, {store: entryStore(volume), jobs: this.jobs});
     const {settleMs, maxWaitMs, rescanMs} = options.settings;
     this.live = new LiveVolume(
       {settleMs, maxWaitMs, rescanMs, pollMs: POLL_MS},
@@ -107,6 +104,17 @@ export class SourceVolume {
     );
     this.scanned = this.#firstScan.promise;
     this.scanned.catch(() => undefined);
+  }
+
+  /** That both ends compare in. */
+  get view(): View {
+    return this.#view;
+  }
+
+  /** Takes another view, of the same ignore rules and ids: its only link's target holds something else now. */
+  adopt(view: View): void {
+    this.#view = view;
+    this.state.setView(view);
   }
 
   /** @returns ends it */
@@ -142,6 +150,7 @@ export class SourceVolume {
       this.#firstScan.reject(error);
       throw error;
     } finally {
+      await this.live.run(AbortSignal.abort()); // who waits for a look that never came need not
       await this.#watch?.close();
     }
   }

@@ -25,7 +25,8 @@ const ROOT_HALTS: readonly HaltKind[] = ['root-missing', 'root-replaced', 'root-
 export interface OpenStateOptions {
   folder: string;
   side: Side;
-  view: View;
+  /** Undefined: the one of the last time, until the link is opened. */
+  view?: View | undefined;
   /** Host path of the root, as text. */
   rootPath: string;
   /** Whether what is noted of the volume waits for the disk; halts and the journal always do. */

@@ -5,7 +5,7 @@
  */
 import type {Clock} from '../base/clock.ts';
 import type {RelPath} from '../model/path.ts';
-import {IS_TRANSIENT, type Problem, type ProblemCode} from '../model/problem.ts';
+import {IS_TRANSIENT, isOfVolume, type Problem, type ProblemCode} from '../model/problem.ts';
 import type {PathProblem} from '../scan/scan-problems.ts';
 import type {Applied} from '../session/send-item.ts';
 import type {LinkNotes} from '../state/agent-store.ts';
@@ -83,6 +83,16 @@ export class SyncEvents {
     });
   }
 
+  /** What the target does not take, one problem a kind; a kind that is not among them is solved. */
+  leftOut(problems: readonly PathProblem[]): void {
+    const {agent} = this.#parts;
+    for (const {path, code, message} of problems)
+      if (agent.problemOf('source', path)?.message !== message) this.failed(path, code, message, 'source');
+    const still = new Set(problems.map(({path}) => path));
+    if (agent.problemCount() > still.size)
+      this.#solveWhere(({path, side}) => side === 'source' && isOfVolume(path) && !still.has(path), 'all');
+  }
+
   /** A path is no more in the source. */
   gone(path: RelPath): void {
     this.#solved(path);
@@ -97,11 +107,14 @@ export class SyncEvents {
     return {first: this.#parts.agent.problems(PAGE), count: this.#parts.agent.problemCount()};
   }
 
-  #solveWhere(isSolved: (problem: Problem) => boolean): void {
+  /** @param which those that are about the volume and not about one path are solved by `leftOut` alone */
+  #solveWhere(isSolved: (problem: Problem) => boolean, which: 'paths' | 'all' = 'paths'): void {
     let after: {side: Problem['side']; path: RelPath} | undefined;
     for (;;) {
       const page = this.#parts.agent.problems(PAGE, after);
-      for (const problem of page) if (isSolved(problem)) this.#clear(problem.side, problem.path);
+      for (const problem of page)
+        if ((which === 'all' || !isOfVolume(problem.path)) && isSolved(problem))
+          this.#clear(problem.side, problem.path);
       if (page.length < PAGE) return;
       after = page.at(-1);
     }

@@ -7,7 +7,8 @@ import {Applier} from '../apply/applier.ts';
 import {dryApplyJobs} from '../apply/dry-apply-jobs.ts';
 import {systemClock} from '../base/clock.ts';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
-import {viewDigest, type View} from '../model/view.ts';
+import type {Accept} from '../config/agent-config.ts';
+import {narrowedView, sameView, type Holding, type View} from '../model/view.ts';
 import type {DeleteLimits} from '../reconcile/delete-guard.ts';
 import {RollingHour} from '../reconcile/rolling-hour.ts';
 import {Scanner} from '../scan/scanner.ts';
@@ -22,7 +23,8 @@ import {closeFd} from '../linux/open-fd.ts';
 import {holdLock, volumeLockPath, type HeldLock} from '../volume/lock.ts';
 import {findPlaces, leavePlaces, RESERVED_NAME, type Places} from '../volume/places.ts';
 import {openRoot} from '../volume/root-identity.ts';
-import {ownLimits} from './own-limits.ts';
+import {assumedHeld, probeHolds} from '../volume/probe-holds.ts';
+import {holdingOf} from './own-limits.ts';
 import {entryStore} from './source-state.ts';
 import {openState, type OpenState} from './state-folder.ts';
 import {SOURCE_AGENT, TARGET_AGENT} from './sync-agents.ts';
@@ -36,7 +38,9 @@ export interface TargetEndOptions {
   isDryRun: boolean;
   isDurable: boolean;
   deleteLimits: DeleteLimits;
+  /** As the source offers it. */
   view: View;
+  accept: Accept;
   trashKeepMs: number;
 }
 
@@ -53,6 +57,10 @@ export class TargetEnd {
   readonly #parts: TargetEndParts;
   readonly #state: OpenState;
   readonly #places: Places;
+  readonly #holding: Holding;
+  readonly #foldsCase: boolean;
+  /** In which the target was read before the source asked. */
+  readonly #view: View;
   readonly #pool: JobPool<VolumeJobs>;
   readonly #lock: HeldLock | undefined;
   readonly #prune: NodeJS.Timeout;
@@ -68,11 +76,10 @@ export class TargetEnd {
   constructor(options: TargetEndOptions, parts: TargetEndParts) {
     this.#options = options;
     this.#parts = parts;
-    const {stateFolder: folder, view, rootPath, isDryRun, isDurable} = options;
+    const {stateFolder: folder, rootPath, isDryRun, isDurable} = options;
     this.#state = openState({
       folder,
       side: 'target',
-      view,
       rootPath,
       isDryRun,
       isDurable,
@@ -84,6 +91,9 @@ export class TargetEnd {
       this.#places = this.#withRootFd((fd) =>
         isDryRun ? {staging: folder, trash: folder, isInRoot: false} : findPlaces(fd, rootPath, folder),
       );
+      const held = this.#withRootFd((fd) => (isDryRun ? assumedHeld() : probeHolds(fd, rootPath, this.#places)));
+      this.#holding = holdingOf(options.accept, held);
+      this.#foldsCase = held.foldsCase;
     } catch (error) {
       this.#lock?.release();
       this.#state.close();
@@ -91,7 +101,8 @@ export class TargetEnd {
     }
     this.#pool = volumePool('towline target', {root, places: this.#places});
     // Begun before the source asks: both trees are read at the same time.
-    this.#prepared = this.#prepare(view, options.isDurable);
+    this.#view = narrowedView(options.view, this.#holding.limits);
+    this.#prepared = this.#prepare(this.#view, options.isDurable);
     this.#prepared.catch(() => undefined); // told to the source when it opens the link
     this.#prune = setInterval(
       () => void this.#pruneTrash().catch((error: unknown) => parts.onNotice(String(error))),
@@ -128,7 +139,7 @@ export class TargetEnd {
     const session = new Session({name: 'target'}, {channel});
     this.#session = session;
     this.#link = new TargetLink(
-      {volume: this.#options.volume, limits: ownLimits(), deleteLimits: this.#options.deleteLimits},
+      {volume: this.#options.volume, holding: this.#holding, deleteLimits: this.#options.deleteLimits},
       {
         session,
         jobs: this.#pool,
@@ -155,8 +166,7 @@ export class TargetEnd {
       });
     const prepared = this.#prepared;
     this.#prepared = undefined;
-    const isAsPrepared =
-      request.isDurable === this.#options.isDurable && viewDigest(view).equals(viewDigest(this.#options.view));
+    const isAsPrepared = request.isDurable === this.#options.isDurable && sameView(view, this.#view);
     if (prepared !== undefined && isAsPrepared) return prepared;
     await prepared?.catch(() => undefined); // two scans at once would each write what the other does not know of
     return this.#prepare(view, request.isDurable);
@@ -170,6 +180,7 @@ export class TargetEnd {
       reserved: [RESERVED_NAME],
       view,
       agent: SOURCE_AGENT,
+      foldsCase: this.#foldsCase,
     };
     const jobs = this.#options.isDryRun ? dryApplyJobs(volume) : this.#pool;
     const applier = new Applier(options, {jobs, store: volume, journal, clock: systemClock});

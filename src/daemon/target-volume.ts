@@ -12,7 +12,7 @@ import type {VolumeConfig} from '../config/agent-config.ts';
 import {closeFd} from '../linux/open-fd.ts';
 import type {Failed, Op} from '../model/op.ts';
 import {isWithin, showPath, type RelPath} from '../model/path.ts';
-import {viewDigest, type View} from '../model/view.ts';
+import {narrowedView, sameView, type Holding, type View} from '../model/view.ts';
 import type {RollingHour} from '../reconcile/rolling-hour.ts';
 import type {Change} from '../scan/pass.ts';
 import {Scanner} from '../scan/scanner.ts';
@@ -24,11 +24,11 @@ import {TargetLink, type BatchApplier, type TargetLinkParts} from '../session/ta
 import type {LinkNotes} from '../state/agent-store.ts';
 import {holdLock, volumeLockPath, type HeldLock} from '../volume/lock.ts';
 import {findPlaces, leavePlaces, RESERVED_NAME, type Places} from '../volume/places.ts';
+import {probeHolds} from '../volume/probe-holds.ts';
 import {openRoot} from '../volume/root-identity.ts';
 import type {MessageOf} from '../wire/messages.ts';
 import type {AgentParts, FoundRoot, ScopedJobs} from './agent-parts.ts';
-import {ownLimits} from './own-limits.ts';
-import {viewFor} from './source-volume.ts';
+import {holdingOf, offeredView} from './own-limits.ts';
 import {entryStore, sourceState} from './source-state.ts';
 import {openState, type OpenState} from './state-folder.ts';
 import {SOURCE_AGENT, TARGET_AGENT} from './sync-agents.ts';
@@ -62,6 +62,8 @@ export class TargetVolume {
   readonly #parts: AgentParts;
   readonly #jobs: ScopedJobs;
   readonly #lock: HeldLock;
+  readonly #holding: Holding;
+  readonly #foldsCase: boolean;
   readonly #turns = new Turns();
   readonly #proved = Promise.withResolvers<void>();
   readonly #live: LiveVolume;
@@ -81,11 +83,9 @@ export class TargetVolume {
     this.#parts = parts;
     const {config, found, notes} = options;
     const folder = join(parts.stateFolder, 'volumes', config.name, 'target');
-    this.#view = viewFor(config);
     this.opened = openState({
       folder,
       side: 'target',
-      view: this.#view,
       rootPath: found.path,
       isDryRun: false,
       isDurable: config.durability !== 'none',
@@ -97,6 +97,10 @@ export class TargetVolume {
     try {
       this.#lock = lock = holdLock(volumeLockPath(root), found.path);
       this.places = this.#withRootFd((fd) => findPlaces(fd, found.path, folder, found.beside));
+      const held = this.#withRootFd((fd) => probeHolds(fd, found.path, this.places));
+      this.#holding = holdingOf(config.accept, held);
+      this.#foldsCase = held.foldsCase;
+      this.#view = narrowedView(offeredView(config), this.#holding.limits);
     } catch (error) {
       lock?.release();
       this.opened.close();
@@ -191,7 +195,7 @@ export class TargetVolume {
     const link = new TargetLink(
       {
         volume: config.name,
-        limits: ownLimits(),
+        holding: this.#holding,
         deleteLimits: config.deleteLimits,
         confirmedDeletes: hooks.confirmedDeletes,
       },
@@ -227,8 +231,7 @@ export class TargetVolume {
     if (request.isDryRun) throw new TowlineError('REFUSED', 'an agent does not take dry runs', {reason: 'dry run'});
     const {isDurable} = request;
     const known = this.#ready;
-    const isSame =
-      known !== undefined && known.isDurable === isDurable && viewDigest(known.view).equals(viewDigest(view));
+    const isSame = known !== undefined && known.isDurable === isDurable && sameView(known.view, view);
     if (known !== undefined && isSame && this.#isWatching && this.#live.isQuiet && !this.#live.isPolling) {
       this.#checkRoot();
       return this.#inTurns(known.applier);
@@ -249,6 +252,7 @@ export class TargetVolume {
       reserved: [RESERVED_NAME],
       view,
       agent: SOURCE_AGENT,
+      foldsCase: this.#foldsCase,
     };
     const applier = new Applier(options, {
       jobs: this.#jobs,

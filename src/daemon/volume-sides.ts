@@ -1,16 +1,14 @@
 /**
- * The open sides of a volume: a source for each view that is sent, a target where it is received. How they are ended.
+ * The open sides of a volume: sources for what is sent, a target where it is received. How they are ended.
  *
  * Invariant: a state is closed only after nothing works on the volume any more.
  */
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
-import type {LinkSettings} from '../config/agent-config.ts';
-import {sha256} from '../model/digest.ts';
-import type {SourceVolume} from './source-volume.ts';
+import type {SourcePool} from './source-pool.ts';
 import type {TargetVolume} from './target-volume.ts';
 
 export interface OpenVolume {
-  sources: Map<string, SourceVolume>;
+  sources: SourcePool | undefined;
   target: TargetVolume | undefined;
 }
 
@@ -24,20 +22,16 @@ export function stopError(failure: unknown, reason: string): TowlineError | unde
 }
 
 export async function stopSides({sources, target}: OpenVolume, reason: TowlineError | undefined): Promise<void> {
-  await Promise.all([...[...sources.values()].map((source) => source.stop()), target?.stop(reason)]);
+  await Promise.all([sources?.stop(), target?.stop(reason)]);
 }
 
 /** @throws the first error, after all were closed */
 export function closeSides({sources, target}: OpenVolume): void {
-  const errors: unknown[] = [];
-  for (const side of [...sources.values(), ...(target === undefined ? [] : [target])]) {
-    try {
-      side.close();
-    } catch (error) {
-      errors.push(error);
-    }
+  try {
+    sources?.close();
+  } finally {
+    target?.close();
   }
-  if (errors.length > 0) throw errors[0];
 }
 
 /** Resolves when the signal is aborted. */
@@ -46,11 +40,4 @@ export function whenAborted(signal: AbortSignal): Promise<void> {
     if (signal.aborted) return resolve();
     signal.addEventListener('abort', () => resolve(), {once: true});
   });
-}
-
-/** Links with the same view share a state. */
-export function viewKey({ignore}: LinkSettings): string {
-  return sha256(Buffer.from(JSON.stringify(ignore)))
-    .toString('hex')
-    .slice(0, 12);
 }

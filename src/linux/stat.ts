@@ -27,6 +27,7 @@ const MASK = 0x1fff; // STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID
 const NO_FOLLOW = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
 const ITSELF = AT_EMPTY_PATH | AT_NO_AUTOMOUNT;
 const ATTRIBUTE_MOUNT_ROOT = 0x2000;
+const ATTRIBUTE_FLAGS = 0x70; // STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND | STATX_ATTR_NODUMP
 
 const {bytes: own, address: ownAddress} = scratch(RAW_STAT_BYTES);
 
@@ -93,7 +94,7 @@ export function statAtRaw(dirFd: number, names: Buffer, into: Buffer, at: number
 /** Decodes a structure that `statAtRaw` wrote. */
 export function readStat(from: Buffer, at: number): Stat {
   const typeAndMode = from.readUInt16LE(at + 28);
-  return {
+  const stat: Stat = {
     type: typeOfMode(typeAndMode),
     mode: typeAndMode & 0o7777,
     uid: from.readUInt32LE(at + 20),
@@ -108,6 +109,9 @@ export function readStat(from: Buffer, at: number): Stat {
     rdev: from.readUInt32LE(at + 128) * 2 ** 32 + from.readUInt32LE(at + 132),
     mountId: readU64(from, at + 144),
   };
+  const flags = from.readUInt32LE(at + 8) & ATTRIBUTE_FLAGS;
+  if (flags !== 0) stat.flags = flags;
+  return stat;
 }
 
 /** Whether a raw structure is that of the root of a mount. */

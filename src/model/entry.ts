@@ -44,6 +44,8 @@ export interface Stat {
   rdev: number;
   /** Mount the entry is on (statx STATX_MNT_ID); 0 on kernels without it. */
   mountId: number;
+  /** Flags of chattr(1) that it has, as bits of statx: immutable, append-only, not dumped. Absent for none. */
+  flags?: number;
 }
 
 /** The metadata that statx(2) tells. */

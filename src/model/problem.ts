@@ -1,7 +1,7 @@
 /**
  * One path that could not be synchronised, with the reason. Trouble with a path is data, not an error.
  */
-import type {RelPath} from './path.ts';
+import {ROOT, type RelPath} from './path.ts';
 
 export const PROBLEM_CODES = [
   'unreadable', // EACCES, EIO … on the source
@@ -48,6 +48,7 @@ export const IS_TRANSIENT: Record<ProblemCode, boolean> = {
 };
 
 export interface Problem {
+  /** No entry's where the problem is the whole volume's: see `isOfVolume`. */
   path: RelPath;
   code: ProblemCode;
   /** One sentence: what happened and what to do. */
@@ -57,4 +58,14 @@ export interface Problem {
   lastSeenMs: number;
   /** When it is tried again; undefined where only a change of the path can help. */
   nextTryMs: number | undefined;
+}
+
+/** Whether a problem is about many entries of a volume: no path of an entry begins so. */
+export function isOfVolume(path: RelPath): boolean {
+  return path.startsWith('/');
+}
+
+/** What is shown as the path of a problem. */
+export function placeOfProblem({path}: Pick<Problem, 'path'>): RelPath {
+  return isOfVolume(path) ? ROOT : path;
 }

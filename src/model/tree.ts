@@ -10,9 +10,11 @@
 import {createHash} from 'node:crypto';
 import {attrsDigest} from './attrs.ts';
 import {sha256, TREE_DIGEST_VERSION, type Digest} from './digest.ts';
-import {ENTRY_TYPES, type Entry, type EntryType, type Meta, type StatMeta} from './entry.ts';
+import {ENTRY_TYPES, sameTime, type Entry, type EntryType, type FileTime, type Meta, type StatMeta} from './entry.ts';
 import {bytesOf, type Name} from './path.ts';
 import {metaInView, type View} from './view.ts';
+
+const NS_PER_S = 1_000_000_000;
 
 export const TRIE_FANOUT = 256;
 export const TRIE_LEAF_COUNT_MAX = 256;
@@ -114,22 +116,29 @@ export function entryDigestBytes(entry: TreeEntry, view: View, side: Side): Buff
   at += name.copy(bytes, at);
   at = bytes.writeUInt8(ENTRY_TYPES.indexOf(entry.type), at);
   // A symlink has no permissions of its own on Linux.
-  at = bytes.writeUInt16BE(entry.type === 'symlink' ? 0o777 : entry.meta.mode, at);
+  at = bytes.writeUInt16BE(entry.type === 'symlink' || !view.modes ? 0o777 : entry.meta.mode, at);
   at = bytes.writeUInt32BE(view.owners ? entry.meta.uid : 0, at);
   at = bytes.writeUInt32BE(view.owners ? entry.meta.gid : 0, at);
   // The last second of a 64-bit clock is rounded up to 2^63 on its way here.
-  at = bytes.writeInt32BE(Math.min(Math.floor(entry.meta.mtime.s / 2 ** 32), 2 ** 31 - 1), at);
-  at = bytes.writeUInt32BE(entry.meta.mtime.s >>> 0, at);
-  at = bytes.writeUInt32BE(inPrecision(entry.meta.mtime.ns, view.timePrecisionNs), at);
+  const mtime = inPrecision(entry.meta.mtime, view.timePrecisionNs);
+  at = bytes.writeInt32BE(Math.min(Math.floor(mtime.s / 2 ** 32), 2 ** 31 - 1), at);
+  at = bytes.writeUInt32BE(mtime.s >>> 0, at);
+  at = bytes.writeUInt32BE(mtime.ns, at);
   at = bytes.writeUInt8(attrsBytes === 1 ? 0 : 1, at);
   if (entry.attrs !== undefined) at += entry.attrs.copy(bytes, at);
   tail.copy(bytes, at);
   return bytes;
 }
 
-/** Nanoseconds cut to a view's precision (1 to 1,000,000,000). */
-export function inPrecision(ns: number, precisionNs: number): number {
-  return ns - (ns % precisionNs);
+/** A time cut to a view's precision: a divisor of a second, or whole seconds. */
+export function inPrecision({s, ns}: FileTime, precisionNs: number): FileTime {
+  if (precisionNs <= NS_PER_S) return {s, ns: ns - (ns % precisionNs)};
+  const step = precisionNs / NS_PER_S;
+  return {s: Math.floor(s / step) * step, ns: 0};
+}
+
+export function sameInPrecision(a: FileTime, b: FileTime, precisionNs: number): boolean {
+  return sameTime(inPrecision(a, precisionNs), inPrecision(b, precisionNs));
 }
 
 function tailBytes(entry: TreeEntry, side: Side): Buffer {

@@ -8,7 +8,7 @@ import {ENTRY_TYPES, type EntryType, type Meta} from './entry.ts';
 export interface View {
   /** gitignore patterns of the sender, in order; the last match wins. */
   ignore: readonly string[];
-  /** Granularity in which modification times are compared: the coarser of both filesystems. */
+  /** Granularity in which modification times are compared: the coarser of both filesystems; 2 s on vfat. */
   timePrecisionNs: number;
   /** Classes of extended attributes that travel (`XattrClass`). */
   xattrs: readonly string[];
@@ -17,9 +17,11 @@ export interface View {
   devices: boolean;
   /** Whether owners are compared: not where the target may not set them. */
   owners: boolean;
+  /** Whether permissions are compared: not where the target's filesystem has none (vfat). */
+  modes: boolean;
   /** Whether the setuid and setgid bits of files travel. */
   setuid: boolean;
-  /** Numeric id ranges mapped by the sender, as "from-to:target". */
+  /** Numeric id ranges mapped by the sender, as "from-to:target" (ids.ts). */
   ids: readonly string[];
 }
 
@@ -31,6 +33,7 @@ export const PLAIN_VIEW: View = {
   special: 'keep',
   devices: false,
   owners: true,
+  modes: true,
   setuid: true,
   ids: [],
 };
@@ -39,8 +42,8 @@ const SET_ID_BITS = 0o6000;
 
 /** Digest of the view; the canonical form is JSON with the keys in the order below. */
 export function viewDigest(view: View): Digest {
-  const {ignore, timePrecisionNs, xattrs, special, devices, owners, setuid, ids} = view;
-  const canonical = [2, ignore, timePrecisionNs, [...xattrs].sort(), special, devices, owners, setuid, ids];
+  const {ignore, timePrecisionNs, xattrs, special, devices, owners, modes, setuid, ids} = view;
+  const canonical = [2, ignore, timePrecisionNs, [...xattrs].sort(), special, devices, owners, modes, setuid, ids];
   return sha256(Buffer.from(JSON.stringify(canonical)));
 }
 
@@ -69,7 +72,33 @@ export function metaInView(meta: Meta, type: EntryType, view: Pick<View, 'setuid
 }
 
 /** What a receiver can or will hold; the rest of a view is the sender's. */
-export type ViewLimits = Pick<View, 'timePrecisionNs' | 'xattrs' | 'special' | 'devices' | 'owners' | 'setuid'>;
+export type ViewLimits = Pick<
+  View,
+  'timePrecisionNs' | 'xattrs' | 'special' | 'devices' | 'owners' | 'modes' | 'setuid'
+>;
+
+/** What is limited, each by itself. */
+export const LIMIT_KINDS = [
+  'special',
+  'devices',
+  'setuid',
+  'owners',
+  'modes',
+  'timePrecisionNs',
+  ...XATTR_CLASSES,
+] as const;
+export type LimitKind = (typeof LIMIT_KINDS)[number];
+/** Why: the receiver's configuration, the rights of its process, or its filesystem. */
+export const LIMIT_CAUSES = ['policy', 'privilege', 'filesystem'] as const;
+export type LimitCause = (typeof LIMIT_CAUSES)[number];
+
+/** What a receiver says of itself when a link is opened. */
+export interface Holding {
+  limits: ViewLimits;
+  causes: Partial<Record<LimitKind, LimitCause>>;
+  /** Who owns what is made there where owners are not set. */
+  owner: {uid: number; gid: number};
+}
 
 /** The view that both sides compare in: what the sender has, as far as the receiver holds it. */
 export function narrowedView(view: View, limits: ViewLimits): View {
@@ -80,6 +109,11 @@ export function narrowedView(view: View, limits: ViewLimits): View {
     special: limits.special === 'skip' ? 'skip' : view.special,
     devices: view.devices && limits.devices,
     owners: view.owners && limits.owners,
+    modes: view.modes && limits.modes,
     setuid: view.setuid && limits.setuid,
   };
+}
+
+export function sameView(a: View, b: View): boolean {
+  return viewDigest(a).equals(viewDigest(b));
 }

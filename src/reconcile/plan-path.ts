@@ -8,7 +8,7 @@ import {equalOrNone, sameDigest} from '../model/digest.ts';
 import type {Entry, EntryType, Meta, StatMeta} from '../model/entry.ts';
 import type {Op} from '../model/op.ts';
 import type {RelPath} from '../model/path.ts';
-import {inPrecision, type OwnTreeEntry, type TreeEntry} from '../model/tree.ts';
+import {sameInPrecision, type OwnTreeEntry, type TreeEntry} from '../model/tree.ts';
 import {isTypeInView, metaInView, type View} from '../model/view.ts';
 
 /** The file that the target has at a path, as far as it is known. */
@@ -83,11 +83,9 @@ export function planMeta(
 
 /** Whether metadata is equal as far as the view compares it; a symlink has no permissions. */
 function equalMeta(a: StatMeta, b: StatMeta, view: View, type: EntryType): boolean {
-  const precision = view.timePrecisionNs;
   return (
-    (type === 'symlink' || a.mode === b.mode) &&
+    (type === 'symlink' || !view.modes || a.mode === b.mode) &&
     (!view.owners || (a.uid === b.uid && a.gid === b.gid)) &&
-    a.mtime.s === b.mtime.s &&
-    inPrecision(a.mtime.ns, precision) === inPrecision(b.mtime.ns, precision)
+    sameInPrecision(a.mtime, b.mtime, view.timePrecisionNs)
   );
 }

@@ -9,6 +9,7 @@ import {joinPath, parentOf, ROOT, type Name, type RelPath} from '../model/path.t
 import type {EntryStore} from './entry-store.ts';
 import type {ListedEntry} from './listing.ts';
 import type {PathProblem} from './scan-problems.ts';
+import type {ScanRules} from './scan-tree.ts';
 
 /** An entry as the state holds it. */
 export interface KnownEntry extends Entry {
@@ -24,6 +25,14 @@ export type Change =
   /** Both names have changed places; `entry` was at `path` and `other` at `to`. */
   | {kind: 'exchanged'; path: RelPath; to: RelPath; entry: KnownEntry; other: KnownEntry}
   | {kind: 'gone'; path: RelPath; before: KnownEntry; count: number};
+
+export interface ScannerOptions {
+  /** This agent's short ID, for version vectors. */
+  agent: string;
+  rules: ScanRules;
+  /** A source's map of owners, as its view has it. */
+  ids?: readonly string[];
+}
 
 export interface ScanResult {
   /** A rename or exchange stands before what builds on it. */

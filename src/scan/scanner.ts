@@ -6,10 +6,13 @@
  * inode before it is taken for deleted.
  */
 import type {JobRunner} from '../base/jobs.ts';
+import {ENOENT, ENOTDIR} from '../linux/linux-error.ts';
 import {isAsRead, isSameListed, isUntouched, sameInode, sameStatMeta, type Entry, type Stat} from '../model/entry.ts';
+import {IdMap} from '../model/ids.ts';
 import {isWithin, joinPath, nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {bumped} from '../model/version.ts';
-import {readListings, type Listing, type ListedEntry} from './listing.ts';
+import type {Listing, ListedEntry} from './listing.ts';
+import {readMapped} from './mapped-listings.ts';
 import type {EntryStore} from './entry-store.ts';
 import {largeAttrsOf, nowAt} from './look-again.ts';
 import {markIncomplete, rowOf} from './own-row.ts';
@@ -25,25 +28,25 @@ import {
   type KnownEntry,
   type LookedAt,
   type Pass,
+  type ScannerOptions,
   type ScanResult,
 } from './pass.ts';
 import {cannotCarry, neverAtRest, rootUnreadable, tooManyAttrs, unreadable} from './scan-problems.ts';
-import type {ScanJobs, ScanRules} from './scan-tree.ts';
+import type {ScanJobs} from './scan-tree.ts';
 
-const ENOENT = 2;
-const ENOTDIR = 20;
 const RESCANS_MAX = 3;
 const BETWEEN: Name = '/'; // a row's name for the length of an exchange; no file can have it
 
 export class Scanner {
-  readonly #options: {agent: string; rules: ScanRules};
+  readonly #options: ScannerOptions;
   readonly #parts: {store: EntryStore; jobs: JobRunner<ScanJobs>};
+  readonly #ids: IdMap;
   #last: Promise<unknown> = Promise.resolve();
 
-  /** @param options `agent` is this agent's short ID, for version vectors */
-  constructor(options: {agent: string; rules: ScanRules}, parts: {store: EntryStore; jobs: JobRunner<ScanJobs>}) {
+  constructor(options: ScannerOptions, parts: {store: EntryStore; jobs: JobRunner<ScanJobs>}) {
     this.#options = options;
     this.#parts = parts;
+    this.#ids = new IdMap(options.ids ?? []);
   }
 
   /**
@@ -56,9 +59,8 @@ export class Scanner {
     const result = await this.#inTurn(() => this.#scanTree(onProgress));
     for (let again = 0; again < RESCANS_MAX && result.missed.length > 0; again++) {
       const {changes, newDirs, problems, missed} = await this.#inTurn(() => this.#scanTree(onProgress));
-      result.changes.push(...changes);
-      result.newDirs.push(...newDirs);
-      Object.assign(result, {problems, missed});
+      const all = {changes: [...result.changes, ...changes], newDirs: [...result.newDirs, ...newDirs]};
+      Object.assign(result, {problems, missed, ...all});
     }
     for (const path of new Set(result.missed))
       result.problems.push(neverAtRest(markIncomplete(this.#parts.store, path)));
@@ -97,7 +99,7 @@ export class Scanner {
   async #walk(start: RelPath, pass: Pass, onProgress?: (entries: number) => void): Promise<void> {
     const {jobs} = this.#parts;
     const onPart = async (packed: Uint8Array): Promise<void> => {
-      for (const listing of readListings(packed)) await this.#takeListing(listing, pass);
+      for (const listing of readMapped(packed, this.#ids)) await this.#takeListing(listing, pass);
       onProgress?.(pass.result.entries);
     };
     pass.result.missed = pass.result.missed.filter((path) => !isWithin(path, start));
@@ -112,7 +114,7 @@ export class Scanner {
     const unknown = trees.filter((path) => store.dirIdOf(path) === undefined);
     const asked = [...dirs, ...unknown.map((path) => ({path: parentOf(path), names: [nameOf(path)]}))];
     const packed = await jobs.run('scan-names', {dirs: asked, rules: this.#options.rules});
-    for (const listing of readListings(packed)) await this.#takeListing(listing, pass);
+    for (const listing of readMapped(packed, this.#ids)) await this.#takeListing(listing, pass);
     for (const path of trees) if (!unknown.includes(path)) await this.#walk(path, pass);
     await this.#walkNewAnd(unknown, pass);
     await this.#confirmGone(pass);
@@ -229,13 +231,12 @@ export class Scanner {
     const isTooMuch = listed.attrsAre === 'too-many';
     if (isTooMuch) pass.result.problems.push(tooManyAttrs(path));
     if (known !== undefined && isSameListed(known, stat)) return !known.isIncomplete && !isTooMuch;
-    const attrs = listed.attrsAre === 'large' ? await largeAttrsOf(path, this.#parts.jobs) : listed.attrs;
-    if (attrs === undefined) return false; // gone or grown meanwhile: it is looked at again
-    let before = known;
-    if (known === undefined || !sameInode(known, stat)) {
-      const moved = await this.#findMoved(path, dirId, listed.name, stat, known, pass);
-      if (moved !== undefined) before = moved;
-    }
+    const large = listed.attrsAre === 'large' ? await largeAttrsOf(path, this.#parts.jobs) : listed.attrs;
+    if (large === undefined) return false; // gone or grown meanwhile: it is looked at again
+    const isSame = known !== undefined && sameInode(known, stat);
+    const moved = isSame ? undefined : await this.#findMoved(path, dirId, listed.name, stat, known, pass);
+    const before = moved ?? known;
+    const attrs = listed.attrsAre === 'large' ? this.#ids.mapAttrs(large) : large;
     const after = this.#newEntry(listed.name, stat, {linkTarget: listed.linkTarget, attrs}, before);
     tellPut(pass, path, {before, after}, store);
     store.put(dirId, after);
@@ -295,7 +296,7 @@ export class Scanner {
     const {store, jobs} = this.#parts;
     const inodes = new Set([...pass.gone.values()].map(({ino}) => ino));
     const packed = await jobs.run('scan-names', {dirs: unsettled, rules: this.#options.rules});
-    for (const listing of readListings(packed)) {
+    for (const listing of readMapped(packed, this.#ids)) {
       const dirId = listing.status === 'unreadable' ? undefined : store.dirIdOf(listing.path);
       if (dirId === undefined) continue;
       pass.isNew = isBelowNew(listing.path, pass);
@@ -362,7 +363,7 @@ export class Scanner {
         dirs: dirs.slice(index, index + 64),
         rules: this.#options.rules,
       });
-      for (const listing of readListings(packed)) {
+      for (const listing of readMapped(packed, this.#ids)) {
         if (listing.status === 'unreadable' && listing.errno !== ENOENT && listing.errno !== ENOTDIR) {
           for (const path of byDir.get(listing.path) ?? []) pass.gone.delete(path);
         }

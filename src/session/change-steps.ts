@@ -7,7 +7,7 @@
 import {metaOf, sameInode, type Entry} from '../model/entry.ts';
 import {parentOf, ROOT, type RelPath} from '../model/path.ts';
 import {treeEntryOf} from '../model/tree.ts';
-import type {View} from '../model/view.ts';
+import {isTypeInView, type View} from '../model/view.ts';
 import {planPath, type Have, type Step} from '../reconcile/plan-path.ts';
 import type {Change, ScanResult} from '../scan/pass.ts';
 
@@ -46,7 +46,8 @@ export function orderChanges({changes, newDirs}: Pick<ScanResult, 'changes' | 'n
 
 /** @param view as the link compares; @returns undefined where the target has nothing to do */
 export function stepOf(change: Change, view: View): Step | undefined {
-  if (change.kind === 'renamed' || change.kind === 'exchanged') return moveStep(change);
+  if (change.kind === 'renamed' || change.kind === 'exchanged')
+    return isMoveInView(change, view) ? moveStep(change) : undefined;
   if (change.kind === 'gone')
     return planPath(change.path, undefined, haveOf(change.before, change.count - 1, view), view);
   const {before: known, after} = change;
@@ -54,6 +55,11 @@ export function stepOf(change: Change, view: View): Step | undefined {
   const isApart = known !== undefined && known.type !== 'dir' && known.nlink > 1 && !sameInode(known, after);
   const before = known === undefined || isApart ? undefined : haveOf(known, 0, view);
   return planPath(change.path, treeEntryOf(after, view), before, view);
+}
+
+/** What the target never had does not move there; what it took the place of is found by the next comparison. */
+function isMoveInView(change: Move, view: View): boolean {
+  return isTypeInView(change.entry.type, view) && (change.kind === 'renamed' || isTypeInView(change.other.type, view));
 }
 
 /** What the target is asked for a rename or an exchange that the scanner noticed. */
@@ -69,9 +75,10 @@ export function moveStep(change: Move): Step {
  */
 export function* moveSteps(
   {changes, newDirs}: Pick<ScanResult, 'changes' | 'newDirs'>,
-  entryAt: (path: RelPath) => Entry | undefined,
+  source: {entryAt: (path: RelPath) => Entry | undefined; view: View},
   sinceSeq: number,
 ): Generator<Step> {
+  const {entryAt, view} = source;
   const made = new Set<RelPath>();
   const inPlaces = new Set(newDirs);
   const dirsAbove = function* (to: RelPath): Generator<Step> {
@@ -85,7 +92,7 @@ export function* moveSteps(
     yield {kind: 'op', path, op: {kind: 'make-dir', path, meta: metaOf(entry)}, destroys: 0};
   };
   for (const change of changes) {
-    if (change.kind !== 'renamed' && change.kind !== 'exchanged') continue;
+    if ((change.kind !== 'renamed' && change.kind !== 'exchanged') || !isMoveInView(change, view)) continue;
     yield* dirsAbove(change.to);
     yield moveStep(change);
   }

@@ -6,9 +6,10 @@
  */
 import type {JobRunner} from '../base/jobs.ts';
 import {digestAt, sameDigest} from '../model/digest.ts';
-import {sameTime, seenOf, type Entry} from '../model/entry.ts';
+import {seenOf, type Entry} from '../model/entry.ts';
 import type {RelPath} from '../model/path.ts';
 import type {LinkStats} from '../model/status.ts';
+import {sameInPrecision} from '../model/tree.ts';
 import type {View} from '../model/view.ts';
 import type {Have, Step} from '../reconcile/plan-path.ts';
 import type {AskPeer} from './ask-peer.ts';
@@ -55,11 +56,11 @@ export async function compareContents(
     const {have} = step;
     const entry = parts.state.entryAt(step.path);
     if (entry === undefined) continue; // gone meanwhile: its event comes
-    const isKnown = have.content !== undefined && (entry.content !== undefined || !isAlike(entry, have));
+    const isKnown = have.content !== undefined && (entry.content !== undefined || !isAlike(entry, have, options.view));
     const isUnread = entry.content === undefined || have.content === undefined;
     // A run reads it and finds out; a dry run must ask, but for the names of a hard link, which are linked.
     if (isKnown && (!options.isDryRun || entry.nlink > 1)) kept.push(step);
-    else if (options.isQuick && isUnread && isAlike(entry, have)) {
+    else if (options.isQuick && isUnread && isAlike(entry, have, options.view)) {
       assumed++;
       kept.push(...metaSteps(step, entry, have, {view: options.view, allocatedBytes: undefined}));
     } else doubtful.push({step, entry, have});
@@ -117,6 +118,6 @@ function metaSteps(
 }
 
 /** Whether size and time say that a file is the same; only its content can prove it. */
-function isAlike(entry: Entry, have: Have): boolean {
-  return entry.sizeBytes === have.sizeBytes && sameTime(entry.mtime, have.meta.mtime);
+function isAlike(entry: Entry, have: Have, view: View): boolean {
+  return entry.sizeBytes === have.sizeBytes && sameInPrecision(entry.mtime, have.meta.mtime, view.timePrecisionNs);
 }

@@ -4,9 +4,10 @@
  * Not the transfer itself (large-file.ts). Invariant: one path is never in two transfers at once.
  */
 import {sameDigest} from '../model/digest.ts';
-import {isUntouched, sameTime, seenOf, type Entry} from '../model/entry.ts';
+import {isUntouched, seenOf, type Entry} from '../model/entry.ts';
 import type {Op, OpResult} from '../model/op.ts';
 import type {RelPath} from '../model/path.ts';
+import {sameInPrecision} from '../model/tree.ts';
 import type {Have} from '../reconcile/plan-path.ts';
 import type {MessageOf} from '../wire/messages.ts';
 import {LargeFile, READ_STATUS, type LargeFileOutcome} from './large-file.ts';
@@ -126,7 +127,9 @@ export class LargeQueue {
     const {store, jobs, stats, events, batches} = this.#parts;
     if (item.mustSend) return undefined;
     const mayBeEqual =
-      have?.content !== undefined && have.sizeBytes === entry.sizeBytes && sameTime(have.meta.mtime, entry.mtime);
+      have?.content !== undefined &&
+      have.sizeBytes === entry.sizeBytes &&
+      sameInPrecision(have.meta.mtime, entry.mtime, this.#options.view.timePrecisionNs);
     const mayBeTwin = have === undefined && store.countOfSize(entry.sizeBytes) > 1;
     if (!mayBeEqual && !mayBeTwin) return undefined;
     const read = await jobs.run('hash-files', {files: [{path: item.path, expected: seenOf(entry)}]}, {lane: 1});

@@ -261,7 +261,8 @@ export class LiveLink implements Follower {
   async #sendScan(link: SourceLink, {result}: Noticed, sinceSeq: number): Promise<void> {
     const {state} = this.#parts;
     this.#deletes.noteMoves(result);
-    for (const step of moveSteps(result, (path) => state.entryAt(path), sinceSeq)) await link.sender.add(step);
+    for (const step of moveSteps(result, {entryAt: (path) => state.entryAt(path), view: link.view}, sinceSeq))
+      await link.sender.add(step);
     this.#isBehind = true;
   }
 

@@ -378,6 +378,10 @@ export class Sender {
       return;
     }
     this.#parts.events.onFailed(item.path, code, message, 'target');
+    const {path, step, noticedMs} = item;
+    // Without the link it arrives as a file of its own.
+    if (code === 'links-refused' && step.kind === 'file' && op.kind === 'link')
+      this.#track(this.#addItem({path, step, noticedMs, mustSend: true, attempts: ATTEMPTS_MAX}));
   }
 }
 

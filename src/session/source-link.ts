@@ -10,10 +10,11 @@ import type {TowlineError} from '../base/errors.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import type {Digest} from '../model/digest.ts';
 import {metaOf} from '../model/entry.ts';
+import {lostKinds, type LeftOut, type LeftOutKind, type LeftOutReason} from '../model/left-out.ts';
 import {ROOT, type RelPath} from '../model/path.ts';
 import type {LinkStats} from '../model/status.ts';
 import {EMPTY_TREE, entryDigestBytes, leafNodeDigest, treeEntryOf} from '../model/tree.ts';
-import {metaInView, narrowedView, viewDigest, type View} from '../model/view.ts';
+import {metaInView, narrowedView, viewDigest, type Holding, type View} from '../model/view.ts';
 import {judgeDeletes, type DeleteLimits} from '../reconcile/delete-guard.ts';
 import type {Step} from '../reconcile/plan-path.ts';
 import {RollingHour} from '../reconcile/rolling-hour.ts';
@@ -38,6 +39,8 @@ export interface SourceState extends SourceTree, SourceStore {
   hasUnread(): boolean;
   setView(view: View): void;
   seq(): number;
+  /** Entries that a target does not take whole. */
+  leftOut(kind: LeftOutKind, target: Pick<Holding, 'limits' | 'owner'>): LeftOut;
 }
 
 export interface SourceLinkOptions {
@@ -88,6 +91,8 @@ export class SourceLink {
   readonly #hour: RollingHour;
   readonly #losses: SourceLosses;
   #view: View;
+  #holding: Holding | undefined;
+  #leftOut: {asOf: string; all: LeftOut[]} = {asOf: '', all: []};
   #targetCount = 0;
   #targetDigest: Digest | undefined;
   #targetGroups: Digest | undefined;
@@ -147,6 +152,7 @@ export class SourceLink {
     this.#hour.confirmed(confirmedDeletes, this.#parts.clock.monotonicMs());
     const opened = await this.#ending.orEnd(this.#opened.promise);
     this.#view = narrowedView(view, opened.limits);
+    this.#holding = opened;
     this.sender.view = this.#view;
     this.#targetGroups = Buffer.from(opened.groupsDigest);
     this.#targetCount = opened.entryCount;
@@ -228,6 +234,29 @@ export class SourceLink {
       digest: rootDigest,
       entryCount: theirs.entryCount,
     };
+  }
+
+  /** What the target does not take of what is there now, and why. Counted anew when anything has changed. */
+  leftOut(): {left: LeftOut; reason: Omit<LeftOutReason, 'advice'>}[] {
+    const {state} = this.#parts;
+    const holding = this.#holding;
+    if (holding === undefined) return [];
+    const asOf = `${state.seq()} ${state.entryCount()}`;
+    if (this.#leftOut.asOf !== asOf) {
+      const kinds = lostKinds(this.#options.view, this.#view);
+      const all = kinds.map((kind) => state.leftOut(kind, holding)).filter(({count}) => count > 0);
+      this.#leftOut = {asOf, all};
+    }
+    const {timePrecisionNs} = this.#view;
+    return this.#leftOut.all.map((left) => ({
+      left,
+      reason: {cause: left.kind === 'flags' ? undefined : holding.causes[left.kind], timePrecisionNs},
+    }));
+  }
+
+  /** What the target holds, as it has told. */
+  get holding(): Holding | undefined {
+    return this.#holding;
   }
 
   /** Makes the hard links on the target those of the source, once all contents are equal. @returns steps sent */

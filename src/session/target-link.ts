@@ -9,7 +9,7 @@ import {release} from '../base/memory.ts';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import {isCreation, type Failed, type Op, type OpResult} from '../model/op.ts';
-import {narrowedView, viewDigest, type View, type ViewLimits} from '../model/view.ts';
+import {narrowedView, viewDigest, type Holding, type View} from '../model/view.ts';
 import type {DeleteLimits} from '../reconcile/delete-guard.ts';
 import {RollingHour} from '../reconcile/rolling-hour.ts';
 import {protocolFault} from '../wire/fault.ts';
@@ -55,7 +55,7 @@ export interface TargetLinkParts {
 export interface TargetLinkOptions {
   volume: string;
   /** What this side holds, whatever the source asks. */
-  limits: ViewLimits;
+  holding: Holding;
   deleteLimits: DeleteLimits;
   /** Deletes that the operator of this side confirmed; what the source's operator confirmed counts too. */
   confirmedDeletes?: number;
@@ -184,7 +184,7 @@ export class TargetLink {
     }
     this.#isDurable = message.isDurable;
     this.#deletes.confirmed(Math.max(this.#options.confirmedDeletes ?? 0, message.confirmedDeletes));
-    const applier = await this.#parts.open(message, narrowedView(message.view, this.#options.limits));
+    const applier = await this.#parts.open(message, narrowedView(message.view, this.#options.holding.limits));
     const {isDurable, link} = message;
     const onError = (error: unknown): void => this.#stop(error);
     this.#opened = {applier, files: new ReceiveFiles({link, isDurable}, {...this.#parts, onError})};
@@ -192,7 +192,7 @@ export class TargetLink {
       kind: 'link-opened',
       link: message.link,
       epoch: message.epoch,
-      limits: this.#options.limits,
+      ...this.#options.holding,
       groupsDigest: tree.groupsDigest(),
       rootDigest: tree.rootDigest(),
       entryCount: tree.entryCount(),

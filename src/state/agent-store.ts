@@ -13,6 +13,7 @@ import {sha256, type Digest} from '../model/digest.ts';
 import {PROBLEM_CODES, type Problem, type ProblemCode} from '../model/problem.ts';
 import type {RelPath} from '../model/path.ts';
 import type {RootIdentity} from '../model/root.ts';
+import type {ViewLimits} from '../model/view.ts';
 import {bufferOf, Database, type Place, type SqlRow, type Statement} from './database.ts';
 
 /** A guard that stopped the link. */
@@ -34,6 +35,12 @@ export interface LinkBase {
   /** The peer's state that this is said of; undefined before first contact. */
   peerStateId: Buffer | undefined;
   lastInSync: {atMs: number; digest: Digest} | undefined;
+}
+
+export interface SourceNote {
+  limits: ViewLimits;
+  /** Name of the state's folder. */
+  folder: string;
 }
 
 /** Where a page of problems ended. */
@@ -286,6 +293,15 @@ export class LinkNotes {
     };
     const isLight = changes.epoch === undefined && !('peerStateId' in changes);
     this.#write('link', stored, !isLight);
+  }
+
+  /** Of a link that sends: what its target holds, and in which state of the source it is compared. A hint. */
+  source(): SourceNote | undefined {
+    return this.#read('source') as SourceNote | undefined;
+  }
+
+  setSource(note: SourceNote): void {
+    if (JSON.stringify(this.source()) !== JSON.stringify(note)) this.#write('source', note, false);
   }
 
   get isDirty(): boolean {

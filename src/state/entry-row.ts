@@ -61,12 +61,13 @@ export function fillRow(
   row[24] = entry.seq;
   row[25] = versionBytes(entry.version);
   row[26] = entry.attrs.length === 0 ? null : entry.attrs;
+  row[27] = entry.flags ?? 0;
   return row;
 }
 
 /** The entry of a row of `SELECTED` columns. */
 export function entryOf(row: SqlRow): StoredEntry {
-  return {
+  const entry: StoredEntry = {
     parentId: row[0] as number,
     name: row[2] as Name,
     type: ENTRY_TYPES[row[3] as number] as EntryType,
@@ -90,6 +91,8 @@ export function entryOf(row: SqlRow): StoredEntry {
     version: versionOf(row[25]),
     attrs: attrsOf(row[26]),
   };
+  if (row[27] !== 0) entry.flags = row[27] as number;
+  return entry;
 }
 
 /** What a listing shows of an entry, and its place in the order of its directory. */

@@ -5,7 +5,7 @@
  */
 import {invariant} from '../base/errors.ts';
 import type {Digest} from '../model/digest.ts';
-import {sameInode, sameTime, type Entry} from '../model/entry.ts';
+import {sameInode, sameMeta, sameTime, type Entry} from '../model/entry.ts';
 import {ROOT, type Name} from '../model/path.ts';
 import {nameKey} from '../model/tree.ts';
 import type {Counters} from './counters.ts';
@@ -25,12 +25,14 @@ import {
   type StoredEntry,
 } from './entry-row.ts';
 import type {LinkGroups} from './link-groups.ts';
-import type {Place} from './volume-queries.ts';
+import type {Place, VolumeQueries} from './volume-queries.ts';
 
+const NAMES_AT_ONCE = 256;
 /** A place for the length of one call; no file can have that name. */
 const ASIDE: Place = {parentId: ROOT_ID, name: '/'};
 
 export interface EntryTableParts {
+  queries: VolumeQueries;
   directories: Directories;
   groups: LinkGroups;
   counters: Counters;
@@ -217,6 +219,19 @@ export class EntryTable {
     if (isUnread(entry)) counters.unread--;
     if (isLinked(entry)) groups.markStale();
     directories.markStale(entry.parentId, key);
+  }
+
+  /** What is known of an entry by one of its names is known of its other names too. */
+  refreshNames(entry: Entry): void {
+    for (let after: Place | undefined; ;) {
+      const found = this.#parts.queries.byInode(entry.ino, NAMES_AT_ONCE, after);
+      for (const {parentId, entry: row} of found) {
+        const isSame = sameMeta(row, entry) && sameTime(row.ctime, entry.ctime) && row.nlink === entry.nlink;
+        if (!isSame && sameInode(row, entry)) this.put(parentId, {...entry, name: row.name});
+      }
+      if (found.length < NAMES_AT_ONCE) return;
+      after = {parentId: found.at(-1)!.parentId, name: found.at(-1)!.entry.name};
+    }
   }
 
   /** Removes an entry with all below it, without an end of a transaction in between. @returns their count */

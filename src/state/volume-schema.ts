@@ -34,6 +34,7 @@ export const ENTRY_COLUMNS = [
   'seq INTEGER NOT NULL',
   'version BLOB',
   'attrs BLOB', // of an entry that has extended attributes: their canonical bytes
+  'flags INTEGER NOT NULL DEFAULT 0', // of chattr, as statx tells them
 ] as const;
 
 /** Names of the columns above. */
@@ -51,6 +52,7 @@ CREATE TABLE entries (
 CREATE INDEX entries_ino ON entries (ino) WHERE ino <> 0;
 CREATE INDEX entries_content ON entries (content_key) WHERE content_key IS NOT NULL;
 CREATE INDEX entries_size ON entries (size) WHERE size >= ${INDEXED_SIZE_BYTES};
+CREATE INDEX entries_flags ON entries (flags) WHERE flags <> 0;
 CREATE INDEX entries_linked ON entries (ino, btime_s, btime_ns) WHERE nlink > 1 AND type <> 1;
 CREATE TABLE dirs (
   id INTEGER PRIMARY KEY, parent INTEGER NOT NULL, key INTEGER NOT NULL, name TEXT NOT NULL,
@@ -81,10 +83,18 @@ CREATE TABLE signature_rows (
 ) WITHOUT ROWID, STRICT;
 `;
 
-/** Version 1 did not look at attributes: a link count that no entry has makes every one be looked at, with its content kept. */
+/**
+ * Makes the next scan look at every entry, its content kept: a count of links that nothing has differs from what is
+ * found, as does, of the root, which no listing shows, the mode.
+ */
+export const LOOK_AGAIN = `UPDATE entries SET nlink = 0 WHERE parent <> 0; UPDATE entries SET mode = 65535 WHERE parent = 0;
+  UPDATE dirs SET fingerprint = NULL;`;
+
+/** Version 1 did not look at attributes and flags. */
 export const VOLUME_UPGRADES: Readonly<Record<number, string>> = {
-  1: `ALTER TABLE entries RENAME COLUMN xattrs TO attrs; UPDATE entries SET nlink = 0;
-    UPDATE dirs SET fingerprint = NULL;`,
+  1: `ALTER TABLE entries RENAME COLUMN xattrs TO attrs;
+    ALTER TABLE entries ADD COLUMN flags INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX entries_flags ON entries (flags) WHERE flags <> 0; ${LOOK_AGAIN}`,
 };
 
 /** Tables that live as long as the process. */

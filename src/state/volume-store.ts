@@ -8,19 +8,21 @@
  */
 import {invariant} from '../base/errors.ts';
 import {NO_ATTRS} from '../model/attrs.ts';
-import {TREE_DIGEST_VERSION, type Digest} from '../model/digest.ts';
-import {sameInode, sameMeta, sameTime, type Entry, type Meta, type Outline} from '../model/entry.ts';
+import type {Digest} from '../model/digest.ts';
+import type {Entry, Meta, Outline} from '../model/entry.ts';
 import {nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {leafNodeDigest, type Side, type OwnTreeEntry, type TreeNode} from '../model/tree.ts';
-import {viewDigest, type View} from '../model/view.ts';
+import type {View} from '../model/view.ts';
 import {Counters} from './counters.ts';
 import {Database, type Place as DatabasePlace} from './database.ts';
 import {Directories, ROOT_ID} from './directories.ts';
 import type {StoredEntry} from './entry-row.ts';
 import {EntryTable} from './entry-table.ts';
 import {FreshReads} from './fresh-reads.ts';
+import {LeftOutQueries} from './left-out.ts';
 import {LinkGroups} from './link-groups.ts';
 import {SignatureCache, type SignatureHeader, type StoredSignature} from './signature-cache.ts';
+import {storedView, storeIds, storeView} from './stored-view.ts';
 import {TreeDigests} from './tree-digests.ts';
 import {VolumeQueries, type FoundEntry, type Place} from './volume-queries.ts';
 import {VOLUME_SCHEMA, VOLUME_SCHEMA_VERSION, VOLUME_TEMP_SCHEMA, VOLUME_UPGRADES} from './volume-schema.ts';
@@ -28,7 +30,8 @@ import {VOLUME_SCHEMA, VOLUME_SCHEMA_VERSION, VOLUME_TEMP_SCHEMA, VOLUME_UPGRADE
 export interface VolumeStoreOptions {
   place: DatabasePlace;
   side: Side;
-  view: View;
+  /** Undefined: the one of the last time. */
+  view?: View | undefined;
   /** Names this boot of the machine (/proc/sys/kernel/random/boot_id); '' where it is not known. */
   bootId: string;
   /** For all signatures together. */
@@ -40,7 +43,6 @@ export interface VolumeStoreOptions {
 const CACHE_KIB = 8 * 1024;
 const CHECKPOINT_PAGES = 2_000; // 16 MB of log: a bulk of writes is copied into the file a few times only
 const SIGNATURE_BYTES_MAX = 1 << 30;
-const NAMES_AT_ONCE = 256;
 const NO_META: Meta = {mode: 0, uid: 0, gid: 0, mtime: {s: 0, ns: 0}, attrs: NO_ATTRS};
 
 /**
@@ -75,6 +77,8 @@ export class VolumeStore {
   readonly hashSeed: Buffer;
   /** Files that are to be read once more. */
   readonly freshReads: FreshReads;
+  /** What a narrower view leaves out. */
+  readonly leftOut: LeftOutQueries;
   readonly #db: Database;
   readonly #side: Side;
   readonly #counters: Counters;
@@ -86,8 +90,8 @@ export class VolumeStore {
   readonly #signatures: SignatureCache;
 
   constructor(db: Database, options: VolumeStoreOptions) {
-    const {side, view} = options;
     this.#db = db;
+    const {side, view = storedView(db)} = options;
     this.#side = side;
     db.exec(VOLUME_TEMP_SCHEMA);
     const counters = new Counters(db);
@@ -99,8 +103,9 @@ export class VolumeStore {
     this.#directories = directories;
     this.#queries = queries;
     this.#digests = digests;
+    this.leftOut = new LeftOutQueries(db, {directories, typeEnd: () => digests.typeEnd});
     this.#groups = groups;
-    this.#entries = new EntryTable(db, {directories, groups, counters});
+    this.#entries = new EntryTable(db, {directories, queries, groups, counters});
     this.#signatures = new SignatureCache(db, {limitBytes: options.signatureBytesMax ?? SIGNATURE_BYTES_MAX});
     this.freshReads = new FreshReads(db);
     db.useHooks({onCommit: () => this.#save(), onRollback: () => this.#forget()});
@@ -157,15 +162,7 @@ export class VolumeStore {
 
   /** What is known of an entry by one of its names is known of its other names too. */
   refreshNames(entry: Entry): void {
-    for (let after: Place | undefined; ;) {
-      const found = this.findByInode(entry.ino, NAMES_AT_ONCE, after);
-      for (const {parentId, entry: row} of found) {
-        const isSame = sameMeta(row, entry) && sameTime(row.ctime, entry.ctime) && row.nlink === entry.nlink;
-        if (!isSame && sameInode(row, entry)) this.put(parentId, {...entry, name: row.name});
-      }
-      if (found.length < NAMES_AT_ONCE) return;
-      after = {parentId: found.at(-1)!.parentId, name: found.at(-1)!.entry.name};
-    }
+    this.#entries.refreshNames(entry);
   }
 
   /** Removes an entry with all that is below it. @returns count of removed entries, 0 when there was none */
@@ -321,12 +318,16 @@ export class VolumeStore {
 
   /** Sets what takes part in digests; when it differs from before, all are made again. */
   setView(view: View): void {
-    const known = this.#db.meta('view');
-    const wanted = Buffer.concat([Buffer.from([TREE_DIGEST_VERSION]), Buffer.from(this.#side), viewDigest(view)]);
-    if (known instanceof Uint8Array && wanted.equals(known)) return;
+    if (!storeView(this.#db, this.#side, view)) return;
     this.#digests.setView(view);
     this.#groups.markStale();
-    this.#db.setMeta('view', wanted);
+  }
+
+  /** Which owners a source's entries are mapped by (`View.ids`): by others, all have to be looked at again. */
+  setIds(ids: readonly string[]): void {
+    if (!storeIds(this.#db, ids)) return;
+    this.#directories.forget();
+    this.#db.flush();
   }
 
   // Signatures

@@ -57,7 +57,7 @@ function makeBeside(rootFd: number, rootPath: string, beside: string): boolean {
   try {
     fd = openDirPath(fromText(beside));
     if (!holdsRoot(fd, fromText(rootPath), rootFd) || !isOurs(fd, 0o022)) return false;
-    return makePlacesIn(fd, (made) => isOurs(made, 0o077) && isLinkable(rootFd, made));
+    return makePlacesIn(fd, (made) => isPrivate(made) && isLinkable(rootFd, made));
   } catch (error) {
     if (!isLinuxError(error)) throw error;
     return false;
@@ -121,7 +121,7 @@ function cannotWrite(error: unknown): Error {
 function makeInRoot(rootFd: number, rootPath: string): void {
   const {mtime} = statFd(rootFd);
   try {
-    if (!makePlacesIn(rootFd, (made) => isOurs(made, 0o077))) throw foreign(rootPath);
+    if (!makePlacesIn(rootFd, isPrivate)) throw foreign(rootPath);
   } catch (error) {
     if (isLinuxError(error, 'ENOTDIR', 'ELOOP', 'EXDEV')) throw foreign(rootPath);
     throw isLinuxError(error) ? cannotWrite(error) : error;
@@ -138,7 +138,7 @@ function makePlacesIn(dirFd: number, isFit: (fd: number) => boolean): boolean {
     if (!isFit(fd)) return false;
     makeDir(fd, 'staging');
     makeDir(fd, 'trash');
-    chmodFd(fd, 0o700);
+    closeToOthers(fd);
     return true;
   } finally {
     closeFd(fd);
@@ -200,7 +200,33 @@ export function openPlacesInRoot(rootFd: number, rootPath: string): {stagingFd: 
 }
 
 function checkPrivate(fd: number, rootPath: string): void {
-  if (!isOurs(fd, 0o077)) throw foreign(rootPath);
+  if (!isPrivate(fd)) throw foreign(rootPath);
+}
+
+/** Where permissions are not kept (FAT), who may read the volume may read what lies beside it, and nobody else. */
+function isPrivate(fd: number): boolean {
+  if (isOurs(fd, 0o077)) return true;
+  const holdsOnlyOurs = listNames(fd).every((name) => /^(staging|trash|trial-.*)$/.test(name));
+  return isOurs(fd, 0) && holdsOnlyOurs && !keepsModes(fd);
+}
+
+function closeToOthers(fd: number): void {
+  try {
+    chmodFd(fd, 0o700);
+  } catch (error) {
+    if (!isLinuxError(error, 'EPERM') || keepsModes(fd)) throw error;
+  }
+}
+
+/** @param fd of a folder of Towline's own */
+function keepsModes(fd: number): boolean {
+  const name = `trial-${randomBytes(8).toString('hex')}`;
+  mkdirAt(fd, name, 0o700);
+  try {
+    return (statAt(fd, name).mode & 0o777) === 0o700;
+  } finally {
+    rmdirAt(fd, name);
+  }
 }
 
 /** @param forbidden rights that nobody may have there */

@@ -9,7 +9,7 @@ import type {Op, OpResult} from '../model/op.ts';
 import type {RelPath} from '../model/path.ts';
 import type {ProblemCode} from '../model/problem.ts';
 import type {TreeNode} from '../model/tree.ts';
-import type {View, ViewLimits} from '../model/view.ts';
+import type {Holding, View, ViewLimits} from '../model/view.ts';
 
 /** Copy from the base file, literal bytes, or zeros. A leaf's ops build it front to back. */
 export type LeafOp =
@@ -75,6 +75,10 @@ export type Message =
       epoch: number;
       /** What the target holds of the view. */
       limits: ViewLimits;
+      /** Why it does not hold the rest. */
+      causes: Holding['causes'];
+      /** Who owns what the target makes where it does not set owners. */
+      owner: Holding['owner'];
       groupsDigest: Digest;
       /** Digest of the target's tree in the view. */
       rootDigest: Digest;

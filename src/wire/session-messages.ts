@@ -1,7 +1,7 @@
 /**
  * Layouts of the messages that concern the session, the opening of a link, and the proof of a cut.
  */
-import type {View, ViewLimits} from '../model/view.ts';
+import {LIMIT_CAUSES, LIMIT_KINDS, type Holding, type View, type ViewLimits} from '../model/view.ts';
 import {byCode, MODE_CODE, SOURCE_STATE_CODE, SPECIAL_CODE} from './codes.ts';
 import {CREDIT_BYTES_MAX} from './credits.ts';
 import {encodeBug} from './fault.ts';
@@ -20,6 +20,8 @@ const DURABLE_BIT = 2;
 const OWNERS_BIT = 1;
 const DEVICES_BIT = 2;
 const SETUID_BIT = 4;
+const MODES_BIT = 8;
+const KINDS_BITS = OWNERS_BIT | DEVICES_BIT | SETUID_BIT | MODES_BIT;
 
 type SessionKind =
   'hello' | 'ping' | 'pong' | 'credit' | 'fault' | 'bye' | 'identity-next' | 'identity-pinned' | 'volume-ready';
@@ -139,6 +141,9 @@ export const LINK_CODECS: {[K in LinkKind]: MessageCodec<K>} = {
     write(writer, message) {
       writer.u64(message.epoch);
       writeLimits(writer, message.limits);
+      writeCauses(writer, message.causes);
+      writer.u32(message.owner.uid);
+      writer.u32(message.owner.gid);
       writeDigest(writer, message.groupsDigest);
       writeDigest(writer, message.rootDigest);
       writer.u64(message.entryCount);
@@ -149,6 +154,8 @@ export const LINK_CODECS: {[K in LinkKind]: MessageCodec<K>} = {
       link,
       epoch: reader.u64('epoch'),
       limits: readLimits(reader),
+      causes: readCauses(reader),
+      owner: {uid: reader.u32(), gid: reader.u32()},
       groupsDigest: readDigest(reader),
       rootDigest: readDigest(reader),
       entryCount: reader.u64('count of entries'),
@@ -254,27 +261,41 @@ function readView(reader: Reader): View {
 }
 
 /** What of a view a receiver may narrow. */
-function writeLimits(writer: Writer, {timePrecisionNs, special, owners, devices, setuid, xattrs}: ViewLimits): void {
+function writeLimits(writer: Writer, limited: ViewLimits): void {
+  const {timePrecisionNs, special, owners, devices, setuid, modes, xattrs} = limited;
+  const bits = (owners ? OWNERS_BIT : 0) | (devices ? DEVICES_BIT : 0) | (setuid ? SETUID_BIT : 0);
   writer.u32(timePrecisionNs);
   writer.u8(SPECIAL_CODE[special]);
-  writer.u8((owners ? OWNERS_BIT : 0) | (devices ? DEVICES_BIT : 0) | (setuid ? SETUID_BIT : 0));
+  writer.u8(bits | (modes ? MODES_BIT : 0));
   writeStrings(writer, xattrs, limits.VIEW_LIST_MAX, limits.VIEW_ITEM_BYTES_MAX);
 }
 
 function readLimits(reader: Reader): ViewLimits {
   const timePrecisionNs = readPrecision(reader);
   const special = reader.kind('policy for special files', SPECIAL_OF_CODE);
-  const bits = reader.within('bits of a view', reader.u8(), 0, OWNERS_BIT | DEVICES_BIT | SETUID_BIT);
+  const bits = reader.within('bits of a view', reader.u8(), 0, KINDS_BITS);
   const has = (bit: number): boolean => (bits & bit) !== 0;
   const xattrs = readStrings(reader, 'xattr classes', limits.VIEW_LIST_MAX, limits.VIEW_ITEM_BYTES_MAX);
-  return {
-    timePrecisionNs,
-    special,
-    xattrs,
-    owners: has(OWNERS_BIT),
-    devices: has(DEVICES_BIT),
-    setuid: has(SETUID_BIT),
-  };
+  const owned = {owners: has(OWNERS_BIT), modes: has(MODES_BIT), setuid: has(SETUID_BIT)};
+  return {timePrecisionNs, special, xattrs, devices: has(DEVICES_BIT), ...owned};
+}
+
+/** `KIND:CAUSE`; what a later version limits is not known here, and left out. */
+function writeCauses(writer: Writer, causes: Holding['causes']): void {
+  const told = Object.entries(causes).map(([kind, cause]) => `${kind}:${cause}`);
+  writeStrings(writer, told, limits.VIEW_LIST_MAX, limits.VIEW_ITEM_BYTES_MAX);
+}
+
+function readCauses(reader: Reader): Holding['causes'] {
+  const told = readStrings(reader, 'causes of limits', limits.VIEW_LIST_MAX, limits.VIEW_ITEM_BYTES_MAX);
+  const causes: Holding['causes'] = {};
+  for (const text of told) {
+    const [kind, cause] = text.split(':');
+    const known = LIMIT_KINDS.find((each) => each === kind);
+    const why = LIMIT_CAUSES.find((each) => each === cause);
+    if (known !== undefined && why !== undefined) causes[known] = why;
+  }
+  return causes;
 }
 
 function readPrecision(reader: Reader): number {

@@ -7,6 +7,7 @@ import {mkdirSync} from 'node:fs';
 import {join} from 'node:path';
 import {onTestFinished} from 'vitest';
 import type {TowlineError} from '../../src/base/errors.ts';
+import {DEFAULTS} from '../../src/config/link-settings.ts';
 import {TargetEnd} from '../../src/daemon/target-end.ts';
 import {PLAIN_VIEW, viewDigest} from '../../src/model/view.ts';
 import type {Channel} from '../../src/transport/channel.ts';
@@ -63,6 +64,7 @@ export class HostileHost {
         isDurable: false,
         deleteLimits: LIMITS,
         view: PLAIN_VIEW,
+        accept: DEFAULTS.accept,
         trashKeepMs: 3_600_000,
       },
       {onNotice: (message) => this.notices.push(message)},

@@ -143,6 +143,7 @@ async function examineVolume(
     path: root.path,
     sends: volume.send.length > 0,
     receives: volume.receive !== undefined,
+    accept: volume.accept,
     isPolled,
   };
   const request = {path: root.path, stateFolder, places, countMs: isPolled ? 0 : COUNT_MS};

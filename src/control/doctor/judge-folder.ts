@@ -1,7 +1,9 @@
 /**
  * Judges a volume's root and the state folder by what was tried there. Pure.
  */
+import type {Accept} from '../../config/agent-config.ts';
 import {formatBytes} from '../../config/units.ts';
+import type {XattrClass} from '../../model/attrs.ts';
 import type {ExaminedFolder} from './examine-folder.ts';
 import {finding, type Finding} from './finding.ts';
 import type {FolderFacts} from './probe-folder.ts';
@@ -12,6 +14,8 @@ export interface VolumeRole {
   path: string;
   sends: boolean;
   receives: boolean;
+  /** What it is to receive. */
+  accept: Accept;
   isPolled: boolean;
 }
 
@@ -29,7 +33,7 @@ export function judgeVolume(role: VolumeRole, {facts, fault}: ExaminedFolder): F
   const findings = [
     ...judgeAccess(area, role, facts),
     ...judgeKept(area, role, facts),
-    ...(role.receives ? judgeTarget(area, role, facts) : []),
+    ...(role.receives ? [...judgeHeld(area, role, facts), ...judgeTarget(area, role, facts)] : []),
   ];
   if (findings.every(({level}) => level === 'note')) {
     const what = `${role.path} is on ${facts.filesystem} with ${formatBytes(facts.freeBytes)} free`;
@@ -84,14 +88,15 @@ function judgeAccess(area: string, role: VolumeRole, facts: FolderFacts): Findin
 function judgeKept(area: string, role: VolumeRole, facts: FolderFacts): Finding[] {
   const findings: Finding[] = [];
   if (facts.keptNs !== undefined && facts.keptNs % 1000 === 0) {
-    const precision = facts.keptNs === 0 ? 'whole seconds' : 'microseconds';
+    const isCoarse = (facts.held?.timePrecisionNs ?? 1) > 1e9;
+    const precision = isCoarse ? 'steps of 2 s' : facts.keptNs === 0 ? 'whole seconds' : 'microseconds';
     const what = `${facts.filesystem} here keeps times in ${precision}: ${
-      role.sends ? 'an edit of equal size within one may be seen late' : 'times of files are cut'
+      role.sends ? 'an edit of equal size within one may be seen late' : 'times are cut, and listed'
     }`;
     findings.push(finding(area, 'warn', what, 'use a filesystem with ns times (ext4 with inodes of 256 bytes)'));
   }
   if (facts.isCaseInsensitive) {
-    const what = `${role.path} takes names that differ in case alone for one: of two such files one is lost from view`;
+    const what = `${role.path} takes names that differ in case alone for one: of two such files one stays behind, and is listed`;
     findings.push(finding(area, 'warn', what, 'use a folder without casefold (chattr -F, while it is empty)'));
   }
   if (!facts.hasBirthTime) {
@@ -103,6 +108,48 @@ function judgeKept(area: string, role: VolumeRole, facts: FolderFacts): Finding[
     findings.push(finding(area, 'note', what, 'XFS and btrfs can'));
   }
   return findings;
+}
+
+/** What of a source's metadata would arrive without, and become a problem of the link. */
+function judgeHeld(area: string, {accept}: VolumeRole, {held, filesystem, processUid}: FolderFacts): Finding[] {
+  if (held === undefined && WITHOUT_RIGHTS.test(filesystem)) {
+    const what = `${filesystem} keeps no owners, permissions, attributes and links: they are listed`;
+    return [finding(area, 'warn', what, LINUX_ONES)];
+  }
+  if (held === undefined) return [];
+  const findings: Finding[] = [];
+  const missing = accept.xattrs.filter((each) => !held.xattrs.includes(each));
+  const unset = missing.filter((each) => processUid !== 0 && PRIVILEGED.includes(each));
+  const unheld = missing.filter((each) => !unset.includes(each));
+  const asRoot = 'run the agent, and this command, as root';
+  if (accept.owners === 'any' && !held.owners) {
+    const isOwn = processUid !== 0;
+    const what = isOwn ? 'this user may not set owners' : `owners are not kept on ${filesystem}`;
+    findings.push(finding(area, 'warn', `${what}: entries of others are listed`, isOwn ? asRoot : LINUX_ONES));
+  }
+  if (unset.length > 0)
+    findings.push(finding(area, 'warn', `this user may not set ${namesOf(unset)}: what has some is listed`, asRoot));
+  if (unheld.length > 0) {
+    const what = `${filesystem} here keeps no ${namesOf(unheld)}: what has some arrives without, and is listed`;
+    findings.push(finding(area, 'warn', what, `${LINUX_ONES}, mounted without noacl and nouser_xattr`));
+  }
+  if (!held.modes)
+    findings.push(finding(area, 'warn', `permissions are not kept on ${filesystem}: they are listed`, LINUX_ONES));
+  return findings;
+}
+
+const WITHOUT_RIGHTS = /^(vfat|msdos|exfat|ntfs3?|fuseblk)$/;
+const LINUX_ONES = 'use ext4, XFS or btrfs';
+const PRIVILEGED: readonly XattrClass[] = ['trusted', 'capability'];
+const CLASS_NAMES: Record<XattrClass, string> = {
+  user: 'user attributes',
+  trusted: 'trusted attributes',
+  acl: 'ACLs',
+  capability: 'file capabilities',
+};
+
+function namesOf(classes: readonly XattrClass[]): string {
+  return classes.map((each) => CLASS_NAMES[each]).join(', ');
 }
 
 function judgeTarget(area: string, role: VolumeRole, facts: FolderFacts): Finding[] {

@@ -10,7 +10,7 @@ import {readFileSync, realpathSync} from 'node:fs';
 import {dirname} from 'node:path';
 import {isCaseInsensitive} from '../../linux/abilities.ts';
 import {openBeneath} from '../../linux/beneath.ts';
-import {DIRENT_DIR, DIRENT_TYPE, readDirEntries} from '../../linux/directories.ts';
+import {DIRENT_DIR, DIRENT_TYPE, listNames, readDirEntries} from '../../linux/directories.ts';
 import {clone} from '../../linux/extents.ts';
 import {linkFdAt, openTmp, renameAt, unlinkAt, writeFrom} from '../../linux/files.ts';
 import {filesystemOf} from '../../linux/filesystem.ts';
@@ -19,8 +19,9 @@ import {setTimeFd} from '../../linux/metadata.ts';
 import {closeFd, openDirPath} from '../../linux/open-fd.ts';
 import {statAt, statAtIfAny, statFd} from '../../linux/stat.ts';
 import {setXattr} from '../../linux/xattrs.ts';
-import {fromText, joinPath, ROOT, type RelPath} from '../../model/path.ts';
+import {fromText, joinPath, ROOT, type Name, type RelPath} from '../../model/path.ts';
 import {RESERVED_NAME} from '../../volume/places.ts';
+import {heldOf} from '../../volume/probe-holds.ts';
 
 /** Plain data: it goes from one process to another. What could not be tried is undefined. */
 export interface FolderFacts {
@@ -38,6 +39,8 @@ export interface FolderFacts {
   isCaseInsensitive: boolean;
   uid: number;
   mode: number;
+  /** Who tried. */
+  processUid: number;
   /** Errno name of why no file without a name can be made; undefined when one can. */
   namelessFault: string | undefined;
   /** Errno name of why the mark cannot be set. */
@@ -46,6 +49,8 @@ export interface FolderFacts {
   canClone: boolean | undefined;
   /** What is left of a time of …123,456,789 ns: that, or the filesystem's own precision. */
   keptNs: number | undefined;
+  /** What else of metadata is kept, of what this process may set. */
+  held: ReturnType<typeof heldOf> | undefined;
   canLink: boolean | undefined;
   canExchange: boolean | undefined;
   /** The first of the places that lies on the same filesystem; undefined when none does: then it is the root itself. */
@@ -60,6 +65,7 @@ export interface TreeFacts {
 }
 
 const TRIED_NS = 123_456_789;
+const NAMES_TRIED_MAX = 20;
 const CLONE_BYTES = 65_536; // a multiple of every block size
 
 export interface FolderToProbe {
@@ -86,9 +92,10 @@ export function probeFolder({path, stateFolder, places}: FolderToProbe): FolderF
       freeBytes,
       freeInodes,
       hasBirthTime: stat.btime.s !== 0,
-      isCaseInsensitive: isCaseInsensitive(fd),
+      isCaseInsensitive: isCaseInsensitive(fd) || answersToOtherCase(fd),
       uid: stat.uid,
       mode: stat.mode,
+      processUid: process.geteuid?.() ?? 0,
       isReservedTaken: isReservedTaken(fd),
       place: places.find((place) => isSameMount(fd, place)),
       ...tryAll(fd, stateFolder),
@@ -100,7 +107,7 @@ export function probeFolder({path, stateFolder, places}: FolderToProbe): FolderF
 
 type Tried = Pick<
   FolderFacts,
-  'namelessFault' | 'markFault' | 'canMark' | 'canClone' | 'keptNs' | 'canLink' | 'canExchange'
+  'namelessFault' | 'markFault' | 'canMark' | 'canClone' | 'keptNs' | 'held' | 'canLink' | 'canExchange'
 >;
 
 function tryAll(rootFd: number, stateFolder: string): Tried {
@@ -136,7 +143,7 @@ function tryIn(dirFd: number, mayName: boolean): Tried {
   try {
     fd = openTmp(dirFd, 0o600);
   } catch (error) {
-    const unknown = {markFault: undefined, canMark: undefined, canClone: undefined, keptNs: undefined};
+    const unknown = {markFault: undefined, canMark: undefined, canClone: undefined, keptNs: undefined, held: undefined};
     return {...unknown, namelessFault: codeOf(error), canLink: undefined, canExchange: undefined};
   }
   try {
@@ -147,6 +154,7 @@ function tryIn(dirFd: number, mayName: boolean): Tried {
       canMark: markFault === undefined,
       canClone: tryClone(dirFd, fd),
       keptNs: tryTime(fd),
+      held: tryHeld(fd),
       ...(mayName ? tryNames(fd, dirFd) : {canLink: undefined, canExchange: undefined}),
     };
   } finally {
@@ -185,6 +193,23 @@ function tryClone(dirFd: number, fd: number): boolean | undefined {
 function tryTime(fd: number): number | undefined {
   if (faultOf(() => setTimeFd(fd, {s: 1_700_000_001, ns: TRIED_NS})) !== undefined) return undefined;
   return statFd(fd).mtime.ns;
+}
+
+/** Whether something in it is found under another spelling too: FAT, for one. Nothing is made to find out. */
+function answersToOtherCase(fd: number): boolean {
+  const names = new Set(listNames(fd));
+  const isOther = (name: Name): boolean => {
+    const other = name.replace(/[A-Za-z]/g, (letter) => (letter < 'a' ? letter.toLowerCase() : letter.toUpperCase()));
+    return other !== name && !names.has(other) && statAtIfAny(fd, other)?.ino === statAtIfAny(fd, name)?.ino;
+  };
+  return [...names].slice(0, NAMES_TRIED_MAX).some(isOther);
+}
+
+/** Undefined where there is no room to try. */
+function tryHeld(fd: number): FolderFacts['held'] {
+  let held: FolderFacts['held'];
+  faultOf(() => (held = heldOf(fd)));
+  return held;
 }
 
 /** Whether a folder, or the one that it would be made in, is on the root's filesystem. */

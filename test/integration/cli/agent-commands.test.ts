@@ -253,8 +253,10 @@ describe('runs', () => {
       onEvent({kind: 'problem', problem: problemOf('locked')});
       return runOutcomeOf({exitCode: 3, links: [linkOutcomeOf({exitCode: 3, reason: 'halted'})]});
     };
-    const ran = await run('sync docker:pg db-2:pgdata -v');
-    expect(agent.asked).toEqual([['sync', {address: 'docker:pg', peer: 'db-2', peerVolume: 'pgdata', isOnce: false}]]);
+    const ran = await run('sync docker:pg db-2:pgdata -v --special skip --ids 0-9:100');
+    const sent = {special: 'skip', ids: ['0-9:100']};
+    const request = {address: 'docker:pg', peer: 'db-2', peerVolume: 'pgdata', isOnce: false, ...sent};
+    expect(agent.asked).toEqual([['sync', request]]);
     expect(ran).toMatchObject({exitCode: 3, stderr: ''});
     expect(linesOf(ran.stdout)).toEqual([
       expect.stringMatching(/^In sync as of .*, watching for changes/),

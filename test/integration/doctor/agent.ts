@@ -4,6 +4,7 @@
 import {systemClock} from '../../../src/base/clock.ts';
 import {TowlineError} from '../../../src/base/errors.ts';
 import type {AgentConfig, VolumeConfig} from '../../../src/config/agent-config.ts';
+import {DEFAULTS} from '../../../src/config/link-settings.ts';
 import {examine, type ExamineParts} from '../../../src/control/doctor/examine.ts';
 import type {Finding} from '../../../src/control/doctor/finding.ts';
 import {createIdentity, type Identity} from '../../../src/transport/identity.ts';
@@ -30,7 +31,7 @@ export function volumeOf(name: string, path: string, direction: 'send' | 'receiv
   const settings = {
     when: {kind: 'live'},
     watch: 'auto',
-    ignore: [],
+    special: 'keep',
     settleMs: 50,
     maxWaitMs: 2_000,
     rescanMs: 3_600_000,
@@ -40,12 +41,13 @@ export function volumeOf(name: string, path: string, direction: 'send' | 'receiv
     rateBytes: 0,
     drift: 'repair',
   } as const;
+  const lists = {ignore: [], ids: [], accept: DEFAULTS.accept};
   return {
     ...settings,
-    ignore: [],
+    ...lists,
     name,
     at: {kind: 'path', path},
-    send: direction === 'send' ? [{...settings, ignore: [], to: 'db-2', as: name}] : [],
+    send: direction === 'send' ? [{...settings, ...lists, to: 'db-2', as: name}] : [],
     receive: direction === 'receive' ? {from: 'db-2', ignorePin: undefined} : undefined,
   };
 }

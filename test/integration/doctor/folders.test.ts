@@ -6,6 +6,7 @@ import {join} from 'node:path';
 import {createInterface} from 'node:readline';
 import {describe, expect, onTestFinished, test} from 'vitest';
 import {examineFolder} from '../../../src/control/doctor/examine-folder.ts';
+import {makeFat, needsFat} from '../../fat-fs.ts';
 import {makeLoopFilesystem} from '../../loop-fs.ts';
 import {needsCommands, needsLoopMounts, needsRoot} from '../../needs.ts';
 import {makeTmpDir} from '../../tmp.ts';
@@ -97,12 +98,15 @@ needsLoopMounts(describe)('volumes', () => {
     expect(found).toEqual(matching(/^note: ext4 here has no birth times/));
   });
 
-  test('a filesystem without attributes cannot be marked', async () => {
+  test('a filesystem without attributes cannot be marked, and what a target leaves out there is told', async () => {
     const mountPoint = makeTmpDir('file');
     expect(spawnSync('mount', ['-t', 'ramfs', '-o', 'noexec', 'ramfs', mountPoint]).status).toBe(0);
     onTestFinished(() => void spawnSync('umount', [mountPoint]));
     expect(await volumeFindings(mountPoint, 'send')).toEqual(
       matching(/^warn: roots cannot be marked on ramfs \((ENOTSUP|EOPNOTSUPP)\)/),
+    );
+    expect(await volumeFindings(mountPoint, 'receive')).toEqual(
+      matching(/^warn: ramfs here keeps no user attributes, ACLs, file capabilities: what has some arrives without/),
     );
   });
 
@@ -118,6 +122,17 @@ needsLoopMounts(describe)('volumes', () => {
     ]);
   });
 });
+
+needsFat(test)(
+  'a target that takes names that differ in case alone for one is told, before anything is lost',
+  async () => {
+    const path = await makeFat();
+    writeFileSync(join(path, 'Some.txt'), '');
+    expect(await volumeFindings(path, 'receive')).toEqual(
+      matching(/^warn: .* takes names that differ in case alone for one: of two such files one stays behind/),
+    );
+  },
+);
 
 needsRoot(needsCommands('python3')(test))(
   'a hung mount costs 5 s and is named; the volumes beside it are looked at',

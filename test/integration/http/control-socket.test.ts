@@ -225,7 +225,7 @@ describe('watching', () => {
 });
 
 describe('sync', () => {
-  const REQUEST = {address: 'docker:a', peer: 'db-2', peerVolume: 'pgdata', isOnce: true};
+  const REQUEST = {address: 'docker:a', peer: 'db-2', peerVolume: 'pgdata', isOnce: true, special: 'keep', ids: []};
 
   test('events arrive in order and the outcome ends it', async () => {
     const {agent, folder} = await serve();

@@ -187,3 +187,12 @@ test('a time of another day has its date', () => {
   expect(localMoment(NOW_MS, NOW_MS)).toMatch(/^\d\d:\d\d:\d\d [+-]\d\d:\d\d$/);
   expect(localMoment(NOW_MS - 3 * 86_400_000, NOW_MS)).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d [+-]\d\d:\d\d$/);
 });
+
+test('what a link leaves out or maps because it was told to is said where one volume is asked for', () => {
+  const chosen = ['FIFOs, sockets and devices are skipped', 'owners are mapped: 0-999:100000'];
+  const report = reportOf({volumes: [volumeOf({links: [linkOf({chosen})]})]});
+  for (const phrase of chosen) {
+    expect(render(report, Number.POSITIVE_INFINITY, true)).toContain(`  ${phrase}`);
+    expect(render(report, Number.POSITIVE_INFINITY).join('\n')).not.toContain(phrase);
+  }
+});

@@ -106,7 +106,8 @@ test('every option of sync reaches the run, ignore rules in the order they were 
   writeFileSync(join(dir, 'rules'), '*.log\n');
   mkdirSync(join(dir, 'src'));
   const typed = `--once -n --quick --ignore *.tmp --ignore-from ${dir}/rules --ignore !a.log --delete-limit 5,10%
-    --durability none --settle 1s --max-wait 3s --rescan 5m --watch chokidar --state ${dir}/state --no-progress --stats -vq`;
+    --durability none --special skip --devices --xattrs acl,user
+    --ids 0-9:100 --ids 33:1033 --settle 1s --max-wait 3s --rescan 5m --watch chokidar --state ${dir}/state --no-progress --stats -vq`;
   const ran = await runScripted(['sync', `path:${dir}/src`, `${dir}/dst/.`, ...typed.split(/\s+/)]);
   expect(ran.stderr).toBe('');
   expect(ran.runs).toEqual([
@@ -117,6 +118,9 @@ test('every option of sync reaches the run, ignore rules in the order they were 
       isDryRun: true,
       isQuick: true,
       ignore: ['*.tmp', '*.log', '!a.log'],
+      special: 'skip',
+      ids: ['0-9:100', '33-33:1033'],
+      accept: {setuid: true, devices: true, owners: 'any', xattrs: ['user', 'acl']},
       deleteLimit: {count: 5, share: 0.1, shareFrom: 5},
       durability: 'none',
       settleMs: 1_000,

@@ -42,6 +42,8 @@ volumes:
     when: every 15m
     watch: inotify
     ignore: ["*.tmp", "!keep.tmp"]
+    special: skip
+    ids: {"33": 1033, 34-999: 100034, 0-32: 100000}
     settle: 100ms
     max-wait: 5s
     rescan: 2h
@@ -50,6 +52,7 @@ volumes:
     trash: {keep: 1d, size: 1GiB}
     limit: {rate: 2MiB}
     drift: repair
+    accept: {setuid: false, devices: true, owners: none, xattrs: [trusted, user]}
 limits: {workers: 4, rate: 1MB, chokidar-entries: 10}
 engines: {podman: {socket: /run/user/0/p.sock}}
 `);
@@ -57,6 +60,8 @@ engines: {podman: {socket: /run/user/0/p.sock}}
       when: {kind: 'every', everyMs: 900_000},
       watch: 'inotify',
       ignore: ['*.tmp', '!keep.tmp'],
+      special: 'skip',
+      ids: ['0-32:100000', '33-33:1033', '34-999:100034'],
       settleMs: 100,
       maxWaitMs: 5_000,
       rescanMs: 7_200_000,
@@ -65,6 +70,7 @@ engines: {podman: {socket: /run/user/0/p.sock}}
       trash: {keepMs: 86_400_000, sizeBytes: 2 ** 30},
       rateBytes: 2 ** 21,
       drift: 'repair',
+      accept: {setuid: false, devices: true, owners: 'none', xattrs: ['user', 'trusted']},
     };
     expect(config).toMatchObject({
       name: 'web-1',
@@ -91,8 +97,11 @@ engines: {podman: {socket: /run/user/0/p.sock}}
 volumes:
   pg:
     at: docker:pgdata
-    send: [db-2, {to: dr-1, when: every 1h, settle: 10s, guard: {delete-count: none}, ignore: []}]
+    send: [db-2, {to: dr-1, when: every 1h, settle: 10s, guard: {delete-count: none}, ignore: [], special: keep, ids: {}}]
     guard: {delete-share: 10%}
+    special: skip
+    ids: {0: 1}
+    accept: {devices: true}
     ignore: [a]
 `).volumes;
     expect(volume!.send[0]).toMatchObject({to: 'db-2', as: 'pg', when: {kind: 'live'}, ignore: ['a'], settleMs: 50});
@@ -102,8 +111,12 @@ volumes:
       maxWaitMs: 10_000, // not said, so never below settle
       deleteLimits: {share: 0.1, count: Number.MAX_SAFE_INTEGER, shareFrom: 20},
       ignore: [],
+      special: 'keep',
+      ids: [],
     });
-    expect(volume).toMatchObject({settleMs: 50, deleteLimits: {share: 0.1, count: 10_000}});
+    expect(volume!.send[0]).toMatchObject({special: 'skip', ids: ['0-0:1']});
+    const accept = {setuid: true, devices: true, owners: 'any', xattrs: ['user', 'acl', 'capability']};
+    expect(volume).toMatchObject({accept, settleMs: 50, deleteLimits: {share: 0.1, count: 10_000}});
   });
 
   test('peers.d: the name of the file is the name of the peer; hidden and other files are left alone', () => {

@@ -19,10 +19,12 @@ volumes:
   pg:
     at: docker-container:web:/var/w w
     send: [db-2, {to: dr-1, as: copy, ignore: ["# x", "!y ", ""], when: every 90s, guard: {delete-share: 33.3%}}]
+    special: skip
+    ids: {0-9: 100, 33: 1033}
     settle: 1500ms
     guard: {delete-count: none}
     limit: {rate: 1500B}
-  back: {at: "/srv/{x}: y", receive: {from: dr-1, pin-ignore: ${ID('c')}}, trash: {keep: 0, size: 0}, ignore: ["*"]}
+  back: {at: "/srv/{x}: y", receive: {from: dr-1, pin-ignore: ${ID('c')}}, trash: {keep: 0, size: 0}, ignore: ["*"], accept: {owners: none, xattrs: []}}
 limits: {rate: 1MiB, chokidar-entries: 0}
 engines: {docker: {socket: /x}}
 `;

@@ -45,7 +45,11 @@ export class LinkPair {
     this.targetSession = new Session({name: 'target'}, {channel: right});
     const jobs = runHere<never>({} as never);
     this.targetLink = new TargetLink(
-      {volume: 'v', limits: PLAIN_VIEW, deleteLimits: options.target ?? NO_DELETE_LIMITS},
+      {
+        volume: 'v',
+        holding: {limits: PLAIN_VIEW, causes: {}, owner: {uid: 0, gid: 0}},
+        deleteLimits: options.target ?? NO_DELETE_LIMITS,
+      },
       {
         session: this.targetSession,
         jobs,

@@ -331,6 +331,7 @@ describe('attributes', () => {
     store.setFingerprint(1, Buffer.alloc(16, 1));
     store.close();
     const raw = new DatabaseSync(join(folder, 'volume.db'));
+    raw.exec('DROP INDEX entries_flags; ALTER TABLE entries DROP COLUMN flags');
     raw.exec('ALTER TABLE entries RENAME COLUMN attrs TO xattrs; PRAGMA user_version = 1');
     raw.close();
     const upgraded = openStore({place: {folder}, bootId: ''});

@@ -9,6 +9,7 @@ import type {Op, OpResult} from '../../../src/model/op.ts';
 import {relPathFault} from '../../../src/model/path.ts';
 import {PROBLEM_CODES} from '../../../src/model/problem.ts';
 import type {TreeEntry, TreeNode} from '../../../src/model/tree.ts';
+import {LIMIT_CAUSES, LIMIT_KINDS} from '../../../src/model/view.ts';
 import {SIZE_BYTES_MAX} from '../../../src/wire/limits.ts';
 import {
   SOURCE_STATE_NAMES,
@@ -210,11 +211,12 @@ const rows: fc.Arbitrary<SignatureRows> = fc
 
 const kindOf = <K extends MessageKind>(kind: K): {kind: fc.Arbitrary<K>} => ({kind: fc.constant(kind)});
 const limits = {
-  timePrecisionNs: fc.integer({min: 1, max: 1_000_000_000}),
+  timePrecisionNs: fc.integer({min: 1, max: 2_000_000_000}),
   xattrs: patterns,
   special: fc.constantFrom('skip' as const, 'keep' as const),
   devices: fc.boolean(),
   owners: fc.boolean(),
+  modes: fc.boolean(),
   setuid: fc.boolean(),
 };
 const view = fc.record({...limits, ignore: patterns, ids: patterns});
@@ -265,6 +267,8 @@ export const MESSAGE: {[K in MessageKind]: fc.Arbitrary<MessageOf<K>>} = {
     link,
     epoch: u64,
     limits: fc.record(limits),
+    causes: fc.dictionary(fc.constantFrom(...LIMIT_KINDS), fc.constantFrom(...LIMIT_CAUSES)),
+    owner: fc.record({uid: u32, gid: u32}),
     groupsDigest: digest,
     rootDigest: digest,
     entryCount: u64,

@@ -4,6 +4,8 @@ import {judgeVolume, type VolumeRole} from '../../../../src/control/doctor/judge
 import {judgeHost, type HostFacts} from '../../../../src/control/doctor/judge-host.ts';
 import {judgeWatches} from '../../../../src/control/doctor/judge-watch.ts';
 import type {FolderFacts} from '../../../../src/control/doctor/probe-folder.ts';
+import {DEFAULTS} from '../../../../src/config/link-settings.ts';
+import type {XattrClass} from '../../../../src/model/attrs.ts';
 import {readHost, readWatchLimits} from '../../../../src/control/doctor/read-host.ts';
 
 const HOST: HostFacts = {
@@ -98,6 +100,14 @@ test('watches are weighed against the directories of all volumes', () => {
   expect(cut!.what).toContain('at least 2000000 directories');
 });
 
+const HELD = {
+  timePrecisionNs: 1,
+  xattrs: ['user', 'trusted', 'acl', 'capability'] as XattrClass[],
+  owners: true,
+  modes: true,
+};
+const {accept} = DEFAULTS;
+
 const FOLDER: FolderFacts = {
   realPath: '/srv/data',
   filesystem: 'xfs',
@@ -115,6 +125,8 @@ const FOLDER: FolderFacts = {
   canMark: true,
   canClone: true,
   keptNs: 123_456_789,
+  held: HELD,
+  processUid: 0,
   canLink: true,
   canExchange: true,
   place: '/var/lib/towline',
@@ -128,6 +140,31 @@ test.each<{facts: Partial<FolderFacts>; found: RegExp[]}>([
   {facts: {isCaseInsensitive: true}, found: [/^warn: \/srv\/data takes names that differ in case alone for one/]},
   {facts: {canMark: false, markFault: 'EPERM'}, found: [/^warn: roots cannot be marked on xfs \(EPERM\)/]},
   {facts: {keptNs: 123_456_000}, found: [/^warn: xfs here keeps times in microseconds/]},
+  {
+    facts: {keptNs: 0, held: {...HELD, timePrecisionNs: 2_000_000_000, modes: false}},
+    found: [/^warn: xfs here keeps times in steps of 2 s/, /^warn: permissions are not kept on xfs: they are listed/],
+  },
+  {facts: {held: {...HELD, xattrs: ['user', 'acl', 'capability']}}, found: [/^ok/]}, // trusted is not accepted anyway
+  {
+    facts: {held: {...HELD, xattrs: ['trusted'], owners: false}},
+    found: [
+      /^warn: owners are not kept on xfs: entries of others are listed/,
+      /^warn: xfs here keeps no user attributes, ACLs, file capabilities: what has some arrives without/,
+    ],
+  },
+  {
+    facts: {processUid: 1000, held: {...HELD, xattrs: ['user'], owners: false}},
+    found: [
+      /^warn: this user may not set owners: entries of others are listed/,
+      /^warn: this user may not set file capabilities: what has some is listed/,
+      /^warn: xfs here keeps no ACLs: what has some arrives without/,
+    ],
+  },
+  {facts: {held: undefined}, found: [/^ok/]},
+  {
+    facts: {held: undefined, filesystem: 'vfat'},
+    found: [/^warn: vfat keeps no owners, permissions, attributes and links/],
+  },
   {facts: {canLink: false, canExchange: undefined}, found: [/^warn: xfs has no hard links/]},
   {facts: {canExchange: false}, found: [/^warn: xfs cannot exchange two names/]},
   {facts: {freeBytes: 2 ** 35}, found: [/^warn: \/srv\/data has 32\.0 GiB free of 1\.0 TiB/]},
@@ -138,14 +175,14 @@ test.each<{facts: Partial<FolderFacts>; found: RegExp[]}>([
     found: [/^ok/, /^note: what is on its way, and the trash, lie in \/srv\/data\/\.towline/],
   },
 ])('of a target with $facts it says $found', ({facts, found}) => {
-  const role: VolumeRole = {name: 'data', path: '/srv/data', sends: false, receives: true, isPolled: false};
+  const role: VolumeRole = {name: 'data', path: '/srv/data', sends: false, receives: true, accept, isPolled: false};
   const examined = {facts: {...FOLDER, ...facts}, tree: undefined, fault: undefined};
   const judged = judgeVolume(role, examined).map(({level, what}) => `${level}: ${what}`);
   expect(judged).toEqual(found.map((pattern) => expect.stringMatching(pattern) as unknown));
 });
 
 test('a path goes into a shell quoted where it must be', () => {
-  const role: VolumeRole = {name: 'x', path: "/srv/a b's", sends: true, receives: false, isPolled: false};
+  const role: VolumeRole = {name: 'x', path: "/srv/a b's", sends: true, receives: false, accept, isPolled: false};
   const [found] = judgeVolume(role, {facts: undefined, tree: undefined, fault: 'ENOENT'});
   expect(found!.fix).toContain(String.raw`mkdir -p '/srv/a b'\''s'`);
 });
