@@ -6,7 +6,7 @@
  */
 import {type ChildProcess, spawn} from 'node:child_process';
 import {once} from 'node:events';
-import {existsSync, readdirSync, readFileSync, statSync, writeFileSync} from 'node:fs';
+import {existsSync, lstatSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {afterAll} from 'vitest';
 import {command, compareByRsync, type JsonEvent, type Pair, type Running} from './harness.ts';
@@ -57,6 +57,8 @@ let marks = 0;
 export async function untilEqual(live: Running, pair: Pair, timeoutMs = 20_000): Promise<void> {
   const from = live.events.length;
   const path = join(pair.source, MARK);
+  // A test that changes what it finds may have made another thing of it.
+  if (lstatSync(path, {throwIfNoEntry: false})?.isFile() !== true) rmSync(path, {force: true, recursive: true});
   writeFileSync(path, String(++marks));
   const {mtimeMs} = statSync(path);
   await live.waitForEventAfter(from, isMark, timeoutMs);

@@ -18,7 +18,7 @@ import {untilEqual} from '../sync/live.ts';
 const ROUNDS = 3;
 const CHANGES_MAX = 40;
 const DIFFERENCES_SHOWN = 60;
-const [FROM, TO] = seeds(process.env['TOWLINE_TEST_TREES'] ?? '12');
+const [FROM, TO] = seeds(process.env['TOWLINE_TEST_TREES'] ?? '10');
 const KINDS = (process.env['TOWLINE_TEST_KINDS']?.split(',') as NastyKind[]) ?? NASTY_KINDS;
 const OPTIONS = ['--delete-limit', 'none', ...(KINDS.includes('devices') ? ['--devices'] : [])]; // no test of the guard
 

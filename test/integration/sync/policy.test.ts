@@ -287,7 +287,7 @@ diskTest(
     const {exitCode, result} = await syncOnce(pair);
     expect(exitCode).toBe(1);
     const problems = result.problems.map(({path, code}) => `${path} ${code}`).toSorted();
-    expect(problems).toEqual(['dir not-carried', 'far not-carried']);
+    expect(problems).toEqual(['dir attributes', 'far attributes']);
     expect(command('diff', '-r', '--exclude=lost+found', '--exclude=.towline', pair.source, pair.target)).toBe('');
     for (const name of ['far', 'dir']) utimesSync(join(pair.source, name), whole, whole);
     expect((await syncOnce(pair)).exitCode).toBe(0);
