@@ -7,6 +7,7 @@ const ENTRIES = {
   'volume.worker': 'daemon/volume.worker.js',
   'target-end.worker': 'daemon/target-end.worker.js',
   'inotify.worker': 'watch/inotify.worker.js',
+  'chokidar.child': 'watch/chokidar.child.js',
   'probe.child': 'control/doctor/probe.child.js',
 };
 const {BUILD_IN, BUILD_OUT} = process.env;

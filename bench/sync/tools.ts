@@ -79,7 +79,7 @@ function figure(text: string, pattern: RegExp): number {
 let running: ChildProcess | undefined;
 process.on('exit', () => running?.kill('SIGKILL')); // it holds the filesystems that go now
 
-async function timed(
+export async function timed(
   command: string,
   args: string[],
   env: NodeJS.ProcessEnv = process.env,

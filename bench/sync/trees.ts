@@ -22,8 +22,8 @@ export function fillLarge(root: string): void {
   writeRandom(join(root, LARGE_NAME), 'w', LARGE_BYTES);
 }
 
-export function fillSmall(root: string): void {
-  for (let index = 0; index < SMALL_FILES; index++) {
+export function fillSmall(root: string, count = SMALL_FILES): void {
+  for (let index = 0; index < count; index++) {
     const dir = join(root, `d${Math.floor(index / FILES_PER_DIR)}`);
     if (index % FILES_PER_DIR === 0) mkdirSync(dir);
     writeFileSync(

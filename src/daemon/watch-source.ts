@@ -9,7 +9,7 @@ import {ROOT} from '../model/path.ts';
 import type {LiveVolume} from '../session/live-volume.ts';
 import {RESERVED_NAME} from '../volume/places.ts';
 import {openRoot} from '../volume/root-identity.ts';
-import {ChokidarWatcher} from '../watch/chokidar-watcher.ts';
+import {JailedChokidar} from '../watch/jailed-chokidar.ts';
 import type {InotifyThread} from '../watch/inotify-thread.ts';
 import {InotifyWatcher} from '../watch/inotify-watcher.ts';
 import type {Watcher, WatcherOptions, WatchEvent} from '../watch/watcher.ts';
@@ -75,7 +75,7 @@ function newWatcher(
 ): Watcher {
   const isRemote = REMOTE_TYPES.has(filesystemType);
   if (backEnd === 'chokidar' || (backEnd === 'auto' && isRemote))
-    return new ChokidarWatcher(options, {
+    return new JailedChokidar(options, {
       usePolling: isRemote,
       ...(chokidarEntries === undefined ? {} : {entriesMax: chokidarEntries}),
     });

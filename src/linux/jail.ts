@@ -11,11 +11,14 @@ import {isMainThread} from 'node:worker_threads';
 import {invariant} from '../base/errors.ts';
 import {useWorkingDirectory} from './attrs.ts';
 import {ownFdsDir} from './open-fd.ts';
-import {checked, chroot, errno, fail, fchdir, putText, umask, unshare} from './libc.ts';
+import {checked, chroot, errno, fail, fchdir, mount, putText, umask, unshare} from './libc.ts';
 import {EPERM} from './linux-error.ts';
 import {openDirPath} from './open-fd.ts';
 
 const CLONE_FS = 0x200;
+const CLONE_NEWNS = 0x20000;
+const MS_REC = 0x4000;
+const MS_PRIVATE = 0x40000;
 
 export class Jail {
   /** False without the right to chroot: jobs then run behind the first wall alone. */
@@ -96,4 +99,26 @@ export class Jail {
 function moveTo(dirFd: number): void {
   checked(fchdir(dirFd), 'fchdir');
   checked(chroot(putText('.')), 'chroot');
+}
+
+/**
+ * Gives the calling process a list of mounts of its own, in which the host's unmounts are not seen: then even who has a
+ * volume as its root does not keep it busy. Only the main thread and what it starts by fork(2) or execve(2) have it.
+ * @returns false where the process may not; nothing is changed then
+ */
+export function ownMounts(): boolean {
+  if (unshare(CLONE_NEWNS) < 0) return errno() === EPERM ? false : fail('unshare');
+  checked(mount(0, putText('/'), 0, MS_REC | MS_PRIVATE, 0), 'mount');
+  return true;
+}
+
+/**
+ * Makes a directory the root of the calling process for good, of all its threads. For a process that works in a volume by
+ * paths, because what it uses takes nothing else.
+ * @returns false where the process may not; nothing is changed then
+ */
+export function jailProcess(rootFd: number): boolean {
+  if (chroot(putText('/')) < 0) return errno() === EPERM ? false : fail('chroot');
+  moveTo(rootFd);
+  return true;
 }

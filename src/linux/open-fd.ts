@@ -7,11 +7,12 @@
  */
 import {constants, openSync} from 'node:fs';
 import type {Name} from '../model/path.ts';
-import {AT_FDCWD, checked, close, errno, fail, O_CLOEXEC, O_PATH, openat, putName, putText} from './libc.ts';
+import {AT_FDCWD, checked, close, errno, fail, fcntl, O_CLOEXEC, O_PATH, openat, putName, putText} from './libc.ts';
 import {EINTR, EXDEV, LinuxError} from './linux-error.ts';
 import {openat2, RESOLVE_NO_XDEV} from './openat2.ts';
 import {statFd} from './stat.ts';
 
+const F_SETFD = 2;
 const ALWAYS = constants.O_NOFOLLOW | O_CLOEXEC | constants.O_NONBLOCK | constants.O_NOCTTY;
 
 // The way to reopen what is held as O_PATH, opened before any jail. Through Node, which closes it with its worker.
@@ -63,6 +64,11 @@ export function reopen(fd: number, flags: number): number {
 export function openDirPath(path: string): number {
   const flags = constants.O_RDONLY | constants.O_DIRECTORY | O_CLOEXEC;
   return checked(openat(AT_FDCWD, putText(path), flags, 0), 'openat');
+}
+
+/** Leaves a descriptor that this process was started with to the program that takes its place (execve). */
+export function keepOnExec(fd: number): void {
+  checked(fcntl(fd, F_SETFD, 0), 'fcntl');
 }
 
 /** Never repeated: after EINTR the number is free, and may be another's already. */

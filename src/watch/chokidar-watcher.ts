@@ -1,5 +1,7 @@
 /**
  * Watches a tree with chokidar: by polling where a filesystem tells inotify nothing (network, FUSE), and where asked for.
+ * By paths, which whoever writes to the tree can lead anywhere: so in a process that has the root as its own
+ * (jailed-chokidar.ts).
  *
  * It keeps every entry in memory, so it takes small trees only. Its paths are text: in a name that is not UTF-8 it
  * sees nothing right, and the directory's listing is told instead. Lost events, a mode that changes alone under polling,
@@ -27,6 +29,8 @@ export interface ChokidarOptions {
   pollMs?: number;
   /** Above it `start` is refused: the scanner polls such a tree at less cost. */
   entriesMax?: number;
+  /** The root as people know it, where its path is another in this process: a byte string. */
+  shownRoot?: string;
 }
 
 const ENTRIES_MAX = 50_000; // some 4 KB each, measured at 100,000
@@ -40,7 +44,7 @@ const CHANGE = {add: 'created', addDir: 'created', change: 'changed', unlink: 'r
 export class ChokidarWatcher implements Watcher {
   readonly #options: WatcherOptions;
   readonly #own: Required<ChokidarOptions>;
-  /** Host path as text. */
+  /** Its path as text; '' for `/`. */
   readonly #root: string;
   readonly #skip: ReadonlySet<RelPath>;
   #watcher: FSWatcher | undefined;
@@ -57,20 +61,20 @@ export class ChokidarWatcher implements Watcher {
 
   constructor(options: WatcherOptions, own: ChokidarOptions) {
     this.#options = options;
-    this.#own = {entriesMax: ENTRIES_MAX, pollMs: POLL_MS, ...own};
+    this.#own = {entriesMax: ENTRIES_MAX, pollMs: POLL_MS, shownRoot: options.rootPath, ...own};
     this.#root = bytesOf(options.rootPath).toString('utf8').replace(/\/+$/, '');
     this.#skip = new Set(options.skipDirs);
   }
 
   async start(): Promise<{watchedDirs: number}> {
     if (fromText(this.#root) !== this.#options.rootPath.replace(/\/+$/, '')) {
-      throw refused(`${showPath(this.#options.rootPath)} is not UTF-8: chokidar cannot watch it; use watch: inotify`);
+      throw refused(`${showPath(this.#own.shownRoot)} is not UTF-8: chokidar cannot watch it; use watch: inotify`);
     }
     const stat = fstatSync(this.#options.rootFd, {bigint: true});
     this.#identity = `${stat.dev} ${stat.ino}`;
     this.#device = stat.dev;
     if (!this.#isRootThere()) {
-      const path = showPath(this.#options.rootPath);
+      const path = showPath(this.#own.shownRoot);
       throw new TowlineError('SYSTEM', `${path} cannot be watched: another directory is there now`, {
         syscall: 'stat',
         errno: 'ENOENT',
@@ -108,7 +112,7 @@ export class ChokidarWatcher implements Watcher {
     for (let dir; (dir = waiting.pop()) !== undefined;) {
       this.#dirs++;
       try {
-        for await (const entry of await opendir(dir, {bufferSize: 1024})) {
+        for await (const entry of await opendir(dir || '/', {bufferSize: 1024})) {
           if (this.#isClosed) return;
           const path = `${dir}/${entry.name}`;
           if (this.#isSkipped(path)) continue;
@@ -123,13 +127,13 @@ export class ChokidarWatcher implements Watcher {
   }
 
   #tooMany(): string {
-    const path = showPath(this.#options.rootPath);
+    const path = showPath(this.#own.shownRoot);
     return `${path} holds more than ${this.#own.entriesMax} entries (limits.chokidar-entries): too many for chokidar`;
   }
 
   #arm(): Promise<void> {
     const {promise, resolve, reject} = Promise.withResolvers<void>();
-    const watcher = watch(this.#root, {
+    const watcher = watch(this.#root || '/', {
       ignoreInitial: true,
       followSymlinks: false,
       alwaysStat: false,
@@ -170,7 +174,10 @@ export class ChokidarWatcher implements Watcher {
   /** What the kernel or a poll said, before chokidar thought about it: it leaves out what looks equal to it. */
   #takeRaw(event: string, path: string | null, details: unknown): void {
     const {watchedPath, previous} = details as {watchedPath?: string; previous?: {ino?: number}};
-    const full = watchedPath === undefined || path === null ? (path ?? watchedPath) : `${watchedPath}/${path}`;
+    const full =
+      watchedPath === undefined || path === null
+        ? (path ?? watchedPath)
+        : `${watchedPath === '/' ? '' : watchedPath}/${path}`;
     const at = full === undefined ? undefined : this.#relative(full);
     if (full === undefined || at === undefined) return;
     if (at === ROOT || path === null) return this.#soon(`listing ${at}`, {kind: 'listing', dir: at});
@@ -214,7 +221,7 @@ export class ChokidarWatcher implements Watcher {
 
   /** @returns undefined for what is not told; a name that is no UTF-8 makes its directory be listed */
   #relative(path: string): RelPath | undefined {
-    if (path === this.#root) return ROOT;
+    if (path === (this.#root || '/')) return ROOT;
     if (!path.startsWith(`${this.#root}/`) || this.#isSkipped(path)) return undefined;
     const rest = path.slice(this.#root.length + 1);
     if (!rest.includes(UNREADABLE)) return fromText(rest);

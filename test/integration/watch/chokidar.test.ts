@@ -1,22 +1,45 @@
-/** The chokidar back end, asking the kernel and polling: the shared suite, and its limits. */
+/** The chokidar back end in its jail, asking the kernel and polling: the shared suite, and its limits. */
+import {execFileSync, spawnSync} from 'node:child_process';
 import {mkdirSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
-import {describe, expect, test} from 'vitest';
+import {describe, expect, onTestFinished, test} from 'vitest';
 import {ChokidarWatcher} from '../../../src/watch/chokidar-watcher.ts';
+import {JailedChokidar} from '../../../src/watch/jailed-chokidar.ts';
+import type {WatcherOptions} from '../../../src/watch/watcher.ts';
+import {needsRoot} from '../../needs.ts';
+import {makeTmpDir} from '../../tmp.ts';
 import {describeWatcherContract, expectCovered, expectSoon, watchFolder} from './watcher-contract.ts';
 
-describeWatcherContract('chokidar', (options) => new ChokidarWatcher(options, {usePolling: false}), {
+describeWatcherContract('chokidar', (options) => new JailedChokidar(options, {usePolling: false}), {
   seesModes: true,
   follows: 'everything',
   drains: false,
 });
-describeWatcherContract('polling chokidar', (options) => new ChokidarWatcher(options, {usePolling: true, pollMs: 20}), {
+describeWatcherContract('polling chokidar', (options) => new JailedChokidar(options, {usePolling: true, pollMs: 20}), {
   seesModes: false,
   follows: 'files',
   drains: false,
 });
 
 describe('chokidar alone', () => {
+  test('its refusals come out of the jail, with the path that people know', async () => {
+    const fill = (root: string): void => [1, 2].forEach((name) => writeFileSync(join(root, String(name)), ''));
+    const started = watchFolder((options) => new JailedChokidar(options, {usePolling: false, entriesMax: 1}), fill);
+    await expect(started).rejects.toMatchObject({code: 'REFUSED', message: expect.stringMatching(/^\/.*\/root holds/)});
+  });
+
+  needsRoot(test)('does not keep its volume from being unmounted, and says then that the root is gone', async () => {
+    const rootPath = makeTmpDir();
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'towline-test', rootPath]);
+    onTestFinished(() => void spawnSync('umount', ['-l', rootPath]));
+    const make = (options: WatcherOptions): JailedChokidar => new JailedChokidar(options, {usePolling: false});
+    const watched = await watchFolder(make, (root) => mkdirSync(join(root, 'dir')), {rootPath});
+    writeFileSync(join(rootPath, 'dir/file'), '');
+    await expectCovered(watched, 'dir/file');
+    execFileSync('umount', [rootPath]);
+    await expectSoon(() => expect(watched.events.at(-1)).toMatchObject({kind: 'root-gone'}));
+  });
+
   test('has the directory listed when a name in it is not UTF-8', async () => {
     const watched = await watchFolder(
       (options) => new ChokidarWatcher(options, {usePolling: false}),
