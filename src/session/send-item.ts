@@ -136,3 +136,9 @@ export function countApplied(stats: LinkStats, op: Op, isReplaced: boolean): voi
   else if (isReplaced) stats.replaced++;
   else stats.created++;
 }
+
+/** What an answer needs of an operation. */
+export function withoutBytes(op: Op): Op {
+  if (op.kind !== 'put-file' || op.source.from !== 'inline') return op;
+  return {...op, source: {from: 'inline', bytes: Buffer.alloc(0)}};
+}

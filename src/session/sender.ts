@@ -15,6 +15,7 @@ import type {View} from '../model/view.ts';
 import type {Step} from '../reconcile/plan-path.ts';
 import {BatchWriter} from '../wire/batch-writer.ts';
 import type {Message} from '../wire/messages.ts';
+import {FirstNames} from './first-names.ts';
 import {ownEntry} from './groups.ts';
 import {READ_STATUS} from './large-file.ts';
 import {LargeQueue} from './large-queue.ts';
@@ -23,6 +24,7 @@ import {
   metaOp,
   putFile,
   tellUnread,
+  withoutBytes,
   type Item,
   type SenderOptions,
   type SenderParts,
@@ -55,6 +57,7 @@ export class Sender {
   #group: Item[] = [];
   #groupBytes = 0;
   #links: Item[] = [];
+  readonly #firstNames: FirstNames;
   readonly #work = new Set<Promise<void>>();
   readonly #openBatches = new Map<number, Ready[]>();
   readonly #large: LargeQueue;
@@ -67,6 +70,7 @@ export class Sender {
   constructor(options: SenderOptions, parts: SenderParts) {
     this.#options = {...options};
     this.#parts = parts;
+    this.#firstNames = new FirstNames(parts.store);
     const batches = {
       push: (item: Item, op: Op) => void this.#group.push({...item, op}),
       kick: () => this.kick(),
@@ -106,7 +110,7 @@ export class Sender {
     if (step.kind === 'file') {
       const entry = step.entry ?? this.#parts.store.entryAt(path);
       if (entry === undefined || entry.type !== 'file') return; // gone meanwhile: its event comes
-      if (entry.nlink > 1 && !item.mustSend && this.#parts.store.namesOf(entry)[0] !== path) {
+      if (entry.nlink > 1 && !item.mustSend && this.#firstNames.of(entry) !== path) {
         this.#links.push(item);
         return;
       }
@@ -125,6 +129,7 @@ export class Sender {
 
   /** Resolves when everything added so far was answered. @throws the reason why the session ended */
   async flush(): Promise<void> {
+    this.#firstNames.forget();
     for (;;) {
       await this.kick();
       await this.#order;
@@ -167,7 +172,7 @@ export class Sender {
   #sendLinks(): void {
     for (const item of this.#links.splice(0)) {
       const entry = this.#parts.store.entryAt(item.path);
-      const first = entry === undefined ? undefined : this.#parts.store.namesOf(entry)[0];
+      const first = entry && this.#firstNames.of(entry);
       if (entry === undefined || first === undefined) continue;
       if (first === item.path) this.#group.push({...item, mustSend: true});
       else {
@@ -392,9 +397,4 @@ function opOfStep(step: Step): Op | undefined {
 function newWriter(ready: readonly {op: Op}[]): BatchWriter {
   const bytes = ready.reduce((sum, {op}) => sum + 160 + inlineBytesOf(op), 0);
   return new BatchWriter({capacityBytes: Math.min(bytes, 1 << 20)});
-}
-
-function withoutBytes(op: Op): Op {
-  if (op.kind !== 'put-file' || op.source.from !== 'inline') return op;
-  return {...op, source: {from: 'inline', bytes: Buffer.alloc(0)}};
 }
