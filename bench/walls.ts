@@ -5,7 +5,7 @@
  * Both are bundled from the sources in the same way. Warm caches, fresh ext4 filesystems, the disk flushed before every
  * start, both take turns in who begins. Invariant: what was measured was right: rsync compares every byte of each copy.
  */
-import {mkdirSync, writeFileSync} from 'node:fs';
+import {mkdirSync, rmSync, writeFileSync} from 'node:fs';
 import {dirname, join} from 'node:path';
 import {parseArgs} from 'node:util';
 import {rolldown} from 'rolldown';
@@ -16,6 +16,7 @@ import {fillSmall, SMALL_FILES} from './sync/trees.ts';
 
 const PROJECT = join(import.meta.dirname, '..');
 const OUT = join(import.meta.dirname, 'out');
+const BUNDLES = join(PROJECT, `dist.new.walls-${process.pid}`); // below the project, where packages are found
 const ENTRIES = {
   main: 'main.ts',
   'volume.worker': 'daemon/volume.worker.ts',
@@ -44,6 +45,7 @@ const runs = options.quick ? 1 : Number(options.runs);
 const files = options.quick ? QUICK_FILES : Number(options.files);
 if (!(runs >= 1) || !(files >= 1)) throw new Error('see the first lines of bench/walls.ts');
 
+process.on('exit', () => rmSync(BUNDLES, {recursive: true, force: true}));
 const mains: Record<BackEnd, string> = {
   walls: await bundle('walls', []),
   plain: await bundle('plain', plainModules('paths', 'jail')),
@@ -72,7 +74,7 @@ async function bundle(name: BackEnd, replacements: [real: string, instead: strin
       },
     ],
   });
-  const dir = join(OUT, 'walls', name);
+  const dir = join(BUNDLES, name);
   await bundled.write({dir, format: 'esm', entryFileNames: '[name].js', chunkFileNames: '[name]-[hash].js'});
   await bundled.close();
   return join(dir, 'main.js');
@@ -119,6 +121,7 @@ function report(): void {
   console.log(
     `${missed.length} of ${rows.length} rows miss the goal (the walls cost at most 15 %: ratio ≤ ${RATIO_MAX})`,
   );
+  mkdirSync(OUT, {recursive: true});
   writeFileSync(
     join(OUT, 'walls.json'),
     JSON.stringify({time: new Date().toISOString(), runs, files, rows, raw: Object.fromEntries(seconds)}, null, 2),

@@ -25,3 +25,7 @@ export class Jail implements Pick<walls.Jail, keyof walls.Jail> {
     return job();
   }
 }
+
+export const ownMounts: typeof walls.ownMounts = () => false;
+
+export const jailProcess: typeof walls.jailProcess = () => false;
