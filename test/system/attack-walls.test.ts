@@ -74,12 +74,12 @@ attackTest(
     const live = startLive(pair, FLAGS);
     // With attributes that are not carried it says `problems`, but rests all the same.
     await live.waitForEvent(({event, state}) => event === 'status' && (state === 'in-sync' || state === 'problems'));
-    for (const {disk, witness} of [arena.source, arena.target]) {
+    // The target first: without its source the run ends, and tidies up there.
+    for (const {disk, witness} of [arena.target, arena.source]) {
       witness[Symbol.dispose]();
       disk.umount(); // throws when anything keeps it busy
     }
-    const run = await live.end(40_000);
-    expect(run.exitCode, run.stderr).toBe(3);
+    expect([0, 3]).toContain((await live.stop()).exitCode); // 3: it has seen that already
   },
   LIMIT_MS,
 );
