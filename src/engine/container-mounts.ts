@@ -143,12 +143,13 @@ export class ContainerMounts {
     } catch (error) {
       this.#isAnswering = false;
       if (!isTowlineError(error)) throw error;
+      // Nobody at the socket is learnt at once: asked again before each batch, or what an engine that comes back starts
+      // right away would be overlooked.
       if (this.#known !== undefined) {
-        keepUntil(clock.monotonicMs() + RETRY_MS);
+        if (!isUnreachable(error)) keepUntil(clock.monotonicMs() + RETRY_MS);
         return this.#known;
       }
       if (!isNoEngine(error, client)) throw error;
-      keepUntil(askedMs + this.#ageMsMax);
       return [];
     }
   }
@@ -224,6 +225,11 @@ async function readProc(process: number | 'self', name: string): Promise<string 
   } finally {
     await file?.close();
   }
+}
+
+/** Nobody answers there. */
+function isUnreachable(error: TowlineError): boolean {
+  return ['ENOENT', 'ECONNREFUSED', 'EACCES'].includes((error as TowlineError<'SYSTEM'>).details.errno);
 }
 
 /** Nobody named it, and nobody is there: it is no engine that is down but none at all. */

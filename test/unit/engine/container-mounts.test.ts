@@ -110,6 +110,15 @@ test('never asked and not there: no engine, nothing protected; there but of no u
   await expect(mountsOf(broken, false).mounts.protectedBelow(ROOT)).rejects.toMatchObject({code: 'SYSTEM'});
 });
 
+test('F13 a container that an engine starts right after it came back is seen at once', async () => {
+  const gone = await standIn({});
+  await gone.close();
+  const {mounts} = mountsOf(gone);
+  expect(await mounts.protectedBelow(ROOT)).toEqual([]);
+  await standIn({[LIST]: listed([idOf('a'), 'running']), ...mounting(idOf('a'), 'x')}, gone.at.socket);
+  expect(await mounts.protectedBelow(ROOT)).toEqual(['x']);
+});
+
 test('an engine and a root that name the same folder by different links mean the same', async () => {
   const folder = makeTmpDir();
   mkdirSync(join(folder, 'disk/volumes/data/_data'), {recursive: true});

@@ -21,8 +21,10 @@ export interface StandIn {
 const VERSION = {ApiVersion: '1.41', MinAPIVersion: '1.12'};
 
 /** @param answers by path, without `/v1.41`; what is not there is 404 */
-export async function standIn(answers: Record<string, Answer>): Promise<StandIn> {
-  const socket = join(makeTmpDir(), 'engine.sock');
+export async function standIn(
+  answers: Record<string, Answer>,
+  socket = join(makeTmpDir(), 'engine.sock'),
+): Promise<StandIn> {
   const asked: string[] = [];
   const server = createServer((question, response) => {
     const path = question.url ?? '';
