@@ -7,6 +7,8 @@ import type {RelPath} from '../model/path.ts';
 import {rdevOf} from '../model/tree.ts';
 import type {Step} from '../reconcile/plan-path.ts';
 
+type OpStep = Extract<Step, {kind: 'op'}>;
+
 /**
  * @param ours groups of at least two paths each, sorted
  * @param theirs the same of the target; lists that share their first path are one group
@@ -15,10 +17,10 @@ export function repairGroups(
   ours: readonly RelPath[][],
   theirs: readonly RelPath[][],
   entryAt: (path: RelPath) => Entry | undefined,
-): Step[] {
+): OpStep[] {
   const ourLeader = leaders(ours);
   const theirLeader = leaders(theirs);
-  const steps: Step[] = [];
+  const steps: OpStep[] = [];
   const takenApart = new Set<RelPath>();
   for (const path of theirLeader.keys()) {
     const step = takeApart(path, {ourLeader, theirLeader}, entryAt);
@@ -52,7 +54,7 @@ function takeApart(
   path: RelPath,
   leaders: {ourLeader: Map<RelPath, RelPath>; theirLeader: Map<RelPath, RelPath>},
   entryAt: (path: RelPath) => Entry | undefined,
-): Step | undefined {
+): OpStep | undefined {
   const {ourLeader, theirLeader} = leaders;
   const theirs = theirLeader.get(path);
   if (theirs === undefined || theirs === path) return undefined;

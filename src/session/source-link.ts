@@ -80,6 +80,9 @@ export interface CatchUp {
   assumed: number;
 }
 
+/** With more names to be made equal their links wait for them. */
+const DIFFERING_MAX = 10_000;
+
 export class SourceLink {
   readonly sender: Sender;
   readonly #options: SourceLinkOptions;
@@ -96,6 +99,7 @@ export class SourceLink {
   #targetCount = 0;
   #targetDigest: Digest | undefined;
   #targetGroups: Digest | undefined;
+  #hasCaughtUp = false;
   #nextCut = 1;
   /** Why the target refused the link, if it did. */
   refusal: TowlineError | undefined;
@@ -164,6 +168,7 @@ export class SourceLink {
   async catchUp(): Promise<CatchUp> {
     const {state, session} = this.#parts;
     const destructive: Step[] = [];
+    const differing = new Set<RelPath>();
     const result: CatchUp = {steps: 0, assumed: 0};
     let destroyed = 0;
     const isGrouped = this.#targetGroups?.equals(state.groupsDigest()) === true;
@@ -184,6 +189,7 @@ export class SourceLink {
       result.assumed += compared.assumed;
       result.steps += compared.steps.length;
       for (const step of compared.steps) {
+        if (differing.size <= DIFFERING_MAX) differing.add(step.path);
         if (step.destroys === 0) await this.sender.add(step);
         else {
           destroyed += step.destroys;
@@ -206,6 +212,10 @@ export class SourceLink {
       if (!isBack) await this.sender.add(step);
     }
     await this.sender.flush();
+    // What cannot be made equal keeps no other names apart.
+    if (!isGrouped && this.#hasCaughtUp && differing.size <= DIFFERING_MAX)
+      result.steps += await this.#repairLinks(differing);
+    this.#hasCaughtUp = true;
     return result;
   }
 
@@ -261,11 +271,18 @@ export class SourceLink {
 
   /** Makes the hard links on the target those of the source, once all contents are equal. @returns steps sent */
   async repairLinks(): Promise<number> {
+    const count = await this.#repairLinks(new Set());
+    this.sender.misgrouped = new Set();
+    return count;
+  }
+
+  /** @param except names that are not equal yet */
+  async #repairLinks(except: ReadonlySet<RelPath>): Promise<number> {
     const theirs = await this.#peer.groups();
-    const steps = repairGroups(this.#ownGroups(), theirs, (path) => this.#parts.state.entryAt(path));
+    const all = repairGroups(this.#ownGroups(), theirs, (path) => this.#parts.state.entryAt(path));
+    const steps = all.filter(({path, op}) => !except.has(path) && !(op.kind === 'link' && except.has(op.to)));
     for (const step of steps) await this.sender.add(step);
     await this.sender.flush();
-    this.sender.misgrouped = new Set();
     return steps.length;
   }
 

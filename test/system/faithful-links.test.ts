@@ -2,7 +2,7 @@
  * What goes wrong with hard links when metadata and content belong to an inode but are told of names: found by random
  * trees (faithful-trees.test.ts), here one by one. All cases are folders of one tree, judged by independent programs.
  */
-import {mkdirSync} from 'node:fs';
+import {mkdirSync, statSync} from 'node:fs';
 import {join} from 'node:path';
 import {beforeAll, describe, expect, test} from 'vitest';
 import {judge} from '../judge/judge.ts';
@@ -126,3 +126,26 @@ describeTrees.each(['in runs', 'live'])('G5 hard links, %s', (how) => {
     expect(differences.filter((line) => !line.includes('case-'))).toEqual([]);
   });
 });
+
+needsLoopMounts(needsCommands('mkfs.ext4', 'chattr')(test))(
+  'G5 what cannot be made equal elsewhere keeps no names apart, and no others together',
+  async () => {
+    const pair = makePair('test', makeLoopFilesystem('ext4', 20).path);
+    const inSource = (script: string): string => command('bash', '-ceu', `cd "$0"; ${script}`, pair.source);
+    inSource('echo 1 > locked; mkdir d; echo 2 > d/a; cp -p d/a d/b; echo 3 > d/c; ln d/c d/e; cp -p d/a f');
+    expect((await syncOnce(pair)).exitCode).toBe(0);
+    inSource('echo 9 > locked; ln -f d/a d/b; cp -p d/e x; mv x d/e; ln -f d/a f');
+    command('chattr', '+i', join(pair.target, 'locked'));
+    try {
+      const {result} = await syncOnce(pair);
+      expect(result.problems.map(({path}) => path)).toEqual(['locked']);
+    } finally {
+      command('chattr', '-i', join(pair.target, 'locked'));
+    }
+    const inode = (name: string): number => statSync(join(pair.target, name)).ino;
+    expect([inode('d/b'), inode('f')]).toEqual([inode('d/a'), inode('d/a')]);
+    expect(inode('d/e')).not.toBe(inode('d/c'));
+    expect((await syncOnce(pair)).exitCode).toBe(0);
+    expect(await judge(pair.source, pair.target)).toEqual([]);
+  },
+);
