@@ -36,7 +36,7 @@ import {
   scratch,
   setxattr,
 } from './libc.ts';
-import {E2BIG, EACCES, ENODATA, ENOTSUP, ERANGE, EXDEV, LinuxError} from './linux-error.ts';
+import {E2BIG, EACCES, ENODATA, ENOSPC, ENOTSUP, ERANGE, EXDEV, LinuxError} from './linux-error.ts';
 import {closeFd, holdAt, ownFdsDir} from './open-fd.ts';
 import {XATTR_BYTES_MAX} from './xattrs.ts';
 
@@ -165,21 +165,43 @@ interface Calls {
   remove: (attr: string) => number;
 }
 
+/** Classes whose attributes may be taken away for a moment: they grant nothing. */
+const PLAIN_CLASSES = ['user', 'trusted'];
+
 function setAll(wanted: Attrs, classes: readonly string[], calls: Calls): AttrFailure[] {
-  const there = new Set(namesOf(calls.list()).filter((name) => classes.includes(classOf(name) as string)));
-  if (there.size === 0 && wanted.length === 0) return [];
-  const failures: AttrFailure[] = [];
-  const note = (name: string, result: number, syscall: string): void => {
-    if (result < 0 && errno() !== ENODATA) failures.push({name, error: new LinuxError(syscall, errno())});
-  };
+  const there = namesOf(calls.list()).filter((name) => classes.includes(classOf(name) as string));
+  if (there.length === 0 && wanted.length === 0) return [];
   const list = decodeAttrs(wanted);
-  for (const name of there) {
-    // Before others are set: there may be no room for both.
-    if (!list.some((attr) => attr.name === name)) note(name, calls.remove(name), 'removexattr');
-  }
-  for (const {name, value} of list) {
-    if (there.has(name) && valueOf(calls.get(name))?.equals(value) === true) continue;
-    note(name, calls.set(name, value), 'setxattr');
-  }
-  return failures;
+  const stays = (name: string): boolean => list.some((attr) => attr.name === name);
+  // Before others are set: there may be no room for both.
+  const kept = removeAll(
+    there.filter((name) => !stays(name)),
+    calls,
+  );
+  const failures = setEach(list, new Set(there), calls);
+  if (!failures.some(({error}) => error.errno === ENOSPC)) return [...kept, ...failures];
+  // What lies where decides how much fits (ext4 puts large values elsewhere): once more, the largest first.
+  const isPlain = (name: string): boolean => PLAIN_CLASSES.includes(classOf(name) as string);
+  const plain = list.filter(({name}) => isPlain(name)).sort((a, b) => b.value.length - a.value.length);
+  removeAll(
+    plain.map(({name}) => name),
+    calls,
+  );
+  return [...kept, ...failures.filter(({name}) => !isPlain(name)), ...setEach(plain, new Set(), calls)];
+}
+
+function removeAll(names: readonly string[], {remove}: Calls): AttrFailure[] {
+  return names.flatMap((name) => failureOf(name, remove(name), 'removexattr'));
+}
+
+/** @param there names that may have their value already */
+function setEach(attrs: readonly Attr[], there: ReadonlySet<string>, {get, set}: Calls): AttrFailure[] {
+  return attrs.flatMap(({name, value}) => {
+    if (there.has(name) && valueOf(get(name))?.equals(value) === true) return [];
+    return failureOf(name, set(name, value), 'setxattr');
+  });
+}
+
+function failureOf(name: string, result: number, syscall: string): AttrFailure[] {
+  return result < 0 && errno() !== ENODATA ? [{name, error: new LinuxError(syscall, errno())}] : [];
 }

@@ -15,6 +15,7 @@ USER_OBJ, USER, GROUP_OBJ, GROUP, MASK, OTHER = 1, 2, 4, 8, 16, 32
 SECONDS = [-(2**31), -1, 0, 1, 2**31 - 1, 2**31, 2**32, 2**32 + 5, 1_700_000_000]
 NANOSECONDS = [0, 1, 999_999_999, 500_000_000, 123_456_789, 1_000, 1_000_000]
 ALL_BYTES_MAX = 100_000  # of all attributes of an entry, on XFS; ext4 has room for less
+ROOT_BYTES_MAX = 3_000  # of the root's: the mark of a target has its place beside them
 CAPABILITIES_V2, CAPABILITIES_V3, EFFECTIVE = 0x02000000, 0x03000000, 1
 
 
@@ -53,7 +54,7 @@ def set_xattr(tree, path):
     space = b"user." if can_be_user and rng.random() < 0.6 else b"trusted."
     names = [b"x", b"towline", b"towline-x", b"a.b", b"overlay.opaque", b"\xff\x01", "ключ".encode(), b"n" * 240, b"a=b\n"]
     value = rng.randbytes(rng.choice([0, 0, 1, 10, 100, 100, 300, 1_500, 3_800, 4_040, 65_536]))
-    set_attribute(path, space + rng.choice(names), value)
+    set_attribute(path, space + rng.choice(names), value[:ROOT_BYTES_MAX] if path == tree.root else value)
 
 
 def remove_xattr(tree, path):
