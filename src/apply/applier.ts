@@ -154,7 +154,8 @@ export class Applier {
     while (from < ops.length) from = await this.#applyRest(input, ops, from, staged, results);
     this.#rows.refreshLinked();
     if (results.some((result) => result.status === 'failed' && result.code === 'no-space')) await this.#makeRoom();
-    for (const [index, op] of ops.entries()) results[index] = this.#clampedTime(op) ?? (results[index] as OpResult);
+    for (const [index, op] of ops.entries())
+      if (results[index]?.status === 'done') results[index] = this.#clampedTime(op) ?? DONE;
     return results;
   }
 
