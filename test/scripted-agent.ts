@@ -12,6 +12,8 @@ import type {
   LinkReport,
   PendingPage,
   RunOutcome,
+  VerifyEvent,
+  VerifyOutcome,
   VolumeReport,
 } from '../src/control/agent-api.ts';
 
@@ -113,6 +115,17 @@ export class ScriptedAgent implements AgentControl {
   halted: {peer: string | undefined; halt: HaltReport}[] = [];
   /** What `sync` does after it noted the request. */
   onSync: AgentControl['sync'] = () => Promise.resolve(this.outcome);
+  /** What `verify` tells, and how it ends. */
+  verifyEvents: VerifyEvent[] = [];
+  verified: VerifyOutcome = {
+    exitCode: 0,
+    filesRead: 3,
+    bytesRead: 4_096,
+    corruptCount: 0,
+    unreadableCount: 0,
+    changedCount: 0,
+    unknownCount: 0,
+  };
   /** What `flush` and `once` wait for. */
   runs: Promise<unknown> = Promise.resolve();
   /** Thrown by every call that changes or runs something. */
@@ -198,6 +211,12 @@ export class ScriptedAgent implements AgentControl {
   async rotate(request: object): Promise<string[]> {
     this.#note('rotate', request);
     return ['a new key was made'];
+  }
+
+  async verify(...[request, onEvent]: Parameters<AgentControl['verify']>): Promise<VerifyOutcome> {
+    this.#note('verify', request);
+    for (const event of this.verifyEvents) await onEvent(event);
+    return this.verified;
   }
 
   sync(...args: Parameters<AgentControl['sync']>): Promise<RunOutcome> {

@@ -19,6 +19,7 @@ import type {ApplyOptions} from './context.ts';
 import {actionsOf, recoveredActions, type DestroyedAction} from './destroyed.ts';
 import {DONE, failure, isUnusualTime, timeFailure} from './failure.ts';
 import {GiveBack} from './give-back.ts';
+import {bytesOfOp} from './make-room.ts';
 import {nameClashes} from './name-clashes.ts';
 import {decodeJournal, encodeJournal, type Known} from './journal-record.ts';
 import {TargetRows, type TargetStore} from './target-rows.ts';
@@ -153,7 +154,7 @@ export class Applier {
     let from = made?.count ?? 0;
     while (from < ops.length) from = await this.#applyRest(input, ops, from, staged, results);
     this.#rows.refreshLinked();
-    if (results.some((result) => result.status === 'failed' && result.code === 'no-space')) await this.#makeRoom();
+    if (results.some((result) => result.status === 'failed' && result.code === 'no-space')) await this.#makeRoom(ops);
     for (const [index, op] of ops.entries())
       if (results[index]?.status === 'done') results[index] = this.#clampedTime(op) ?? DONE;
     return results;
@@ -242,9 +243,10 @@ export class Applier {
     return {isDurable, view, reserved};
   }
 
-  /** A full disk: the oldest hour of the trash goes; the operation that failed is sent again. */
-  async #makeRoom(): Promise<void> {
-    await this.#parts.jobs.run('prune-trash', {nowMs: this.#parts.clock.nowMs(), keepMs: 0}, {lane: 1});
+  /** A full disk: the oldest of the trash goes; the operations that failed are sent again. */
+  async #makeRoom(ops: readonly Op[]): Promise<void> {
+    const neededBytes = ops.reduce((sum, op) => sum + bytesOfOp(op), 0);
+    await this.#parts.jobs.run('make-room', {neededBytes}, {lane: 1});
   }
 
   #knownAt(path: RelPath): Known | undefined {

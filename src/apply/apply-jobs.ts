@@ -28,7 +28,10 @@ import {digHoles, type DugStep} from './sparse.ts';
 import {stage} from './stage.ts';
 import {stagedHandlers, type StagedJobs, type StagedTransfers} from './staged-transfers.ts';
 import {KEPT_SUFFIX, switchAll, type Switched} from './switch.ts';
-import {itemsOf, pruneTrash, removeTree, Trash, type PruneOptions} from './trash.ts';
+import {bytesOfOp, makeRoom, noSpace, removeSome, roomForOps} from './make-room.ts';
+import {removeTree} from './remove-tree.ts';
+import {itemsOf, pruneTrash, Trash, type PruneOptions} from './trash.ts';
+import type {Freed} from './trash-age.ts';
 import type {IndexedItem} from './trash-index.ts';
 
 /** A directory whose times were put back, as it is now. */
@@ -58,6 +61,7 @@ export type ApplyJobs = StagedJobs & {
       /** Of those that have any, by index. */
       attrs: Map<number, Attrs>;
       dirs: SeenDir[];
+      freed?: Freed;
     };
     part: never;
   };
@@ -72,7 +76,7 @@ export type ApplyJobs = StagedJobs & {
       refused: Map<number, Failed>;
       staged: Map<number, {stage: string; content: Uint8Array}>;
     };
-    out: {records: JournalRecord[]; failed: {index: number; result: Failed}[]; next: number};
+    out: {records: JournalRecord[]; failed: {index: number; result: Failed}[]; next: number; freed?: Freed};
     part: never;
   };
   'switch-batch': {
@@ -85,6 +89,8 @@ export type ApplyJobs = StagedJobs & {
   /** Removes what an earlier run left in the staging folder. */
   'sweep-staging': {in: {nowMs: number}; out: {removed: number}; part: never};
   'prune-trash': {in: PruneOptions; out: {removed: number}; part: never};
+  /** Lets the oldest of the trash go after the disk was found full. */
+  'make-room': {in: {neededBytes: number}; out: {freed?: Freed}; part: never};
   /** Items that a batch of this time put into the trash, or was about to. */
   'indexed-trash': {in: {atMs: number}; out: {items: IndexedItem[]}; part: never};
 };
@@ -96,17 +102,20 @@ export function applyHandlers(openPlaces: WithPlaces): ScopeHandlers<ApplyJobs> 
   const withPlaces: WithPlaces = (job) => openPlaces((root, places) => withoutSurprise(() => job(root, places)));
   const inContext = <T>(
     input: {options: ApplyOptions; batch: number; atMs: number},
-    job: (context: ApplyContext) => T,
+    job: (context: ApplyContext, places: OpenPlaces) => T,
   ): T =>
     withPlaces((root, places) => {
       using context = new ApplyContext(input.options, {root, places, batch: input.batch, atMs: input.atMs});
-      return job(context);
+      return job(context, places);
     });
   const handlers: JobHandlers<ApplyJobs> = {
     ...received.handlers,
     'create-batch': (input, job) =>
-      inContext(input, (context) => {
-        const created = applyCreations(context, opsOf(input.frame, input.options.view));
+      inContext(input, (context, places) => {
+        const ops = opsOf(input.frame, input.options.view);
+        const {isShort, freed} = roomForOps(ops, places);
+        if (isShort) return NOTHING_CREATED; // what needs no room is done the other way
+        const created = applyCreations(context, ops);
         release(input.frame);
         const stats = packStats(created.map(({stat}) => stat));
         job.transfer(stats.buffer);
@@ -114,9 +123,10 @@ export function applyHandlers(openPlaces: WithPlaces): ScopeHandlers<ApplyJobs> 
         const attrs = new Map(
           created.flatMap(({attrs: each = NO_ATTRS}, index) => (each.length === 0 ? [] : [[index, each]])),
         );
-        return {count: created.length, stats, failed, attrs, dirs: settleDirs(context)};
+        return {count: created.length, stats, failed, attrs, dirs: settleDirs(context), ...(freed && {freed})};
       }),
-    'stage-batch': (input) => inContext(input, (context) => stageBatch(context, input)),
+    'stage-batch': (input) => inContext(input, (context, places) => stageBatch(context, places, input)),
+    'make-room': ({neededBytes}) => withPlaces((_root, places) => makeSomeRoom(places, neededBytes)),
     'switch-batch': (input) =>
       inContext(input, (context) => {
         const switched = switchAll(context, input.records);
@@ -130,8 +140,28 @@ export function applyHandlers(openPlaces: WithPlaces): ScopeHandlers<ApplyJobs> 
   return {...received, handlers};
 }
 
-function stageBatch(context: ApplyContext, input: ApplyJobs['stage-batch']['in']): ApplyJobs['stage-batch']['out'] {
+const NOTHING_CREATED: ApplyJobs['create-batch']['out'] = {
+  count: 0,
+  stats: new Float64Array(),
+  failed: [],
+  attrs: new Map(),
+  dirs: [],
+};
+
+/** What failed for want of room although some seems to be there: something else than bytes is short. */
+function makeSomeRoom(places: OpenPlaces, neededBytes: number): ApplyJobs['make-room']['out'] {
+  const {freed = removeSome(places.trashFd, neededBytes)} = makeRoom(places, neededBytes);
+  return freed.count > 0 ? {freed} : {};
+}
+
+function stageBatch(
+  context: ApplyContext,
+  places: OpenPlaces,
+  input: ApplyJobs['stage-batch']['in'],
+): ApplyJobs['stage-batch']['out'] {
   const ops = opsOf(input.frame, input.options.view);
+  const {room} = roomForOps(ops.slice(input.from), places);
+  let {spareBytes} = room;
   const records: JournalRecord[] = [];
   const failed: {index: number; result: Failed}[] = [];
   const moving = new Set<RelPath>();
@@ -146,7 +176,9 @@ function stageBatch(context: ApplyContext, input: ApplyJobs['stage-batch']['in']
   for (; next < ops.length; next++) {
     const op = ops[next] as Op;
     if (buildsOn(op, moving)) break;
-    const refusal = input.refused.get(next);
+    const bytes = bytesOfOp(op);
+    const short = bytes > spareBytes ? noSpace(op.path, bytes, {...room, spareBytes}) : undefined;
+    const refusal = input.refused.get(next) ?? short;
     if (refusal !== undefined) {
       failed.push({index: next, result: refusal});
       continue;
@@ -156,13 +188,14 @@ function stageBatch(context: ApplyContext, input: ApplyJobs['stage-batch']['in']
       : stage(context, transfers, op, next, input.known[next]);
     if ('failed' in result) failed.push({index: next, result: result.failed});
     else {
+      spareBytes -= bytes;
       records.push(result.record);
       for (const path of movedBy(result.record)) moving.add(path);
     }
   }
   if (context.options.isDurable && records.some((record) => record.kind === 'install'))
     makeStagedDurable(context, records);
-  return {records, failed, next};
+  return {records, failed, next, ...(room.freed && {freed: room.freed})};
 }
 
 /** Paths at which something else will be once these records are done. */

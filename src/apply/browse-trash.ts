@@ -15,7 +15,8 @@ import {statAtIfAny, statFd} from '../linux/stat.ts';
 import {fromText, isWithin, nameOf, ROOT, showPath, type Name, type RelPath} from '../model/path.ts';
 import {RESERVED_NAME} from '../volume/places.ts';
 import {copyTree} from './copy-tree.ts';
-import {removeTree, SIZE_NAME} from './trash.ts';
+import {removeTree} from './remove-tree.ts';
+import {SIZE_NAME} from './trash-age.ts';
 import {hourEndMs, isHour, isItem, readIndex, splitPlace, type IndexedItem} from './trash-index.ts';
 
 export interface TrashedItem extends IndexedItem {

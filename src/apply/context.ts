@@ -13,6 +13,8 @@ import {Trash} from './trash.ts';
 export interface OpenPlaces {
   stagingFd: number;
   trashFd: number;
+  /** Share of their filesystem that is left free, 0 to 1. */
+  reserve: number;
 }
 
 export type WithPlaces = <T>(job: (root: OpenRoot, places: OpenPlaces) => T) => T;

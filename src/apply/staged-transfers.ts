@@ -13,7 +13,6 @@ import {release} from '../base/memory.ts';
 import {buildLeaf, NO_BASE, type BaseReader} from '../delta/patch.ts';
 import {openBeneath} from '../linux/beneath.ts';
 import {openRegular, readInto, truncate, unlinkAt, writeFrom} from '../linux/files.ts';
-import {filesystemOf} from '../linux/filesystem.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
 import {closeFd, openAt} from '../linux/open-fd.ts';
 import {startWriteback, syncFd} from '../linux/sync.ts';
@@ -26,8 +25,9 @@ import {decode} from '../wire/codec.ts';
 import type {LeafDelta} from '../wire/messages.ts';
 import type {WithPlaces} from './context.ts';
 import {DONE, failure, failureFrom} from './failure.ts';
+import {makeRoom, noSpace, roomOn} from './make-room.ts';
 import {writeSparse} from './sparse.ts';
-import {pruneTrash} from './trash.ts';
+import type {Freed} from './trash-age.ts';
 
 export type StagedJobs = {
   'open-staged': {
@@ -41,13 +41,13 @@ export type StagedJobs = {
       /** Of a file with holes: what it takes on the source. */
       allocatedBytes: number | undefined;
     };
-    out: OpResult;
+    out: OpResult & {freed?: Freed};
     part: never;
   };
   /** @returns leaves that do not have their digest, and whether the base is to blame */
   'write-leaves': {
     in: {token: number; frame: Uint8Array};
-    out: {rejected: number[]; isBaseChanged: boolean; result: OpResult};
+    out: {rejected: number[]; isBaseChanged: boolean; result: OpResult; freed?: Freed};
     part: never;
   };
   /** The next leaves of a file with holes are zeros: nothing is written. */
@@ -78,6 +78,8 @@ interface Receiving {
   missing: Map<number, Digest>;
   isSparse: boolean;
   isDurable: boolean;
+  /** See OpenPlaces. */
+  reserve: number;
 }
 
 const MISSING_MAX = 1_024; // a source gives up long before
@@ -97,16 +99,17 @@ export function stagedHandlers(withPlaces: WithPlaces): ScopeHandlers<StagedJobs
   const handlers: JobHandlers<StagedJobs> = {
     'open-staged': (input) => {
       try {
-        return withPlaces((root, {stagingFd, trashFd}) => {
+        return withPlaces((root, places) => {
+          const {stagingFd, reserve} = places;
           const neededBytes = input.allocatedBytes ?? input.sizeBytes;
-          const freeBytes = freeFor(neededBytes, stagingFd, trashFd);
-          if (neededBytes > freeBytes)
-            return failure('no-space', input.path, `${neededBytes} bytes are needed and ${freeBytes} are free`);
+          const room = makeRoom(places, neededBytes);
+          const freed = room.freed && {freed: room.freed};
+          if (neededBytes > room.spareBytes) return {...noSpace(input.path, neededBytes, room), ...freed};
           const base = openBase(root.fd, input.base);
           if (base === undefined)
             return failure('base-changed', input.path, 'what its delta was made against is not there any more');
-          open.set(input.token, openStaged(stagingFd, base, input));
-          return DONE;
+          open.set(input.token, openStaged({stagingFd, reserve}, base, input));
+          return {...DONE, ...freed};
         });
       } catch (error) {
         return failureFrom(error, input.path);
@@ -117,9 +120,13 @@ export function stagedHandlers(withPlaces: WithPlaces): ScopeHandlers<StagedJobs
       if (message.kind !== 'file-leaves') throw new Error('a frame that is no file-leaves was handed over');
       const receiving = open.get(token);
       if (receiving === undefined) return {rejected: [], isBaseChanged: false, result: LOST};
-      const written = writeLeaves(receiving, message.leafIndexFirst, message.leaves);
+      const {fault, freed} = roomForLeaves(receiving, message.leaves.length, withPlaces);
+      const written =
+        fault === undefined
+          ? writeLeaves(receiving, message.leafIndexFirst, message.leaves)
+          : {rejected: [], isBaseChanged: false, result: fault};
       release(frame);
-      return written;
+      return {...written, ...freed};
     },
     'pass-holes': ({token, leafIndexFirst, leafCount}) => {
       const receiving = open.get(token);
@@ -177,16 +184,30 @@ interface OpenBase {
   base: BaseReader;
 }
 
-/** Bytes that are free once the trash has given up its oldest hours, as far as a file that can fit at all needs them. */
-function freeFor(sizeBytes: number, stagingFd: number, trashFd: number): number {
-  for (;;) {
-    const {freeBytes, totalBytes} = filesystemOf(stagingFd);
-    if (sizeBytes <= freeBytes || sizeBytes > totalBytes || pruneTrash(trashFd, {nowMs: 0, keepMs: 0}) === 0)
-      return freeBytes;
+/** The reserve may have shrunk since the file was begun: by others, or by files that came beside it. */
+function roomForLeaves(
+  {fd, path, reserve}: Receiving,
+  leafCount: number,
+  withPlaces: WithPlaces,
+): {fault?: Failed; freed?: {freed: Freed}} {
+  const neededBytes = leafCount * LEAF_BYTES;
+  if (roomOn(fd, reserve).spareBytes >= neededBytes) return {};
+  try {
+    return withPlaces((_root, places) => {
+      const room = makeRoom(places, neededBytes);
+      const fault = neededBytes > room.spareBytes ? noSpace(path, neededBytes, room) : undefined;
+      return {...(fault && {fault}), ...(room.freed && {freed: {freed: room.freed}})};
+    });
+  } catch (error) {
+    return {fault: failureFrom(error, path)};
   }
 }
 
-function openStaged(stagingFd: number, base: OpenBase, input: StagedJobs['open-staged']['in']): Receiving {
+function openStaged(
+  {stagingFd, reserve}: {stagingFd: number; reserve: number},
+  base: OpenBase,
+  input: StagedJobs['open-staged']['in'],
+): Receiving {
   const {stage, path, sizeBytes, isDurable} = input;
   const isSparse = input.allocatedBytes !== undefined;
   let fd = -1;
@@ -194,7 +215,7 @@ function openStaged(stagingFd: number, base: OpenBase, input: StagedJobs['open-s
     fd = openAt(stagingFd, stage, CREATE, 0o600);
     if (isSparse) truncate(fd, sizeBytes);
     const received = {content: new ContentHash(), nextLeaf: 0, missing: new Map<number, Digest>()};
-    return {stage, path, fd, sizeBytes, ...base, ...received, isSparse, isDurable};
+    return {stage, path, fd, sizeBytes, ...base, ...received, isSparse, isDurable, reserve};
   } catch (error) {
     if (fd >= 0) closeFd(fd);
     if (base.baseFd >= 0) closeFd(base.baseFd);

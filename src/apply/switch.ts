@@ -21,7 +21,7 @@ import {metaOfJournal, type JournalRecord, type Known} from './journal-record.ts
 import {setMeta} from './metadata.ts';
 import {renameAt} from './own-dirs.ts';
 import {fillHoles, isBelow} from './sparse.ts';
-import {removeTree} from './trash.ts';
+import {removeTree} from './remove-tree.ts';
 import type {TrashReason} from './trash-index.ts';
 
 /** Ends the name of what a rename replaced, until it is in the trash. */

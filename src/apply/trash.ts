@@ -8,15 +8,16 @@
  */
 import {createHash} from 'node:crypto';
 import {constants, writeSync} from 'node:fs';
-import {constants as osConstants} from 'node:os';
-import {listNames, mkdirAt, openDirAt, rmdirAt} from '../linux/directories.ts';
-import {openRegular, openRegularToWrite, readInto, unlinkAt} from '../linux/files.ts';
-import {isLinuxError, LinuxError} from '../linux/linux-error.ts';
+import {listNames, mkdirAt, openDirAt} from '../linux/directories.ts';
+import {openRegular, openRegularToWrite, readInto} from '../linux/files.ts';
+import {isLinuxError} from '../linux/linux-error.ts';
 import {closeFd} from '../linux/open-fd.ts';
-import {statAtIfAny, statFd} from '../linux/stat.ts';
+import {statAtIfAny} from '../linux/stat.ts';
 import type {EntryType} from '../model/entry.ts';
 import {bytesOf, nameOf, type Name, type RelPath} from '../model/path.ts';
-import {chmodAt, isClosedToUs, renameAt} from './own-dirs.ts';
+import {renameAt} from './own-dirs.ts';
+import {inDir, removeTree, treeBytes} from './remove-tree.ts';
+import {SIZE_NAME, trimHour} from './trash-age.ts';
 import {
   appendToIndex,
   hourEndMs,
@@ -27,10 +28,7 @@ import {
   type TrashReason,
 } from './trash-index.ts';
 
-export const SIZE_NAME = 'size'; // of an hour that is over: measured once
 const ITEMS_MAX = 100_000; // more than a batch has operations
-const REMOVALS_MAX = 4;
-const EBUSY = osConstants.errno.EBUSY;
 
 export class Trash {
   readonly #fd: number;
@@ -114,16 +112,16 @@ export function itemsOf(trashFd: number, atMs: number): IndexedItem[] {
 
 export interface PruneOptions {
   nowMs: number;
-  /** How long an item is kept; 0 removes the oldest hour whatever its age. */
+  /** How long an hour is kept once it is over. */
   keepMs: number;
-  /** The oldest hours go until the rest is not larger; 0 for no limit. What was put there within this hour stays. */
+  /** The oldest goes until the rest is not larger: whole hours, of the present one its oldest items. 0 for no limit. */
   sizeBytesMax?: number;
 }
 
-/** Removes the trash's oldest hours. @returns hours removed */
+/** Removes the trash's oldest hours, as age and size say. @returns hours removed */
 export function pruneTrash(trashFd: number, {nowMs, keepMs, sizeBytesMax = 0}: PruneOptions): number {
   const hours = listNames(trashFd).filter(isHour).sort();
-  const doomed = keepMs === 0 ? hours.slice(0, 1) : hours.filter((hour) => hourEndMs(hour) + keepMs < nowMs);
+  const doomed = hours.filter((hour) => hourEndMs(hour) + keepMs < nowMs);
   const kept = hours.slice(doomed.length);
   if (sizeBytesMax > 0) doomed.push(...beyondSize(trashFd, kept, {nowMs, sizeBytesMax}));
   for (const hour of doomed) removeTree(trashFd, hour);
@@ -139,9 +137,11 @@ function beyondSize(
   let leftBytes = sizeBytesMax;
   for (let index = hours.length - 1; index >= 0; index--) {
     const hour = hours[index] as Name;
-    leftBytes -= hourBytes(trashFd, hour, {nowMs, bytesMax: leftBytes});
-    const isNow = hourEndMs(hour) > nowMs;
-    if (leftBytes < 0) return hours.slice(0, isNow ? index : index + 1);
+    const isOver = hourEndMs(hour) <= nowMs;
+    leftBytes -= hourBytes(trashFd, hour, {nowMs, bytesMax: isOver ? leftBytes : Infinity});
+    if (leftBytes >= 0) continue;
+    if (!isOver) trimHour(trashFd, hour, -leftBytes);
+    return hours.slice(0, isOver ? index + 1 : index);
   }
   return [];
 }
@@ -180,70 +180,4 @@ function noteSize(hourFd: number, sizeBytes: number): void {
   } finally {
     closeFd(fd);
   }
-}
-
-/** Bytes on disk below a directory, to the first that are more than `bytesMax`. No link and no mount is followed. */
-function treeBytes(dirFd: number, bytesMax: number): number {
-  const {mountId} = statFd(dirFd);
-  let sizeBytes = 0;
-  for (const name of listNames(dirFd)) {
-    const stat = statAtIfAny(dirFd, name);
-    if (stat === undefined || stat.mountId !== mountId) continue;
-    sizeBytes += stat.type === 'dir' ? stat.allocatedBytes : stat.allocatedBytes / stat.nlink;
-    if (stat.type === 'dir') sizeBytes += inDir(dirFd, name, (fd) => treeBytes(fd, bytesMax - sizeBytes)) ?? 0;
-    if (sizeBytes > bytesMax) break;
-  }
-  return Math.ceil(sizeBytes);
-}
-
-/** Works in a directory, unless it is gone, or another thing or a mount point, by now. */
-function inDir<T>(dirFd: number, name: Name, work: (fd: number) => T): T | undefined {
-  let fd: number;
-  try {
-    fd = openDirAt(dirFd, name);
-  } catch (error) {
-    if (isLinuxError(error, 'ENOENT', 'ENOTDIR', 'ELOOP', 'EXDEV')) return undefined;
-    throw error;
-  }
-  try {
-    return work(fd);
-  } finally {
-    closeFd(fd);
-  }
-}
-
-/**
- * Removes a name and all below it, by held descriptors, never through a symlink or into another mount. What another
- * process removes meanwhile is gone as well.
- * @returns bytes on disk that this frees, as far as nothing else has them open or another name of them
- */
-export function removeTree(dirFd: number, name: Name): number {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return removeOnce(dirFd, name);
-    } catch (error) {
-      // Another thing by now, or something was put into it: whoever has it open may go on working in there.
-      if (!isLinuxError(error, 'ENOTDIR', 'EISDIR', 'ENOTEMPTY') || attempt === REMOVALS_MAX) throw error;
-    }
-  }
-}
-
-function removeOnce(dirFd: number, name: Name): number {
-  const stat = statAtIfAny(dirFd, name);
-  if (stat === undefined) return 0;
-  if (stat.type === 'dir' && stat.mountId !== statFd(dirFd).mountId) throw new LinuxError('unlinkat', EBUSY);
-  let sizeBytes = stat.nlink > 1 && stat.type !== 'dir' ? 0 : stat.allocatedBytes;
-  try {
-    if (stat.type !== 'dir') unlinkAt(dirFd, name);
-    else {
-      if (isClosedToUs(stat)) chmodAt(dirFd, name, 0o700);
-      inDir(dirFd, name, (fd) => {
-        for (const child of listNames(fd)) sizeBytes += removeTree(fd, child);
-      });
-      rmdirAt(dirFd, name);
-    }
-  } catch (error) {
-    if (!isLinuxError(error, 'ENOENT')) throw error;
-  }
-  return sizeBytes;
 }

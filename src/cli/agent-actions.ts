@@ -12,6 +12,7 @@ export function agentActions(parts: CliParts & {screen: Screen}): AgentActions {
     status: async (volume, flags) => (await import('./status-command.ts')).statusCommand(volume, flags, parts),
     pending: async (volume, flags) => (await import('./pending-command.ts')).pendingCommand(volume, flags, parts),
     flush: async (volume, flags) => (await import('./flush-command.ts')).flushCommand(volume, flags, parts),
+    verify: async (volume, flags) => (await import('./verify-command.ts')).verifyCommand(volume, flags, parts),
     volume: async (verb, volume, flags) =>
       (await import('./volume-commands.ts')).volumeCommand(verb, volume, {flags, parts}),
     forget: async (volume, flags) => (await import('./volume-commands.ts')).forgetCommand(volume, flags, parts),

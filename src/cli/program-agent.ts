@@ -9,6 +9,7 @@ import type {LogFlags} from './log-command.ts';
 import type {PendingFlags} from './pending-command.ts';
 import type {StatusFlags} from './status-command.ts';
 import type {TrashEmptyFlags, TrashRestoreFlags} from './trash-commands.ts';
+import type {VerifyFlags} from './verify-command.ts';
 import type {ForgetFlags, SimpleVerb} from './volume-commands.ts';
 
 /** What the commands do: words and flags in, exit code out. */
@@ -17,6 +18,7 @@ export interface AgentActions {
   status(volume: string | undefined, flags: StatusFlags): Promise<number>;
   pending(volume: string, flags: PendingFlags): Promise<number>;
   flush(volume: string | undefined, flags: FlushFlags): Promise<number>;
+  verify(volume: string, flags: VerifyFlags): Promise<number>;
   volume(verb: SimpleVerb, volume: string, flags: CommonFlags): Promise<number>;
   forget(volume: string, flags: ForgetFlags): Promise<number>;
   log(typed: {volume: string | undefined; path: string | undefined}, flags: LogFlags): Promise<number>;
@@ -55,6 +57,13 @@ Exit codes: 0 nothing is pending, 1 something is.`,
 Examples:
   towline flush pgdata                      returns when the peers have what was written before
   towline flush --timeout 10m --rescan      all volumes; also what was written through mmap`,
+  verify: `
+Examples:
+  towline verify pgdata                     reads every file again, and tells what rots on disk
+  towline verify pgdata --against db-2      has db-2 read its copy too
+  towline verify pgdata --repair            on a copy: fetches what rots from the source again
+
+Exit codes: 0 all as it was read before, 7 something rots, 1 something cannot be read, 5 no agent runs.`,
   pause: `
 Examples:
   towline pause pgdata                      nothing is sent or applied until resume; what happens meanwhile is caught up`,
@@ -83,6 +92,7 @@ Examples:
 export function defineAgentCommands(program: Command, actions: AgentActions, running: Running): void {
   defineAgent(program, actions, running);
   defineLooking(program, actions, running);
+  defineVerify(program, actions, running);
   defineChanging(program, actions, running);
   defineTrash(program, actions, running);
 }
@@ -142,6 +152,21 @@ function defineLooking(program: Command, actions: AgentActions, {flagsOf, setExi
     .option('--since <TIME>', 'an age like 2h, or a time');
   log.action(async (volume: string | undefined, path: string | undefined) =>
     setExitCode(await actions.log({volume, path}, flagsOf(log.opts<LogFlags>()))),
+  );
+}
+
+function defineVerify(program: Command, actions: AgentActions, {flagsOf, setExitCode}: Running): void {
+  const verify = define(
+    program,
+    'verify',
+    'read every file again',
+    'Reads every file of a volume again, from disk, and tells which hold other bytes although nothing changed them.',
+  )
+    .argument('<VOLUME>', VOLUME)
+    .option('--against <PEER>', 'have this peer read its copy too')
+    .option('--repair', 'fetch what rots on this copy from the source again');
+  verify.action(async (volume: string) =>
+    setExitCode(await actions.verify(volume, flagsOf(verify.opts<VerifyFlags>()))),
   );
 }
 
@@ -208,7 +233,7 @@ function defineTrash(program: Command, actions: AgentActions, {flagsOf, setExitC
 
   const restore = sub('restore', 'take items back')
     .argument('<PLACE...>', 'as listed')
-    .option('--to <DIR>', 'into this folder (default: where it was)');
+    .option('--to <DIR>', 'into this folder, which must be there; in the copy it would be removed again');
   restore.action(async (volume: string, places: string[]) =>
     setExitCode(await actions.trashRestore({volume, places}, flagsOf(restore.opts<TrashRestoreFlags>()))),
   );

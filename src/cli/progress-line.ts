@@ -8,7 +8,8 @@ import type {SyncEvent} from '../daemon/sync-api.ts';
 import {showPath} from '../model/path.ts';
 import {cutFront, widthOf} from './text.ts';
 
-export type Progress = Extract<SyncEvent, {kind: 'progress'}>;
+type SyncProgress = Extract<SyncEvent, {kind: 'progress'}>;
+export type Progress = Omit<SyncProgress, 'phase'> & {phase: SyncProgress['phase'] | 'verify'};
 
 const WINDOW_MS = 5_000; // the rate is over this time: it follows a change but does not jump
 const BAR_CELLS = 20;

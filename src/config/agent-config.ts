@@ -35,6 +35,8 @@ export interface AgentLimits {
   workers: number;
   /** Bytes a second that this agent sends to all peers together; 0 for no limit. */
   rateBytes: number;
+  /** Share of a target's filesystem that copies leave free, 0 to 1. */
+  reserve: number;
   /** Above so many entries chokidar is not used; the tree is polled by scans. */
   chokidarEntries: number;
 }
@@ -89,7 +91,7 @@ export interface LinkSettings {
   trash: {keepMs: number; /** 0 for no limit. */ sizeBytes: number};
   /** Bytes a second; 0 for no limit. */
   rateBytes: number;
-  drift: 'repair';
+  drift: 'repair' | 'report';
   /** Of what is received. */
   accept: Accept;
 }

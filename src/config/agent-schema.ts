@@ -24,6 +24,7 @@ const EVERY_MS_MIN = 1_000;
 const EVERY_MS_MAX = 366 * 86_400_000;
 const RATE_BYTES_MIN = 1_000; // below it not even the heartbeats get through in time
 export const UNLIMITED_COUNT = Number.MAX_SAFE_INTEGER; // not Infinity: it must survive JSON
+const RESERVE_MAX = 0.9; // more, and nothing could ever be copied
 const WORKERS_MIN = 2; // one for short jobs, one for long ones
 const WORKERS_MAX = 16;
 
@@ -128,11 +129,6 @@ const absolutePath = (what: string) =>
     return text.length > 1 ? normalize(text).replace(/\/$/, '') : text;
   });
 
-function parseDrift(text: string): 'repair' {
-  if (text === 'repair') return text;
-  throw new Sentence(`found ${showText(text)}: report comes in a later version; allowed is repair`);
-}
-
 function parseWhen(text: string): When {
   if (text === 'live') return {kind: 'live'};
   const every = /^every\s+(\S+)$/.exec(text);
@@ -151,6 +147,11 @@ function parseWhen(text: string): When {
 
 function parseShareAllowed(text: string): number {
   return attempt(() => parseShare(text)) ?? raise(notAllowed());
+}
+
+function parseReserve(text: string): number {
+  const share = parseShareAllowed(text);
+  return share <= RESERVE_MAX ? share : raise(notAllowed());
 }
 
 function raise(error: Error): never {
@@ -282,7 +283,7 @@ const volume = z.strictObject({
   receive: z.union([name("a peer's name"), receiveLink], {error: () => "a peer's name, or a map with from"}).optional(),
   ...linkSettings,
   trash: trash.optional(),
-  drift: leaf('repair', parseDrift).optional(),
+  drift: oneOf(['repair', 'report']).optional(),
   accept: accept.optional(),
 });
 
@@ -300,6 +301,7 @@ const agent = z.strictObject({
 const limits = z.strictObject({
   workers: count(WORKERS_MIN, WORKERS_MAX, `a count from ${WORKERS_MIN} to ${WORKERS_MAX}`).optional(),
   rate: rate().optional(),
+  reserve: leaf(`a share from 0% to ${RESERVE_MAX * 100}%`, parseReserve).optional(),
   'chokidar-entries': count(0, 1e9, 'a count of entries').optional(),
 });
 

@@ -23,6 +23,7 @@ const FILE_BYTES_MAX = 1 << 20;
 const PEERS_MAX = 256;
 const VOLUMES_MAX = 1_000;
 const FAULTS_SHOWN_MAX = 50;
+const RESERVE = 0.05;
 const CHOKIDAR_ENTRIES = 50_000; // 355 MB of memory at twice as many
 const WORKERS = 2;
 
@@ -61,6 +62,7 @@ export function loadAgentConfig(options: LoadConfigOptions): AgentConfig {
     limits: {
       workers: main.raw.limits?.workers ?? WORKERS,
       rateBytes: main.raw.limits?.rate ?? 0,
+      reserve: main.raw.limits?.reserve ?? RESERVE,
       chokidarEntries: main.raw.limits?.['chokidar-entries'] ?? CHOKIDAR_ENTRIES,
     },
     engines: enginesOf(main.raw, options.env),

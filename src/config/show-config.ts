@@ -23,6 +23,7 @@ export function showAgentConfig(config: AgentConfig): string {
     limits: {
       workers: limits.workers,
       rate: zeroOr(spellSize(limits.rateBytes)),
+      reserve: spellShare(limits.reserve),
       'chokidar-entries': limits.chokidarEntries,
     },
     engines: Object.fromEntries(

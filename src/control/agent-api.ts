@@ -150,6 +150,43 @@ export interface SyncRequest {
   ids: string[];
 }
 
+export interface VerifyRequest {
+  volume: string;
+  /** A peer that it is sent to: its copy is read too. */
+  peer: string | undefined;
+  /** What rots on a copy is fetched from the source again. */
+  isRepair: boolean;
+}
+
+/** A file that does not hold what was read of it before, or that could not be read. */
+export interface VerifyFinding {
+  kind: 'corrupt' | 'unreadable';
+  path: RelPath;
+  /** `source` and `target` are sides of the volume here; `peer`: the peer's copy. */
+  side: 'source' | 'target' | 'peer';
+  /** Digests in hex. */
+  known: string | undefined;
+  found: string | undefined;
+  message: string;
+}
+
+export type VerifyEvent =
+  | {kind: 'progress'; filesRead: number; bytesRead: number; entriesTotal: number}
+  | {kind: 'finding'; finding: VerifyFinding};
+
+export interface VerifyOutcome {
+  /** 0, 7 when anything rots, 1 when something could not be read. */
+  exitCode: number;
+  filesRead: number;
+  bytesRead: number;
+  corruptCount: number;
+  unreadableCount: number;
+  /** Files that were changed meanwhile, or only just before: what is sent and proved covers them. */
+  changedCount: number;
+  /** Files whose content was never read here: there is nothing to compare them with. */
+  unknownCount: number;
+}
+
 /** Each method throws a TowlineError: USAGE for an unknown volume or peer, REFUSED where it may not be. */
 export interface AgentControl {
   report(volume?: string): AgentReport;
@@ -175,6 +212,12 @@ export interface AgentControl {
   reload(): Promise<string[]>;
   /** Makes a new key and tells the peers. @returns what happened, a sentence each */
   rotate(request: {isForced: boolean}): Promise<string[]>;
+  /** Reads all files again, from disk. @throws USAGE, REFUSED; CANCELLED when `signal` is aborted */
+  verify(
+    request: VerifyRequest,
+    onEvent: (event: VerifyEvent) => Promise<void> | void,
+    signal: AbortSignal,
+  ): Promise<VerifyOutcome>;
   /** A link to a peer's volume that is not in the configuration, until `signal` is aborted. */
   sync(request: SyncRequest, onEvent: (event: object) => void, signal: AbortSignal): Promise<RunOutcome>;
 }

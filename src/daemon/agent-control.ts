@@ -27,6 +27,7 @@ import {forgetVolume} from './volume-scopes.ts';
 import {rotate} from './agent-rotate.ts';
 import type {ReceiveLink} from './receive-link.ts';
 import type {SendLink} from './send-link.ts';
+import {verifyVolume} from './verify-volume.ts';
 import {sha256} from '../model/digest.ts';
 import {parseHostPort, showHostPort} from '../config/host-port.ts';
 
@@ -81,6 +82,8 @@ export function agentControl(parts: AgentControlParts): AgentControl {
     invite: async ({addresses}) => invite(core, addresses),
     reload: async () => core.apply(parts.load()),
     rotate: (request) => rotate(core, request),
+    verify: (request, onEvent, signal) =>
+      verifyVolume(volumeOf(request.volume), {request, onEvent, signal}, core.parts),
     sync: (request, onEvent, signal) => syncPeer(core, request, onEvent, signal),
   };
 }
@@ -104,16 +107,18 @@ function pendingPage(
   volume: AgentVolume,
   {after, countMax}: {after: string | undefined; countMax: number},
 ): PendingPage {
-  const links = volume.sends;
+  const {sends, receive} = volume;
+  const links = sends.map(({notes, config}) => ({notes, peer: config.to}));
+  if (receive !== undefined) links.push({notes: receive.notes, peer: receive.from});
   const from = after === undefined ? {link: 0, side: undefined, path: undefined} : readCursor(after);
   const problems: PendingPage['problems'] = [];
   let next: string | undefined;
   for (let index = from.link; index < links.length && next === undefined; index++) {
-    const send = links[index] as SendLink;
+    const {notes, peer} = links[index] as (typeof links)[number];
     const start = index === from.link && from.side !== undefined ? {side: from.side, path: from.path} : undefined;
-    const page = send.notes.problems(Math.min(countMax, PROBLEMS_MAX) - problems.length + 1, start);
+    const page = notes.problems(Math.min(countMax, PROBLEMS_MAX) - problems.length + 1, start);
     const room = Math.min(countMax, PROBLEMS_MAX) - problems.length;
-    for (const problem of page.slice(0, room)) problems.push({...problem, peer: send.config.to});
+    for (const problem of page.slice(0, room)) problems.push({...problem, peer});
     if (page.length > room) {
       const last = problems.at(-1);
       next = writeCursor(index, last === undefined ? undefined : {side: last.side, path: last.path});
@@ -122,8 +127,8 @@ function pendingPage(
   return {
     volume: volume.config.name,
     problems,
-    problemCount: links.reduce((sum, send) => sum + send.notes.problemCount(), 0),
-    pendingCount: links.reduce((sum, send) => sum + send.pendingCount, 0),
+    problemCount: links.reduce((sum, {notes}) => sum + notes.problemCount(), 0),
+    pendingCount: sends.reduce((sum, send) => sum + send.pendingCount, 0),
     next,
   };
 }
@@ -208,6 +213,7 @@ async function rescan(volume: AgentVolume): Promise<void> {
   const sources = new Set(volume.sends.map((send) => volume.sourceOf(send)).filter((source) => source !== undefined));
   await Promise.all([...sources].map((source) => source.live.rescan()));
   await volume.target?.rescan();
+  volume.receive?.takeSource();
 }
 
 async function forget(core: AgentCore, name: string): Promise<void> {

@@ -321,8 +321,8 @@ export class AgentCore {
   }
 
   #startVolume(config: VolumeConfig, onEvent: (event: LinkEvent) => void): AgentVolume {
-    const {chokidarEntries} = this.#config.limits;
-    const volume = new AgentVolume({config, chokidarEntries, onEvent}, this.parts);
+    const {limits} = this.#config;
+    const volume = new AgentVolume({config, limits, onEvent}, this.parts);
     volume.start();
     return volume;
   }

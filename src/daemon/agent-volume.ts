@@ -6,7 +6,7 @@
  */
 import {sleepUnless} from '../base/clock.ts';
 import {EXIT_CODE, isTowlineError, messageOf, TowlineError, type ErrorCode} from '../base/errors.ts';
-import type {VolumeConfig} from '../config/agent-config.ts';
+import type {AgentLimits, VolumeConfig} from '../config/agent-config.ts';
 import type {HaltReport, VolumeReport} from '../control/agent-api.ts';
 import {closeFd} from '../linux/open-fd.ts';
 import {showAddress} from '../model/address.ts';
@@ -35,12 +35,14 @@ const FINAL: Partial<Record<ErrorCode, number>> = Object.fromEntries(
   ),
 );
 
+type VolumeLimits = Pick<AgentLimits, 'chokidarEntries' | 'reserve'>;
+
 export class AgentVolume {
   readonly config: VolumeConfig;
   readonly sends: readonly SendLink[];
   readonly receive: ReceiveLink | undefined;
   readonly #parts: AgentParts;
-  readonly #chokidarEntries: number;
+  readonly #limits: VolumeLimits;
   readonly #notes: LinkNotes;
   readonly #controller = new AbortController();
   #found: FoundRoot | undefined;
@@ -54,13 +56,13 @@ export class AgentVolume {
   #closed: Promise<unknown> = Promise.resolve();
 
   constructor(
-    options: {config: VolumeConfig; chokidarEntries: number; onEvent: (event: LinkEvent) => void},
+    options: {config: VolumeConfig; limits: VolumeLimits; onEvent: (event: LinkEvent) => void},
     parts: AgentParts,
   ) {
-    const {config, chokidarEntries, onEvent} = options;
+    const {config, limits, onEvent} = options;
     this.config = config;
     this.#parts = parts;
-    this.#chokidarEntries = chokidarEntries;
+    this.#limits = limits;
     this.#notes = parts.file.notes(volumeScope(config.name));
     this.sends = config.send.map(
       (send) =>
@@ -115,7 +117,7 @@ export class AgentVolume {
       halt: halt === undefined ? undefined : haltReport(halt),
       staging: this.#open?.target?.places.staging,
       trash: this.#open?.target?.places.trash,
-      notices: this.#notices,
+      notices: [...this.#notices, ...(this.#open?.target?.notices ?? [])],
     };
   }
 
@@ -132,6 +134,12 @@ export class AgentVolume {
   peerRefused(peer: string): void {
     for (const send of this.sends) if (send.config.to === peer) send.peerRefused();
     if (this.receive?.from === peer) this.receive.peerRefused();
+  }
+
+  /** Some of its problems are others now: its links say anew how they stand. */
+  problemsChanged(): void {
+    for (const send of this.sends) send.problemsChanged();
+    this.receive?.problemsChanged();
   }
 
   /** Something that was waited for may be there: a root, a confirmation, the end of a pause. */
@@ -250,12 +258,18 @@ export class AgentVolume {
   #openSides(found: FoundRoot): OpenVolume {
     const {config} = this;
     const onNotice = (message: string): void => this.#notice(message);
-    const options = {config, notes: this.#notes, found, chokidarEntries: this.#chokidarEntries, onNotice};
+    const {chokidarEntries, reserve} = this.#limits;
+    const options = {config, notes: this.#notes, found, chokidarEntries, reserve, onNotice};
     let sources: SourcePool | undefined;
     try {
       if (this.sends.length > 0) sources = new SourcePool(options, this.sends, this.#parts);
-      const onDrift = (paths: readonly RelPath[]): void => this.receive?.noteDrift(paths);
-      const target = this.receive === undefined ? undefined : new TargetVolume({...options, onDrift}, this.#parts);
+      const {receive} = this;
+      const hooks = receive && {
+        onDrift: (paths: readonly RelPath[]) => receive.noteDrift(paths),
+        problems: receive.problems,
+        reportsDrift: () => receive.reportsDrift,
+      };
+      const target = hooks && new TargetVolume({...options, ...hooks}, this.#parts);
       return {sources, target};
     } catch (error) {
       void stopSides({sources, target: undefined}, stopError(error, messageOf(error)))

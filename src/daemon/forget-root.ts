@@ -4,7 +4,7 @@
  * Invariant: nothing else is touched, and nothing at all when the root is not the known one.
  */
 import {isTowlineError} from '../base/errors.ts';
-import {removeTree} from '../apply/trash.ts';
+import {removeTree} from '../apply/remove-tree.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
 import {closeFd, openDirPath} from '../linux/open-fd.ts';
 import {fromText} from '../model/path.ts';

@@ -17,6 +17,7 @@ import type {MessageOf} from '../wire/messages.ts';
 import type {AgentParts} from './agent-parts.ts';
 import {haltReport, isRootHalt, lastProof, type Proof} from './link-figures.ts';
 import {ProofWaiters} from './proof-waiters.ts';
+import {TargetProblems} from './target-problems.ts';
 import type {TargetVolume} from './target-volume.ts';
 
 const DRIFT_EVERY_MS = 60_000; // at most so often is one path repaired
@@ -30,6 +31,8 @@ export class ReceiveLink {
   /** Over all connections. */
   readonly #hour = new RollingHour();
   readonly #waiters = new ProofWaiters();
+  /** Of this copy itself. */
+  readonly problems: TargetProblems;
   /** When a path was last repaired. */
   readonly #drifted = new Map<RelPath, number>();
   #volume: TargetVolume | undefined;
@@ -59,6 +62,7 @@ export class ReceiveLink {
     this.#notes = options.notes;
     this.#parts = parts;
     this.#proof = lastProof(this.#notes);
+    this.problems = new TargetProblems({volume: this.config.name}, {notes: this.#notes, clock: parts.clock});
   }
 
   get notes(): LinkNotes {
@@ -77,7 +81,7 @@ export class ReceiveLink {
       inSyncAtMs: this.#proof?.atMs,
       digest: this.#proof?.digest,
       pendingCount: 0,
-      problemCount: this.#problemCount,
+      problemCount: this.#problemCount + this.problems.count,
       lagMs: 0,
       rateBytes: 0,
       sentBytes: 0,
@@ -153,6 +157,10 @@ export class ReceiveLink {
         onRefused: (error) => this.#refused(error, port),
         onCut: ({cut, isEqual, digest}) => this.#cut(cut, isEqual, digest),
         onSourceState: (state) => this.#sourceState(state),
+        onContradicted: ({path, entry}, found) => {
+          if (entry.content !== undefined) this.problems.corrupt(path, {known: entry.content, found});
+          this.problemsChanged();
+        },
       });
       void port.closed.then((reason) => this.#closed(port, reason));
     } catch (error) {
@@ -219,6 +227,7 @@ export class ReceiveLink {
   #cut(cut: number, isEqual: boolean, digest: Buffer): void {
     this.#lastCut = {cut, isEqual, digest: digest.toString('hex')};
     if (!isEqual) return;
+    this.problems.proved();
     this.#confirmed = 0;
     if (this.#notes.haltOf() !== undefined) this.#notes.clearHalt();
     const atMs = this.#parts.clock.nowMs();
@@ -235,6 +244,10 @@ export class ReceiveLink {
         return this.#setState('comparing', undefined);
       case 'in-sync':
         if (!isProved) return this.#setState('comparing', undefined);
+        if (this.problems.count > 0) {
+          this.problemsChanged();
+          return this.#settle(1, this.#reason, cut);
+        }
         this.#setState('in-sync', undefined);
         return this.#settle(0, undefined, cut);
       case 'settled': {
@@ -255,8 +268,31 @@ export class ReceiveLink {
     this.#setState('waiting', reason.message);
   }
 
-  /** Others changed the target: the source repairs it, each path at most once a minute. */
+  /** The copy has other problems than it had. */
+  problemsChanged(): void {
+    const {count} = this.problems;
+    if (this.#state === 'in-sync' && count > 0) {
+      const what = `${count} path(s) of this copy have problems; see towline pending ${this.config.name}`;
+      return this.#setState('problems', what);
+    }
+    this.#parts.onChange();
+  }
+
+  /** Whether what others change here is told and left alone: not before both sides were equal once. */
+  get reportsDrift(): boolean {
+    return this.config.drift === 'report' && this.#proof !== undefined;
+  }
+
+  /** The operator takes the source's version of what was reported as drift. */
+  takeSource(): void {
+    if (this.problems.takeSource()) this.#volume?.askToCompare();
+    this.#parts.onChange();
+  }
+
+  /** Others changed the target: the source repairs it, each path at most once a minute, or it is only told. */
   noteDrift(paths: readonly RelPath[]): void {
+    if (this.reportsDrift) this.problems.drifted(paths);
+    this.problemsChanged();
     const nowMs = this.#parts.clock.monotonicMs();
     let dueMs = paths.length === 0 ? nowMs : Infinity;
     for (const path of paths) {
@@ -308,8 +344,8 @@ export class ReceiveLink {
       exitCode,
       reason,
       digest: exitCode === 0 ? this.#proof?.digest : undefined,
-      problemCount: this.#problemCount,
-      problems: [],
+      problemCount: this.#problemCount + this.problems.count,
+      problems: this.#notes.problems(100),
     };
   }
 

@@ -77,11 +77,11 @@ export function newRunning(
         onApplied: (applied) => {
           events.applied(applied);
           live.noteArrival(applied.path);
+          if (applied.op.kind === 'delete') live.tryAgainSoon();
         },
         onFailed: (path, code, message, side) => {
           const isChanging = code === 'changing' || code === 'vanished';
-          if (!isChanging) events.failed(path, code, message, side);
-          live.noteFailure(path, isChanging);
+          live.noteFailure(path, isChanging ? undefined : events.failed(path, code, message, side));
         },
         onCompared: () => undefined,
       },

@@ -16,6 +16,7 @@ import {placeOfProblem} from '../model/problem.ts';
 import {zeroStats} from '../model/status.ts';
 import {RollingHour} from '../reconcile/rolling-hour.ts';
 import type {FollowStatus} from '../session/live-link.ts';
+import type {SourceLink} from '../session/source-link.ts';
 import type {SessionLinks} from '../session/session-links.ts';
 import type {LinkNotes} from '../state/agent-store.ts';
 import type {AgentParts, LinkEvent} from './agent-parts.ts';
@@ -137,6 +138,17 @@ export class SendLink {
     if (isCompared) this.#running?.live.compare();
     else this.#running?.live.prove();
     return proof;
+  }
+
+  /** The link while it is open: what is asked of the peer goes through it. */
+  get link(): SourceLink | undefined {
+    return this.#running?.link;
+  }
+
+  /** Says anew how the link stands: its problems are others now. */
+  problemsChanged(): void {
+    this.#running?.live.prove();
+    this.#parts.onChange();
   }
 
   /** The next proof or refusal that comes by itself. */

@@ -63,7 +63,7 @@ export function openEnds(options: SyncOptions, folder: string, parts: SyncParts)
     const pool = volumePool('towline source', {root: state.root, places: undefined});
     const again = {state: secondLookState(state.volume, SOURCE_AGENT), jobs: pool, clock};
     const secondLook = new SecondLook({quietMs: parts.silentTimes?.quietMs}, again);
-    const source = sourceState(state.volume, (entry) => secondLook.wasRead(entry));
+    const source = sourceState(state.volume, secondLook);
     const rules = {ignore: view.ignore, reserved: [RESERVED_NAME], seed: state.volume.hashSeed};
     const scanner = new Scanner(
       {agent: SOURCE_AGENT, rules, ids: view.ids},

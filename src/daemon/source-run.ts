@@ -290,8 +290,8 @@ export class SourceRun {
   ): void {
     const isChanging = code === 'changing' || code === 'vanished';
     if (isChanging) this.#again.add(path);
-    else ends.events.failed(path, code, message, side);
-    this.#live?.link.noteFailure(path, isChanging);
+    const retryMs = isChanging ? undefined : ends.events.failed(path, code, message, side);
+    this.#live?.link.noteFailure(path, retryMs);
   }
 
   /** Renames and exchanges that the scan noticed go first: what follows builds on them. */

@@ -2,7 +2,7 @@
  * A volume's state as the source's link and its scanner need it: the store, seen by path. Adds no state of its own.
  */
 import type {Digest} from '../model/digest.ts';
-import {sameInode, type Entry} from '../model/entry.ts';
+import {sameInode, sameTime, type Entry} from '../model/entry.ts';
 import {isWithin, nameOf, parentOf, ROOT, type RelPath} from '../model/path.ts';
 import type {OwnTreeEntry} from '../model/tree.ts';
 import type {View} from '../model/view.ts';
@@ -43,8 +43,17 @@ export function entryStore(store: VolumeStore): EntryStore {
   };
 }
 
-/** What the source's link needs, from the store. @param onRead told of each file whose content was read */
-export function sourceState(store: VolumeStore, onRead: (entry: Entry) => void = () => undefined): SourceState {
+/** Who knows which files may change without their times telling; session/second-look.ts by shape. */
+export interface ReadWatch {
+  /** The content of a file was read, and noted. */
+  wasRead(entry: Entry): void;
+  isDoubtful(entry: Entry): boolean;
+}
+
+const TRUSTING: ReadWatch = {wasRead: () => undefined, isDoubtful: () => true};
+
+/** What the source's link needs, from the store. */
+export function sourceState(store: VolumeStore, reads: ReadWatch = TRUSTING): SourceState {
   const entryAt = (path: RelPath): (Entry & {parentId: number}) | undefined => {
     if (path === ROOT) return store.getRoot();
     const parentId = store.dirIdOf(parentOf(path));
@@ -59,8 +68,10 @@ export function sourceState(store: VolumeStore, onRead: (entry: Entry) => void =
     dirIdOf: (path) => store.dirIdOf(path),
     entryAt,
     setContentOf: (entry: Entry, content: Digest) => {
+      if (entry.content !== undefined && isContradicted(entry as StoredEntry, content, {store, reads})) return false;
       store.setContentOf(entry as StoredEntry, content);
-      onRead(entry);
+      reads.wasRead(entry);
+      return true;
     },
     namesOf: (entry: Entry) =>
       store
@@ -79,6 +90,17 @@ export function sourceState(store: VolumeStore, onRead: (entry: Entry) => void =
     seq: () => store.seq(),
     leftOut: (kind, target) => store.leftOut.count(kind, target),
   };
+}
+
+/** Whether a file's bytes are others than the state knows, under the very times that the state knows, for no good reason. */
+export function isContradicted(
+  entry: StoredEntry,
+  content: Digest,
+  {store, reads}: {store: VolumeStore; reads: Pick<ReadWatch, 'isDoubtful'>},
+): boolean {
+  const now = store.get(entry.parentId, entry.name);
+  const isThis = now?.type === 'file' && sameInode(now, entry) && sameTime(now.ctime, entry.ctime);
+  return isThis && now.content !== undefined && !now.content.equals(content) && !reads.isDoubtful(now);
 }
 
 /** What the second look at files needs, from the store. @param agent as the scanner's */

@@ -4,6 +4,8 @@
  * Opens and closes; sends nothing. Invariant: links start from a state that a whole scan has brought up to date.
  */
 import {join} from 'node:path';
+import {retryDelayMs, UNREAD_RETRY_MS} from '../base/backoff.ts';
+import type {Entry} from '../model/entry.ts';
 import {ROOT} from '../model/path.ts';
 import type {View} from '../model/view.ts';
 import type {LinkSettings} from '../config/agent-config.ts';
@@ -58,6 +60,7 @@ export class SourceVolume {
   readonly #firstScan = Promise.withResolvers<void>();
   /** What keeps paths from being read, as the last look at each said. */
   #problems = new Map<RelPath, PathProblem>();
+  #unreadSinceMs: number | undefined;
   #watch: RunningWatch | undefined;
   #view: View;
 
@@ -81,7 +84,7 @@ export class SourceVolume {
     this.jobs = parts.jobsFor({root, places: undefined});
     const again = {state: secondLookState(volume, SOURCE_AGENT), jobs: this.jobs, clock: parts.clock};
     this.#secondLook = new SecondLook({}, again);
-    this.state = sourceState(volume, (entry) => this.#secondLook.wasRead(entry));
+    this.state = sourceState(volume, this.#secondLook);
     const {ignore, ids} = options.view;
     const rules = {ignore, reserved: [RESERVED_NAME], seed: volume.hashSeed};
     this.#scanner = new Scanner({agent: SOURCE_AGENT, rules, ids}, {store: entryStore(volume), jobs: this.jobs});
@@ -109,6 +112,11 @@ export class SourceVolume {
   /** That both ends compare in. */
   get view(): View {
     return this.#view;
+  }
+
+  /** Whether other bytes under a file's times would be no surprise. */
+  isDoubtful(entry: Entry): boolean {
+    return this.#secondLook.isDoubtful(entry);
   }
 
   /** Takes another view, of the same ignore rules and ids: its only link's target holds something else now. */
@@ -177,7 +185,20 @@ export class SourceVolume {
   #tellScanned(problems: readonly PathProblem[], isWhole: boolean): void {
     if (isWhole) this.#problems.clear();
     for (const problem of problems) this.#problems.set(problem.path, problem);
+    this.#tryAgainLater();
     for (const listener of this.#listeners) listener.scanned(problems, isWhole);
+  }
+
+  /** What cannot be read may be readable later, and nothing tells when: a disk that fails, a server that is away. */
+  #tryAgainLater(): void {
+    const isUnread = [...this.#problems.values()].some(({code}) => code === 'unreadable' || code === 'changing');
+    if (!isUnread) this.#unreadSinceMs = undefined;
+    else {
+      const nowMs = this.#parts.clock.monotonicMs();
+      this.#unreadSinceMs ??= nowMs;
+      const delayMs = retryDelayMs(nowMs - this.#unreadSinceMs, Math.random());
+      this.live.rescanWithin(Math.max(UNREAD_RETRY_MS, delayMs));
+    }
   }
 
   /** Ends what works on the volume. */

@@ -3,6 +3,7 @@
  *
  * Invariant: every path that is not in sync has a problem with a reason; one that arrived has none.
  */
+import {retryDelayMs, UNREAD_RETRY_MS} from '../base/backoff.ts';
 import type {Clock} from '../base/clock.ts';
 import type {RelPath} from '../model/path.ts';
 import {IS_TRANSIENT, isOfVolume, type Problem, type ProblemCode} from '../model/problem.ts';
@@ -22,8 +23,8 @@ const BEYOND_DIGESTS: readonly ProblemCode[] = [
   'too-long',
   'attributes',
   'owner-refused',
+  'corrupt-here', // the digest is of what was read before
 ];
-const RETRY_MS = 60_000;
 const PAGE = 1_000;
 
 export interface SyncEventsParts {
@@ -63,18 +64,27 @@ export class SyncEvents {
     this.#solved(path, isMetaOnly ? BEYOND_DIGESTS : ['attributes']);
   }
 
-  failed(path: RelPath, code: ProblemCode, message: string, side: Problem['side']): void {
+  /**
+   * Notes a path that did not arrive. What is known already is told again only when the reason is another.
+   * @param retryMsMin it is not tried before
+   * @returns after how many milliseconds it is worth another try
+   */
+  failed(path: RelPath, code: ProblemCode, message: string, side: Problem['side'], retryMsMin = 0): number {
     const {agent, clock} = this.#parts;
     const nowMs = clock.nowMs();
-    const nextTryMs = IS_TRANSIENT[code] ? nowMs + RETRY_MS : undefined;
-    const problem = {path, code, message, side, firstSeenMs: nowMs, lastSeenMs: nowMs, nextTryMs};
+    const known = agent.problemCount() === 0 ? undefined : agent.problemOf(side, path);
+    const firstSeenMs = known?.firstSeenMs ?? nowMs;
+    const retryMs = Math.max(retryMsMin, retryDelayMs(nowMs - firstSeenMs, Math.random()));
+    const nextTryMs = IS_TRANSIENT[code] ? nowMs + retryMs : undefined;
+    const problem = {path, code, message, side, firstSeenMs, lastSeenMs: nowMs, nextTryMs};
     agent.upsertProblem(problem);
-    this.tell({kind: 'problem', problem});
+    if (known?.code !== code || known.message !== message) this.tell({kind: 'problem', problem});
+    return retryMs;
   }
 
   /** @param isWhole after a scan of the whole volume: what it did not say again is solved */
   scanned(problems: readonly PathProblem[], isWhole: boolean): void {
-    for (const {path, code, message} of problems) this.failed(path, code, message, 'source');
+    for (const {path, code, message} of problems) this.failed(path, code, message, 'source', UNREAD_RETRY_MS);
     if (!isWhole) return;
     const still = new Set(problems.map(({path}) => path));
     this.#solveWhere((problem) => {

@@ -7,14 +7,14 @@
 import {join} from 'node:path';
 import {Applier, type StagedFile} from '../apply/applier.ts';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
+import type {JobRunner} from '../base/jobs.ts';
 import {Turns} from '../base/turns.ts';
 import type {VolumeConfig} from '../config/agent-config.ts';
 import {closeFd} from '../linux/open-fd.ts';
-import type {Failed, Op} from '../model/op.ts';
-import {isWithin, showPath, type RelPath} from '../model/path.ts';
+import {ROOT, type RelPath} from '../model/path.ts';
 import {narrowedView, sameView, type Holding, type View} from '../model/view.ts';
 import type {RollingHour} from '../reconcile/rolling-hour.ts';
-import type {Change} from '../scan/pass.ts';
+import type {Change, ScanResult} from '../scan/pass.ts';
 import {Scanner} from '../scan/scanner.ts';
 import {stepOf} from '../session/change-steps.ts';
 import {LiveVolume, type Follower, type Noticed} from '../session/live-volume.ts';
@@ -30,8 +30,12 @@ import type {MessageOf} from '../wire/messages.ts';
 import type {AgentParts, FoundRoot, ScopedJobs} from './agent-parts.ts';
 import {holdingOf, offeredView} from './own-limits.ts';
 import {entryStore, sourceState} from './source-state.ts';
+import {RefusedOps} from './refused-ops.ts';
 import {openState, type OpenState} from './state-folder.ts';
 import {SOURCE_AGENT, TARGET_AGENT} from './sync-agents.ts';
+import {driftOf, type TargetProblems} from './target-problems.ts';
+import {TrashKeeper} from './trash-keeper.ts';
+import type {VolumeJobs} from './volume-jobs.ts';
 import {startWatch, type RunningWatch} from './watch-source.ts';
 
 export interface TargetVolumeOptions {
@@ -39,19 +43,24 @@ export interface TargetVolumeOptions {
   notes: LinkNotes;
   found: FoundRoot;
   chokidarEntries: number;
+  /** Share of the filesystem that is left free, 0 to 1. */
+  reserve: number;
   onNotice(message: string): void;
   /** Something else than the link has changed these paths. */
   onDrift(paths: readonly RelPath[]): void;
+  /** Of this copy: what is not to be touched, and what becomes of it. */
+  problems: TargetProblems;
+  /** Whether what others change is told path by path, and not only repaired. */
+  reportsDrift(): boolean;
 }
 
 /** Who is told of what a link does. */
-export interface ServeHooks extends Pick<TargetLinkParts, 'onCut' | 'onSourceState'> {
+export interface ServeHooks extends Pick<TargetLinkParts, 'onCut' | 'onSourceState' | 'onContradicted'> {
   onRefused(error: unknown): void;
   confirmedDeletes: number;
   hour: RollingHour;
 }
 
-const PRUNE_EVERY_MS = 3_600_000;
 const DRIFT = {settleMs: 1_000, maxWaitMs: 10_000, pollMs: 60_000}; // nobody waits for it
 const DRIFT_PATHS_MAX = 1_000;
 
@@ -64,6 +73,10 @@ export class TargetVolume {
   readonly #lock: HeldLock;
   readonly #holding: Holding;
   readonly #foldsCase: boolean;
+  readonly #refused: RefusedOps;
+  readonly #trash: TrashKeeper;
+  /** The jobs of a link; what they take from the trash is noted. */
+  readonly #linkJobs: JobRunner<VolumeJobs>;
   readonly #turns = new Turns();
   readonly #proved = Promise.withResolvers<void>();
   readonly #live: LiveVolume;
@@ -96,7 +109,8 @@ export class TargetVolume {
     let lock: HeldLock | undefined;
     try {
       this.#lock = lock = holdLock(volumeLockPath(root), found.path);
-      this.places = this.#withRootFd((fd) => findPlaces(fd, found.path, folder, found.beside));
+      const places = this.#withRootFd((fd) => findPlaces(fd, found.path, folder, found.beside));
+      this.places = {...places, reserve: options.reserve};
       const held = this.#withRootFd((fd) => probeHolds(fd, found.path, this.places));
       this.#holding = holdingOf(config.accept, held);
       this.#foldsCase = held.foldsCase;
@@ -107,13 +121,19 @@ export class TargetVolume {
       throw error;
     }
     this.#jobs = parts.jobsFor({root, places: this.places});
+    const {engines, clock, log} = parts;
+    const onChange = (): void => parts.onChange();
+    const onError = (error: unknown): void => this.#told(error);
+    this.#trash = new TrashKeeper(config, {jobs: this.#jobs, clock, log, onChange, onError});
+    this.#linkJobs = this.#trash.listening(this.#jobs);
+    this.#refused = new RefusedOps({rootPath: found.path}, {engines, store: volume, problems: options.problems});
     const tree = sourceState(volume);
     const exclusive = <T>(work: () => Promise<T>): Promise<T> => this.#turns.exclusive(work);
     this.#live = new LiveVolume(
       {...DRIFT, rescanMs: config.rescanMs},
       {
         scanner: {
-          scan: () => exclusive(() => this.#newScanner(this.#view).scan()),
+          scan: () => exclusive(() => this.#scan(this.#view)),
           lookAt: (dirs, also) => exclusive(() => this.#newScanner(this.#view).lookAt(dirs, also)),
         },
         state: tree,
@@ -122,6 +142,11 @@ export class TargetVolume {
       },
     );
     this.#live.follow(this.#driftFollower());
+  }
+
+  /** What a full disk took from the trash; undefined when it took nothing. */
+  get notices(): string[] {
+    return this.#trash.notice === undefined ? [] : [this.#trash.notice];
   }
 
   get jobs(): ScopedJobs {
@@ -137,19 +162,17 @@ export class TargetVolume {
   /** Watches for what others change, and prunes the trash, until the signal is aborted. @throws HALTED */
   async run(signal: AbortSignal): Promise<void> {
     this.#signal = signal;
-    const prune = setInterval(
-      () => void this.#pruneTrash().catch((error: unknown) => this.#told(error)),
-      PRUNE_EVERY_MS,
-    );
+    const over = new AbortController();
+    const keeping = this.#trash.run(AbortSignal.any([signal, over.signal]));
     try {
-      await this.#pruneTrash();
       await this.#startWatch();
       const {promise, resolve} = Promise.withResolvers<void>();
       signal.addEventListener('abort', () => resolve(), {once: true});
       if (signal.aborted) resolve();
       await Promise.race([promise, this.#untilReady(signal).then(() => this.#look(signal))]);
     } finally {
-      clearInterval(prune);
+      over.abort();
+      await keeping;
       this.#isWatching = false;
       await this.#watch?.close();
     }
@@ -201,7 +224,7 @@ export class TargetVolume {
       },
       {
         session: port,
-        jobs: this.#jobs,
+        jobs: this.#linkJobs,
         tree: volume,
         clock: this.#parts.clock,
         hour: hooks.hour,
@@ -211,7 +234,9 @@ export class TargetVolume {
           return this.#open(request, view);
         },
         onProblem: (error) => hooks.onRefused(error),
-        refused: (ops) => this.#refusedBy(ops),
+        refused: (ops) => this.#refused.among(ops),
+        heldBack: (path) => this.#refused.file(path),
+        ...(hooks.onContradicted && {onContradicted: hooks.onContradicted}),
         onCut: (cut) => {
           if (cut.isEqual) this.#proved.resolve();
           hooks.onCut?.(cut);
@@ -255,17 +280,35 @@ export class TargetVolume {
       foldsCase: this.#foldsCase,
     };
     const applier = new Applier(options, {
-      jobs: this.#jobs,
+      jobs: this.#linkJobs,
       store: volume,
       journal,
       clock: this.#parts.clock,
-      onDestroyed: (actions) =>
-        this.#parts.onActions(actions.map((action) => ({...action, volume: name, peer: receive?.from ?? ''}))),
+      onDestroyed: (actions) => {
+        if (actions.some(({place}) => place !== undefined)) this.#trash.noteBusy();
+        this.#parts.onActions(actions.map((action) => ({...action, volume: name, peer: receive?.from ?? ''})));
+      },
     });
     const count = await applier.recover();
     if (count > 0) this.#options.onNotice(`${count} batch(es) that a crash had interrupted were completed`);
-    await this.#newScanner(view).scan();
+    const isKnown = volume.entryCount() > 0 && !this.opened.volume.openedUnclean;
+    const {changes} = await this.#scan(view);
+    if (isKnown && this.#options.reportsDrift()) this.#options.onDrift(this.#driftAmong(changes));
     return applier;
+  }
+
+  /** Where drift is only told, every change is wanted, and not only what a comparison does not find. */
+  #scan(view: View): Promise<ScanResult> {
+    const scanner = this.#newScanner(view);
+    const isDetailed = this.#options.reportsDrift() && this.opened.volume.getRoot() !== undefined;
+    return isDetailed ? scanner.lookAt([], {trees: [ROOT]}) : scanner.scan();
+  }
+
+  #driftAmong(changes: readonly Change[]): RelPath[] {
+    // Renaming a directory changes its ctime, for one: nothing that the source would have to repair.
+    const drifted = changes.filter((change) => stepOf(change, this.#view) !== undefined);
+    const paths = this.#options.reportsDrift() ? drifted.flatMap(driftOf) : drifted.map(({path}) => path);
+    return paths.slice(0, DRIFT_PATHS_MAX);
   }
 
   #inTurns(applier: Applier): BatchApplier {
@@ -273,7 +316,9 @@ export class TargetVolume {
       apply: (frame, message, staged: Map<number, StagedFile>, refused) =>
         this.#turns.shared(async () => {
           try {
-            return await applier.apply(frame, message, staged, refused);
+            const results = await applier.apply(frame, message, staged, refused);
+            this.#options.problems.applied(message.ops, results);
+            return results;
           } catch (error) {
             this.#ready = undefined; // a batch that failed half way is rolled forward before anything else
             throw error;
@@ -288,43 +333,13 @@ export class TargetVolume {
     this.#withRootFd(() => undefined);
   }
 
-  /** F13: what a running container has mounted below a path that would go, or over a file that would be replaced. */
-  async #refusedBy(ops: readonly Op[]): Promise<Map<number, Failed>> {
-    const refused = new Map<number, Failed>();
-    const isHarmless = ops.every((op) => op.kind === 'set-meta' || (op.kind === 'make-dir' && !this.#isThere(op.path)));
-    if (isHarmless) return refused;
-    const mounts = await this.#parts.engines.protectedBelow(this.#options.found.path);
-    if (mounts.length === 0) return refused;
-    for (const [index, op] of ops.entries()) {
-      if (op.kind === 'set-meta') continue;
-      const destroyed = op.kind === 'rename' ? [op.to] : op.kind === 'exchange' ? [op.path, op.to] : [op.path];
-      const mount = mounts.find((path) => destroyed.some((gone) => isWithin(path, gone) && this.#isReplaced(op, gone)));
-      if (mount === undefined) continue;
-      const message = `${showPath(op.path)} stays as it is: a container has something mounted at ${showPath(mount)}; stop the container, or leave the path out with ignore`;
-      refused.set(index, {status: 'failed', code: 'mount', message});
-    }
-    return refused;
-  }
-
-  #isReplaced(op: Op, path: RelPath): boolean {
-    const known = this.opened.volume.resolve(path);
-    if (known === undefined) return false;
-    return op.kind !== 'make-dir' || known.entry.type !== 'dir';
-  }
-
-  #isThere(path: RelPath): boolean {
-    return this.opened.volume.resolve(path) !== undefined;
-  }
-
   /** What others changed here: told, and compared again by the source. */
   #driftFollower(): Follower {
     return {
       isCatchingUp: false,
       take: ({result, scannedSince}: Noticed) => {
-        // Renaming a directory changes its ctime, for one: nothing that the source would have to repair.
-        const isDrift = (change: Change): boolean => stepOf(change, this.#view) !== undefined;
-        const paths = result.changes.filter(isDrift).map(({path}) => path);
-        if (paths.length > 0 || scannedSince !== undefined) this.#options.onDrift(paths.slice(0, DRIFT_PATHS_MAX));
+        const paths = this.#driftAmong(result.changes);
+        if (paths.length > 0 || scannedSince !== undefined) this.#options.onDrift(paths);
         return Promise.resolve();
       },
       rest: () => undefined,
@@ -341,11 +356,6 @@ export class TargetVolume {
     if (this.#isLooking) return this.#live.rescan();
     // Nothing looks yet: the first copy is not over.
     if (this.#ready !== undefined) await this.#turns.exclusive(() => this.#newScanner(this.#view).scan());
-  }
-
-  async #pruneTrash(): Promise<void> {
-    const {keepMs, sizeBytes} = this.#options.config.trash;
-    await this.#jobs.run('prune-trash', {nowMs: this.#parts.clock.nowMs(), keepMs, sizeBytesMax: sizeBytes}, {lane: 1});
   }
 
   #told(error: unknown): void {

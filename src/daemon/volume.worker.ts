@@ -52,11 +52,12 @@ serveJobs<VolumeJobs>((data) => {
 function placesOf(root: RootIdentity, places: Places | undefined, withRoot: WithRoot): WithPlaces {
   return (job) => {
     if (places === undefined) throw new Error('this volume has no staging folder');
+    const {reserve = 0} = places;
     if (places.isInRoot) {
       return withRoot((open) => {
         const opened = openPlacesInRoot(open.fd, Buffer.from(root.path, 'latin1').toString());
         try {
-          return job(open, opened);
+          return job(open, {...opened, reserve});
         } finally {
           closeFd(opened.stagingFd);
           closeFd(opened.trashFd);
@@ -65,7 +66,7 @@ function placesOf(root: RootIdentity, places: Places | undefined, withRoot: With
     }
     const {stagingFd, trashFd} = openPlaces(places, withRoot);
     try {
-      return withRoot((open) => job(open, {stagingFd, trashFd}));
+      return withRoot((open) => job(open, {stagingFd, trashFd, reserve}));
     } finally {
       closeFd(stagingFd);
       closeFd(trashFd);

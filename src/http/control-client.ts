@@ -87,7 +87,8 @@ function clientOf(connection: Connection, version: string): AgentClient {
     invite: (request) => post('invite', request),
     reload: () => post('reload', {}),
     rotate: (request) => post('rotate', request),
-    sync: (request, onEvent, signal) => sync(connection, request, onEvent, signal),
+    verify: (request, onEvent, signal) => streamed(connection, 'verify', {request, onEvent, signal}),
+    sync: (request, onEvent, signal) => streamed(connection, 'sync', {request, onEvent, signal}),
   };
 }
 
@@ -101,16 +102,16 @@ async function* watch(
   throw connection.ended();
 }
 
-async function sync(
+/** A call whose answer comes line by line: events, and how it ended. */
+async function streamed<O>(
   connection: Connection,
-  request: object,
-  onEvent: (event: object) => void,
-  signal: AbortSignal,
-): Promise<RunOutcome> {
-  const call: Call = {method: 'POST', path: 'sync', fields: request, signal};
-  for await (const line of connection.lines<{event?: object; outcome?: RunOutcome}>(call)) {
+  path: string,
+  {request, onEvent, signal}: {request: object; onEvent: (event: never) => unknown; signal: AbortSignal},
+): Promise<O> {
+  const call: Call = {method: 'POST', path, fields: request, signal};
+  for await (const line of connection.lines<{event?: never; outcome?: O}>(call)) {
     if (line.outcome !== undefined) return line.outcome;
-    if (line.event !== undefined) onEvent(line.event);
+    if (line.event !== undefined) await onEvent(line.event);
   }
   throw connection.ended();
 }

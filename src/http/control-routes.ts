@@ -3,7 +3,7 @@
  *
  * Invariant: GET changes nothing; a request that is not right in every field reaches no part of the agent.
  */
-import type {AgentControl, SyncRequest} from '../control/agent-api.ts';
+import type {AgentControl, SyncRequest, VerifyEvent, VerifyRequest} from '../control/agent-api.ts';
 import {CONTROL_VERSION} from './control-version.ts';
 import type {Reply} from './reply.ts';
 import {
@@ -64,6 +64,7 @@ export const ROUTES: ReadonlyMap<string, Route> = new Map([
   ['/v1/invite', answering('POST', {addresses: texts}, (request, control) => control.invite(request))],
   ['/v1/reload', answering('POST', {}, (_, control) => control.reload())],
   ['/v1/rotate', answering('POST', {isForced: flag}, (request, control) => control.rotate(request))],
+  ['/v1/verify', streaming('POST', {...VOLUME, peer: optionalText, isRepair: flag}, verify)],
   [
     '/v1/sync',
     streaming('POST', {address: text, peer: text, peerVolume: text, isOnce: flag, special: text, ids: texts}, sync),
@@ -135,4 +136,10 @@ function pause(signal: AbortSignal): Promise<void> {
 async function sync(request: SyncRequest, control: AgentControl, reply: Reply): Promise<void> {
   const outcome = await control.sync(request, (event) => reply.offer({event}), reply.signal);
   reply.last({outcome});
+}
+
+async function verify(request: VerifyRequest, control: AgentControl, reply: Reply): Promise<void> {
+  const tell = (event: VerifyEvent): Promise<void> | void =>
+    event.kind === 'finding' ? reply.send({event}) : reply.offer({event});
+  reply.last({outcome: await control.verify(request, tell, reply.signal)});
 }

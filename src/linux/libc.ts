@@ -46,6 +46,7 @@ export const fsync = call('fsync', 'int', [fd]);
 export const fdatasync = call('fdatasync', 'int', [fd]);
 export const syncfs = call('syncfs', 'int', [fd]);
 export const syncFileRange = call('sync_file_range', 'int', [fd, offset, offset, 'uint']);
+export const posixFadvise = call('posix_fadvise', 'int', [fd, offset, offset, 'int']);
 export const copyFileRange = call('copy_file_range', 'long', [fd, pointer, fd, pointer, size, 'uint']);
 export const ioctl = call('ioctl', 'int', [fd, 'ulong', 'uintptr_t']);
 export const lseek = call('lseek', offset, [fd, offset, 'int']);

@@ -1,7 +1,8 @@
 /**
  * One path that could not be synchronised, with the reason. Trouble with a path is data, not an error.
  */
-import {ROOT, type RelPath} from './path.ts';
+import type {Digest} from './digest.ts';
+import {ROOT, showPath, type RelPath} from './path.ts';
 
 export const PROBLEM_CODES = [
   'unreadable', // EACCES, EIO … on the source
@@ -15,6 +16,8 @@ export const PROBLEM_CODES = [
   'base-changed', // what the operation builds on is not there (any more): planned again
   'parent-missing',
   'corrupt', // bytes that do not have their digest
+  'corrupt-here', // bytes that changed on disk while none of the file's times did
+  'drifted', // changed on the target by something else, where that is only told
   'mount', // a mount point inside the volume
   'too-deep',
   'owner-refused', // not root: the owner cannot be set
@@ -38,6 +41,8 @@ export const IS_TRANSIENT: Record<ProblemCode, boolean> = {
   'base-changed': true,
   'parent-missing': true,
   corrupt: true,
+  'corrupt-here': false,
+  drifted: false,
   mount: false,
   'too-deep': false,
   'owner-refused': false,
@@ -68,4 +73,18 @@ export function isOfVolume(path: RelPath): boolean {
 /** What is shown as the path of a problem. */
 export function placeOfProblem({path}: Pick<Problem, 'path'>): RelPath {
   return isOfVolume(path) ? ROOT : path;
+}
+
+/** What is said of a file whose bytes changed while none of its times did. */
+export function corruptHere(
+  path: RelPath,
+  {known, found, side}: {known: Digest; found: Digest; side: Problem['side']},
+): string {
+  const digests = `read before ${known.toString('hex')}, now ${found.toString('hex')}`;
+  const what = `${showPath(path)} has other bytes than when it was read, and none of its times has changed (${digests})`;
+  const next =
+    side === 'source'
+      ? 'it is not sent: copy it back from the target, or touch it to say that it is right'
+      : 'towline verify VOLUME --repair fetches it from the source again';
+  return `${what}; ${next}`;
 }

@@ -5,7 +5,7 @@
  */
 import type {JobRunner} from '../base/jobs.ts';
 import {signatureParts} from '../delta/signature-parts.ts';
-import {digestAt, sameDigest} from '../model/digest.ts';
+import {digestAt, sameDigest, type Digest} from '../model/digest.ts';
 import {seenOf} from '../model/entry.ts';
 import type {TreeNode} from '../model/tree.ts';
 import {encode} from '../wire/codec.ts';
@@ -13,12 +13,13 @@ import type {MessageOf} from '../wire/messages.ts';
 import {splitGroups, splitNodes} from '../wire/split.ts';
 import {READ_STATUS} from './large-file.ts';
 import type {LinkSession} from './link-port.ts';
-import {fileAt, type AnswerJobs, type TargetTree} from './target-tree.ts';
+import {fileAt, type AnswerJobs, type KnownFile, type TargetTree} from './target-tree.ts';
 
 export interface AnswerParts {
   session: LinkSession;
   jobs: JobRunner<AnswerJobs>;
   tree: TargetTree;
+  onContradicted?: (file: KnownFile, found: Digest) => void;
 }
 
 const GROUPS_AT_ONCE = 256;
@@ -55,6 +56,25 @@ export async function answerDigests(
   }
   const digests = paths.map((path) => fileAt(tree, path)?.entry.content);
   session.send({kind: 'file-digests', link, request, digests});
+}
+
+/** Reads files once more, from disk; the state learns nothing of it. */
+export async function answerVerify(
+  {link, request, paths}: MessageOf<'verify-files'>,
+  {jobs, session, tree, onContradicted}: AnswerParts,
+): Promise<void> {
+  const files = paths.map((path) => fileAt(tree, path));
+  const known = files.filter((file) => file !== undefined);
+  const wanted = known.map(({path, entry}) => ({path, expected: seenOf(entry)}));
+  const read = await jobs.run('hash-files', {files: wanted, isFromDisk: true}, {lane: 1});
+  const found = new Map<KnownFile, Digest>();
+  for (const [index, file] of known.entries()) {
+    if (read.status[index] !== READ_STATUS.ok) continue;
+    const content = digestAt(read.digests, index);
+    found.set(file, content);
+    if (file.entry.content !== undefined && !sameDigest(file.entry.content, content)) onContradicted?.(file, content);
+  }
+  session.send({kind: 'file-digests', link, request, digests: files.map((file) => file && found.get(file))});
 }
 
 export async function answerGroups(

@@ -3,10 +3,12 @@
  *
  * Not a comparison. Invariant: a question is as large as the protocol allows at most, and is asked again page by page.
  */
+import {TowlineError} from '../base/errors.ts';
 import type {Digest} from '../model/digest.ts';
 import type {RelPath} from '../model/path.ts';
 import type {TreeNode} from '../model/tree.ts';
 import {protocolFault} from '../wire/fault.ts';
+import {VERIFY_FEATURE} from '../wire/negotiate.ts';
 import {splitNodeRequests, splitPaths} from '../wire/split.ts';
 import type {LinkSession} from './link-port.ts';
 import type {PeerTree} from './walk.ts';
@@ -38,13 +40,24 @@ export class AskPeer implements PeerTree {
   }
 
   /** Has files of the target hashed. @returns the contents of those that could be read */
-  async hashFiles(paths: RelPath[]): Promise<Map<RelPath, Digest>> {
+  hashFiles(paths: RelPath[]): Promise<Map<RelPath, Digest>> {
+    return this.#digestsOf('hash-files', paths);
+  }
+
+  /** Has files of the target read once more, from disk. @throws REFUSED when it does not know how to */
+  verifyFiles(paths: RelPath[]): Promise<Map<RelPath, Digest>> {
+    if (this.#session.hasFeature?.(VERIFY_FEATURE) === true) return this.#digestsOf('verify-files', paths);
+    const reason = 'the peer is of a version that does not know verify; update it, or verify the volume there';
+    throw new TowlineError('REFUSED', reason, {reason});
+  }
+
+  async #digestsOf(kind: 'hash-files' | 'verify-files', paths: RelPath[]): Promise<Map<RelPath, Digest>> {
     const found = new Map<RelPath, Digest>();
     for (const part of splitPaths(paths)) {
       if (part.length === 0) continue;
       let at = 0;
       await this.#session.ask(
-        (request) => ({kind: 'hash-files', link: this.#link, request, paths: part}),
+        (request) => ({kind, link: this.#link, request, paths: part}),
         (answer) => {
           if (answer.kind !== 'file-digests') return false;
           for (const digest of answer.digests) {

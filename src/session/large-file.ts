@@ -53,6 +53,8 @@ export interface LargeFileParts {
   signatures: {get(content: Digest): Signature | undefined; put(content: Digest, signature: Signature): void};
   seed: Buffer;
   onBytes(literalBytes: number, copiedBytes: number): void;
+  /** Whether the content that was read may go to the target. */
+  accepts?: (content: Digest) => boolean;
 }
 
 export interface LargeFileOptions {
@@ -77,7 +79,9 @@ export type LargeFileOutcome =
   /** Nothing had to be sent: the target has this content. */
   | ({kind: 'equal'} & ReadFile)
   | {kind: 'unread'; status: number; errno: number}
-  | {kind: 'refused'; result: Refusal};
+  | {kind: 'refused'; result: Refusal}
+  /** What was read is not to be sent; why was told. */
+  | {kind: 'kept-back'};
 
 /** Why a transfer ended before the file was staged. */
 type Failed = Extract<LargeFileOutcome, {kind: 'unread' | 'refused'}>;
@@ -145,6 +149,10 @@ export class LargeFile {
       if ('kind' in read) {
         session.send({kind: 'file-abort', link, transfer});
         return read;
+      }
+      if (this.#parts.accepts?.(read.content) === false) {
+        session.send({kind: 'file-abort', link, transfer});
+        return {kind: 'kept-back'};
       }
       if (started !== undefined && sameDigest(read.content, base?.content)) {
         session.send({kind: 'file-abort', link, transfer});

@@ -3,7 +3,7 @@
  *
  * Not the transfer itself (large-file.ts). Invariant: one path is never in two transfers at once.
  */
-import {sameDigest} from '../model/digest.ts';
+import {sameDigest, type Digest} from '../model/digest.ts';
 import {isUntouched, seenOf, type Entry} from '../model/entry.ts';
 import type {Op, OpResult} from '../model/op.ts';
 import type {RelPath} from '../model/path.ts';
@@ -11,7 +11,15 @@ import {sameInPrecision} from '../model/tree.ts';
 import type {Have} from '../reconcile/plan-path.ts';
 import type {MessageOf} from '../wire/messages.ts';
 import {LargeFile, READ_STATUS, type LargeFileOutcome} from './large-file.ts';
-import {metaOp, putFile, tellUnread, type Item, type SenderOptions, type SenderParts} from './send-item.ts';
+import {
+  metaOp,
+  noteContent,
+  putFile,
+  tellUnread,
+  type Item,
+  type SenderOptions,
+  type SenderParts,
+} from './send-item.ts';
 
 /** The sender, which packs what becomes of large files into batches. */
 export interface BatchPort {
@@ -97,9 +105,10 @@ export class LargeQueue {
       stats.contentBytes += literalBytes;
       stats.copiedBytes += copiedBytes;
     };
+    const accepts = (content: Digest): boolean => noteContent(this.#parts, item.path, {entry, content});
     const large = new LargeFile(
       {link: this.#options.link, transfer, path: item.path, expected: seenOf(entry), base},
-      {session, jobs, signatures, seed, onBytes},
+      {session, jobs, signatures, seed, onBytes, accepts},
     );
     this.#large.set(transfer, large);
     this.#byPath.set(item.path, large);
@@ -143,10 +152,10 @@ export class LargeQueue {
       return 'stop';
     }
     const content = Buffer.from(read.digests);
+    if (!noteContent(this.#parts, item.path, {entry, content})) return 'stop';
     if (sameDigest(content, have?.content)) return {kind: 'equal', content, allocatedBytes};
     const twin = store.pathWith(content, entry.sizeBytes, item.path);
     if (twin === undefined) return undefined;
-    store.setContentOf(entry, content);
     batches.push(item, putFile(item.path, entry, content, {from: 'copy', path: twin}, {allocatedBytes}));
     await batches.kick();
     return 'stop';
@@ -164,6 +173,8 @@ export class LargeQueue {
     const {store, events, batches} = this.#parts;
     const {path} = item;
     switch (outcome.kind) {
+      case 'kept-back':
+        return;
       case 'unread':
         return tellUnread(events, path, outcome);
       case 'refused':

@@ -18,6 +18,8 @@ export interface LinkSession {
   /** Resolves with the reason when the session, or the link, is over. */
   readonly closed: Promise<TowlineError>;
   set onMessage(handler: MessageHandler);
+  /** Whether both sides have a feature (wire/negotiate.ts); a session that cannot tell has none. */
+  hasFeature?(name: string): boolean;
   /** Sends a message that costs no credit. */
   send(message: Message): void;
   /** Sends a frame that costs credit; urgent ones overtake others. @throws the reason of the end */
@@ -61,6 +63,10 @@ export class LinkPort implements LinkSession {
 
   get closed(): Promise<TowlineError> {
     return this.#closed.promise;
+  }
+
+  hasFeature(name: string): boolean {
+    return this.#parts.session.hasFeature?.(name) === true;
   }
 
   /** Bytes of frames that cost credit. */

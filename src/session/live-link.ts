@@ -53,6 +53,7 @@ interface Waiting {
 const CHANGES_WAITING_MAX = 8_192; // more is found again by a comparison
 const SLEEP_MS_MAX = 3_600_000; // within what a timer can hold
 const RETRY = {delayMsMin: 500, delayMsMax: 60_000};
+const SOON_MS = 5_000; // between two tries, however much goes on the target
 const RESTLESS_MAX = 1_000;
 
 export interface LiveLinkOptions extends LiveDeletesOptions {
@@ -73,6 +74,8 @@ export class LiveLink implements Follower {
   #isBehind = false;
   #walkAtMs: number | undefined;
   #walkAttempts = 0;
+  /** When that was last done. */
+  #walkedMs = -Infinity;
   #isCatchingUp = false;
   /** Paths that did not arrive, ever. */
   #failureCount = 0;
@@ -135,12 +138,15 @@ export class LiveLink implements Follower {
     this.#wake.resolve();
   }
 
-  /** A path did not arrive; what differs is looked for again after a while. */
-  noteFailure(path: RelPath, isChanging: boolean): void {
-    if (isChanging) this.#tryLater(path);
+  /**
+   * A path did not arrive; what differs is looked for again after a while.
+   * @param retryMs when it is worth another try; undefined for one that changes each time it is read: when it rests
+   */
+  noteFailure(path: RelPath, retryMs: number | undefined): void {
+    if (retryMs === undefined) this.#tryLater(path);
     else {
       this.#failureCount++;
-      this.#walkAtMs ??= this.#parts.clock.monotonicMs() + backoffDelayMs(this.#walkAttempts++, RETRY, Math.random());
+      this.#walkAtMs = Math.min(this.#walkAtMs ?? Infinity, this.#parts.clock.monotonicMs() + retryMs);
     }
     this.#wake.resolve();
   }
@@ -157,6 +163,14 @@ export class LiveLink implements Follower {
     const seconds = Math.round((clock.monotonicMs() - sinceMs) / 1_000);
     const message = `${showPath(path)} has changed each time it was read, for ${seconds} s; its last whole version stays on the target until it rests`;
     events.onRestless(path, message);
+  }
+
+  /** Something made room on the target: what did not arrive may do so now. */
+  tryAgainSoon(): void {
+    if (this.#walkAtMs === undefined) return;
+    const nowMs = this.#parts.clock.monotonicMs();
+    this.#walkAtMs = Math.min(this.#walkAtMs, Math.max(nowMs + RETRY.delayMsMin, this.#walkedMs + SOON_MS));
+    this.#wake.resolve();
   }
 
   /** A path has arrived, or is no more. */
@@ -206,6 +220,7 @@ export class LiveLink implements Follower {
     if (isWalkDue && !this.#isCatchingUp) {
       this.#isBehind = false;
       this.#walkAtMs = undefined;
+      this.#walkedMs = nowMs;
       this.#catchUp(
         link.catchUp().then(() => undefined),
         fail,

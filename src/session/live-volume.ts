@@ -153,6 +153,12 @@ export class LiveVolume {
     this.#wake.resolve();
   }
 
+  /** Scans the whole volume after this time at the latest: something in it is worth another try. */
+  rescanWithin(delayMs: number): void {
+    this.#rescanAtMs = Math.min(this.#rescanAtMs, this.#parts.clock.monotonicMs() + delayMs);
+    this.#wake.resolve();
+  }
+
   /** Everything noticed so far is looked at now, quiet or not. */
   hurry(): void {
     this.#dirty.hurry(this.#parts.clock.monotonicMs());

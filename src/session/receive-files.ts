@@ -9,7 +9,7 @@ import type {Clock} from '../base/clock.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import {sameDigest} from '../model/digest.ts';
 import {seenOf} from '../model/entry.ts';
-import type {Op, OpResult} from '../model/op.ts';
+import type {Failed, Op, OpResult} from '../model/op.ts';
 import type {RelPath} from '../model/path.ts';
 import type {ProblemCode} from '../model/problem.ts';
 import {protocolFault} from '../wire/fault.ts';
@@ -23,6 +23,8 @@ export interface ReceiveParts {
   jobs: JobRunner<ReceiveJobs>;
   tree: TargetTree;
   clock: Clock;
+  /** Why a file is not to be replaced now. */
+  heldBack?: (path: RelPath) => Failed | undefined;
   /** What no transfer survives. */
   onError(error: unknown): void;
 }
@@ -69,6 +71,8 @@ export class ReceiveFiles {
     const state: Transfer = {token, stage, work: Promise.resolve(), isOver: false, missing: new Set(), end: undefined};
     this.#transfers.set(transfer, state);
     void this.#then(state, async () => {
+      const held = this.#parts.heldBack?.(message.path);
+      if (held !== undefined) return this.#refuse(transfer, state, held);
       if (base === undefined || isThere) return this.#open(message, state, from);
       await this.#refuse(transfer, state, failed('base-changed', 'the base of the delta is not there'));
     });

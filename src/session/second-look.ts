@@ -19,6 +19,7 @@ export interface SecondLookState {
   /** The state's list of what is to be read again. */
   fresh: {
     note(ino: number, dueMs: number): void;
+    has(ino: number): boolean;
     nextDueMs(): number | undefined;
     due(nowMs: number, latestMs: number): {inodes: readonly number[]; done(): void} | undefined;
   };
@@ -70,6 +71,16 @@ export class SecondLook {
   /** Inode numbers of files that some process may store into without a system call: none is at rest when it is read. */
   setMapped(inodes: ReadonlySet<number>): void {
     this.#mapped = inodes;
+  }
+
+  /** Whether other bytes under the same times would be no surprise: then they are a change like any other. */
+  isDoubtful({ino, ctime}: Entry): boolean {
+    const nowMs = this.#parts.clock.nowMs();
+    return (
+      this.#mapped.has(ino) ||
+      dueAfterRead(ctime, nowMs, this.#quietMs) !== undefined ||
+      this.#parts.state.fresh.has(ino)
+    );
   }
 
   /** A file may have changed without its times telling. */

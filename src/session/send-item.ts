@@ -8,6 +8,7 @@ import type {Clock} from '../base/clock.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import type {Digest} from '../model/digest.ts';
 import {metaOf, type Entry, type Seen} from '../model/entry.ts';
+import {corruptHere} from '../model/problem.ts';
 import type {Op} from '../model/op.ts';
 import {showPath, type RelPath} from '../model/path.ts';
 import type {ProblemCode} from '../model/problem.ts';
@@ -32,8 +33,11 @@ export type SenderJobs = LargeFileJobs & {'read-files': FilesJob; 'hash-files': 
 /** What the sender needs of the state. */
 export interface SourceStore {
   entryAt(path: RelPath): Entry | undefined;
-  /** Notes the content of a file that was read as this entry of the state says; not if it is another by now. */
-  setContentOf(entry: Entry, content: Digest): void;
+  /**
+   * Notes the content of a file that was read as this entry of the state says; not if it is another by now.
+   * @returns false, and nothing is noted, when other bytes were read there before and nothing tells of a change
+   */
+  setContentOf(entry: Entry, content: Digest): boolean;
   /** Other names of the same file, smallest first, with `path` among them. */
   namesOf(entry: Entry): RelPath[];
   /** A path that holds this content and was not changed since it was read. */
@@ -119,6 +123,18 @@ export function tellUnread(events: SenderEvents, path: RelPath, read: {status: n
     return events.onFailed(path, 'changing', `${shown} changed while it was read; it is read again`, 'source');
   const message = `${shown} cannot be read (${errnoName(read.errno)}); its old version stays on the target`;
   events.onFailed(path, 'unreadable', message, 'source');
+}
+
+/** Notes what a file holds. @returns false, and tells it, when it rots: then it is not to be sent */
+export function noteContent(
+  {store, events}: {store: SourceStore; events: SenderEvents},
+  path: RelPath,
+  {entry, content}: {entry: Entry; content: Digest},
+): boolean {
+  if (store.setContentOf(entry, content)) return true;
+  const known = entry.content as Digest; // or nothing could contradict it
+  events.onFailed(path, 'corrupt-here', corruptHere(path, {known, found: content, side: 'source'}), 'source');
+  return false;
 }
 
 function errnoName(errno: number): string {

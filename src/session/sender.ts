@@ -22,6 +22,7 @@ import {LargeQueue} from './large-queue.ts';
 import {
   countApplied,
   metaOp,
+  noteContent,
   putFile,
   tellUnread,
   withoutBytes,
@@ -300,13 +301,12 @@ export class Sender {
   }
 
   /** What a file's content, now that it is known, makes of its step. */
-  #fileOp(item: Item, entry: Entry, read: SmallFile): Op | undefined {
+  #fileOp(item: Item, entry: Entry, {content, bytes, allocatedBytes}: SmallFile): Op | undefined {
     const {store} = this.#parts;
-    const {content, bytes, allocatedBytes} = read;
     const {path} = item;
     const have = item.step.kind === 'file' ? item.step.have : undefined;
     const twin = item.mustSend || entry.sizeBytes === 0 ? undefined : store.pathWith(content, entry.sizeBytes, path);
-    store.setContentOf(entry, content);
+    if (!noteContent(this.#parts, path, {entry, content})) return undefined;
     if (have?.type === 'file' && sameDigest(content, have.content))
       return metaOp(path, entry, have, {view: this.#options.view, allocatedBytes});
     const source = twin === undefined ? ({from: 'inline', bytes} as const) : ({from: 'copy', path: twin} as const);

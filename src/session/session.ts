@@ -63,6 +63,7 @@ export class Session implements LinkSession {
   #handler: MessageHandler | undefined;
   #isOpen = true;
   #hasHello = false;
+  #features: readonly string[] = [];
   #nextRequest = 1;
   #pingsOpen = 0;
   readonly #ending = new Ending();
@@ -97,6 +98,11 @@ export class Session implements LinkSession {
 
   get isOpen(): boolean {
     return this.#isOpen;
+  }
+
+  /** Whether both sides have named it in their hello. */
+  hasFeature(name: string): boolean {
+    return this.#features.includes(name);
   }
 
   get wireBytes(): number {
@@ -254,7 +260,7 @@ export class Session implements LinkSession {
     switch (message.kind) {
       case 'hello':
         if (this.#hasHello) throw outOfOrder('hello');
-        negotiate(OWN_TERMS, message);
+        this.#features = negotiate(OWN_TERMS, message).features;
         this.#hasHello = true;
         this.#hello.resolve(message);
         return true;

@@ -246,6 +246,11 @@ export class SourceLink {
     };
   }
 
+  /** Has files of the target read once more. @returns what it holds of those that it could read. @throws REFUSED */
+  verifyPeer(paths: RelPath[]): Promise<Map<RelPath, Digest>> {
+    return this.#peer.verifyFiles(paths);
+  }
+
   /** What the target does not take of what is there now, and why. Counted anew when anything has changed. */
   leftOut(): {left: LeftOut; reason: Omit<LeftOutReason, 'advice'>}[] {
     const {state} = this.#parts;

@@ -8,19 +8,21 @@ import type {Clock} from '../base/clock.ts';
 import {release} from '../base/memory.ts';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {JobRunner} from '../base/jobs.ts';
+import type {Digest} from '../model/digest.ts';
 import {isCreation, type Failed, type Op, type OpResult} from '../model/op.ts';
+import type {RelPath} from '../model/path.ts';
 import {narrowedView, viewDigest, type Holding, type View} from '../model/view.ts';
 import type {DeleteLimits} from '../reconcile/delete-guard.ts';
 import {RollingHour} from '../reconcile/rolling-hour.ts';
 import {protocolFault} from '../wire/fault.ts';
 import {BATCHES_OPEN_MAX, REQUESTS_OPEN_MAX} from '../wire/limits.ts';
 import type {Message, MessageOf} from '../wire/messages.ts';
-import {answerDigests, answerGroups, answerNodes, answerSignature} from './answer-asks.ts';
+import {answerDigests, answerGroups, answerNodes, answerSignature, answerVerify} from './answer-asks.ts';
 import {ReceiveFiles, type StagedFiles} from './receive-files.ts';
 import {refusalMessage} from './refusal.ts';
 import type {LinkSession} from './link-port.ts';
 import {TargetDeletes} from './target-deletes.ts';
-import type {TargetJobs, TargetTree} from './target-tree.ts';
+import type {KnownFile, TargetJobs, TargetTree} from './target-tree.ts';
 
 /** Applies batches; apply/applier.ts by shape. */
 export interface BatchApplier {
@@ -46,8 +48,12 @@ export interface TargetLinkParts {
   hour?: RollingHour;
   /** Operations that must not be done now, by index: a container has something mounted there. */
   refused?: (ops: readonly Op[]) => Promise<Map<number, Failed>>;
+  /** The same of one file, before its content is taken. */
+  heldBack?: (path: RelPath) => Failed | undefined;
   /** A cut was answered. */
   onCut?: (answered: {cut: number; isEqual: boolean; digest: Buffer}) => void;
+  /** A file was read once more, for the source, and the state knows other bytes under its times. */
+  onContradicted?: (file: KnownFile, found: Digest) => void;
   /** How the source sees the link. */
   onSourceState?: (state: MessageOf<'link-state'>) => void;
 }
@@ -134,6 +140,8 @@ export class TargetLink {
         return this.#answer('tree', () => answerGroups(message, this.#parts));
       case 'hash-files':
         return this.#answer('content', () => answerDigests(message, this.#parts));
+      case 'verify-files':
+        return this.#answer('content', () => answerVerify(message, this.#parts));
       case 'ask-signature':
         return this.#answer('content', () => answerSignature(message, this.#parts));
       case 'batch':

@@ -43,7 +43,11 @@ export function fileAt(tree: TargetTree, path: RelPath): KnownFile | undefined {
 type FileToRead = {path: RelPath; expected: Seen};
 
 export type AnswerJobs = {
-  'hash-files': {in: {files: FileToRead[]}; out: {status: Uint8Array; digests: Uint8Array}; part: never};
+  'hash-files': {
+    in: {files: FileToRead[]; isFromDisk?: boolean};
+    out: {status: Uint8Array; digests: Uint8Array};
+    part: never;
+  };
   'sign-file': {
     in: {file: FileToRead; content: Uint8Array; blockBytes: number; seed: Uint8Array};
     out: Signature | undefined;

@@ -21,6 +21,7 @@ export class FreshReads {
   readonly #insert: Statement;
   readonly #first: Statement;
   readonly #earliest: Statement;
+  readonly #all: Statement;
   readonly #delete: Statement;
   /** Not written yet; with the next commit at the latest. */
   #open: {dueMs: number; inodes: Set<number>} | undefined;
@@ -36,6 +37,7 @@ export class FreshReads {
       'SELECT id, inodes FROM fresh_reads WHERE due_ms <= ? OR due_ms > ? ORDER BY due_ms, id LIMIT 1',
     );
     this.#earliest = db.prepare('SELECT min(due_ms) FROM fresh_reads');
+    this.#all = db.prepare('SELECT inodes FROM fresh_reads');
     this.#delete = db.prepare('DELETE FROM fresh_reads WHERE id = ?');
   }
 
@@ -54,6 +56,12 @@ export class FreshReads {
     return Math.min(earliest ?? Infinity, this.#open.dueMs);
   }
 
+  /** Whether a file is to be read again. All groups are looked through. */
+  has(ino: number): boolean {
+    if (this.#open?.inodes.has(ino) === true) return true;
+    return this.#all.all().some(([bytes]) => inodesOf(bytes as unknown as Uint8Array).includes(ino));
+  }
+
   /** @param latestMs what is due later than this can only come from a clock that was set back: it is due too */
   due(nowMs: number, latestMs: number): FreshGroup | undefined {
     if (this.#open !== undefined && (this.#open.dueMs <= nowMs || this.#open.dueMs > latestMs)) this.save();
@@ -61,7 +69,7 @@ export class FreshReads {
     if (row === undefined) return undefined;
     const [id, bytes] = row as unknown as [number, Uint8Array];
     return {
-      inodes: [...new Float64Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength))],
+      inodes: [...inodesOf(bytes)],
       done: () => {
         this.#delete.run(id);
         this.#db.wrote(1);
@@ -76,4 +84,8 @@ export class FreshReads {
     this.#open = undefined;
     this.#insert.run(dueMs, new Uint8Array(Float64Array.from(inodes).buffer));
   }
+}
+
+function inodesOf({buffer, byteOffset, byteLength}: Uint8Array): Float64Array {
+  return new Float64Array(buffer.slice(byteOffset, byteOffset + byteLength));
 }

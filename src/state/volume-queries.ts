@@ -114,6 +114,12 @@ export class VolumeQueries {
     }
   }
 
+  /** All files that were read, with their paths; what goes meanwhile may be missing. */
+  *readFiles(): Generator<FoundEntry> {
+    for (const entry of this.readSince(Number.MIN_SAFE_INTEGER))
+      if (entry.parentId === 0 || this.#directories.find(entry.parentId) !== undefined) yield this.#foundOf(entry);
+  }
+
   #foundOf(entry: StoredEntry): FoundEntry {
     const {parentId} = entry;
     return {parentId, path: parentId === 0 ? '' : joinPath(this.#directories.pathOf(parentId), entry.name), entry};

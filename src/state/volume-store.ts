@@ -248,6 +248,11 @@ export class VolumeStore {
     return this.#queries.unread(countMax, after);
   }
 
+  /** Every file whose content is known, a page at a time: what changes meanwhile may be missing. */
+  readFiles(): Generator<FoundEntry> {
+    return this.#queries.readFiles();
+  }
+
   unreadCount(): number {
     return this.#counters.unread;
   }

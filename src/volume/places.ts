@@ -25,6 +25,8 @@ export interface Places {
   staging: string;
   trash: string;
   isInRoot: boolean;
+  /** Share of the filesystem that is left free, 0 to 1; none where it is missing. */
+  reserve?: number;
 }
 
 /**

@@ -12,6 +12,7 @@ import {openRegular, readInto} from '../linux/files.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
 import {closeFd} from '../linux/open-fd.ts';
 import {statFd} from '../linux/stat.ts';
+import {dropCached} from '../linux/sync.ts';
 import {ContentHash} from '../model/content-hash.ts';
 import {DIGEST_BYTES, LEAF_BYTES, sha256, smallContentDigest, type Digest} from '../model/digest.ts';
 import {isUntouched, type Seen} from '../model/entry.ts';
@@ -41,11 +42,17 @@ export interface FilesRead {
   bytes: Uint8Array;
 }
 
+export interface FilesToHash {
+  files: FileToRead[];
+  /** What the disk holds is wanted, not what memory remembers of it. */
+  isFromDisk?: boolean;
+}
+
 export type ReadJobs = {
   /** Contents and digests of files of at most a leaf each. */
   'read-files': {in: {files: FileToRead[]}; out: FilesRead; part: never};
   /** Digests only, for files of any size. */
-  'hash-files': {in: {files: FileToRead[]}; out: FilesRead; part: never};
+  'hash-files': {in: FilesToHash; out: FilesRead; part: never};
   /** The signature of one file with that content, or undefined when it has not (any more). */
   'sign-file': {
     in: {file: FileToRead; content: Uint8Array; blockBytes: number; seed: Uint8Array};
@@ -60,16 +67,17 @@ const DIRS_HELD_MAX = 64;
 
 export function readHandlers(withRoot: WithRoot): JobHandlers<ReadJobs> {
   return {
-    'read-files': ({files}, context) => withRoot((root) => forEachFile(root, files, true, context)),
-    'hash-files': ({files}, context) => withRoot((root) => forEachFile(root, files, false, context)),
+    'read-files': ({files}, context) =>
+      withRoot((root) => forEachFile(root, {files, isContentWanted: true, isFromDisk: false}, context)),
+    'hash-files': ({files, isFromDisk = false}, context) =>
+      withRoot((root) => forEachFile(root, {files, isContentWanted: false, isFromDisk}, context)),
     'sign-file': (input, context) => withRoot((root) => signFile(root, input, context)),
   };
 }
 
 function forEachFile(
   root: OpenRoot,
-  files: FileToRead[],
-  isContentWanted: boolean,
+  {files, isContentWanted, isFromDisk}: {files: FileToRead[]; isContentWanted: boolean; isFromDisk: boolean},
   context: JobContext<never>,
 ): FilesRead {
   const sizeBytes = isContentWanted ? files.reduce((sum, {expected}) => sum + expected.sizeBytes, 0) : 0;
@@ -87,9 +95,10 @@ function forEachFile(
     files.forEach((file, index) => {
       if (context.isCancelled()) return void (out.status[index] = READ.changed);
       const into = isContentWanted ? bytes.subarray(at, at + file.expected.sizeBytes) : undefined;
-      const read = readOne(dirs, file, (fd, holes) =>
-        into === undefined ? hashAll(fd, file.expected.sizeBytes, holes, context) : readAll(fd, into),
-      );
+      const read = readOne(dirs, file, (fd, holes) => {
+        if (isFromDisk) dropCached(fd);
+        return into === undefined ? hashAll(fd, file.expected.sizeBytes, holes, context) : readAll(fd, into);
+      });
       out.status[index] = read.status;
       out.errno[index] = read.errno;
       out.allocated[index] = read.allocatedBytes;

@@ -98,6 +98,7 @@ function capacityBytesOf(message: Message): number {
     case 'node-listing':
     case 'group-listing':
     case 'hash-files':
+    case 'verify-files':
     case 'list-nodes':
     case 'file-digests':
     case 'batch-result':

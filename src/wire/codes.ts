@@ -31,6 +31,7 @@ export const MESSAGE_CODE: Record<MessageKind, number> = {
   'file-digests': 0x23,
   'list-groups': 0x24,
   'group-listing': 0x25,
+  'verify-files': 0x26,
   'ask-signature': 0x30,
   signature: 0x31,
   'no-signature': 0x32,
@@ -104,6 +105,8 @@ export const PROBLEM_CODE: Record<ProblemCode, number> = {
   refused: 16,
   internal: 17,
   attributes: 18,
+  'corrupt-here': 19,
+  drifted: 20,
 };
 
 /** The table read backwards: index is the number on the wire. */

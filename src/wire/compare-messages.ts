@@ -35,6 +35,7 @@ type CompareKind =
   | 'list-nodes'
   | 'node-listing'
   | 'hash-files'
+  | 'verify-files'
   | 'file-digests'
   | 'list-groups'
   | 'group-listing'
@@ -88,12 +89,14 @@ export const COMPARE_CODECS: {[K in CompareKind]: MessageCodec<K>} = {
       writer.u32(message.request);
       writePaths(writer, message.paths, limits.HASH_PATHS_MAX);
     },
-    read(reader, link) {
-      const request = reader.u32();
-      const count = reader.count('paths', limits.HASH_PATHS_MAX, PATH_BYTES_MIN);
-      const paths = readPaths(new PathReader(reader, limits.REQUEST_PATH_BYTES_MAX), count);
-      return {kind: 'hash-files', link, request, paths};
+    read: (reader, link) => ({kind: 'hash-files', link, ...readHashRequest(reader)}),
+  },
+  'verify-files': {
+    write(writer, message) {
+      writer.u32(message.request);
+      writePaths(writer, message.paths, limits.HASH_PATHS_MAX);
     },
+    read: (reader, link) => ({kind: 'verify-files', link, ...readHashRequest(reader)}),
   },
   'file-digests': {
     write(writer, message) {
@@ -306,6 +309,13 @@ export function writeTarget(writer: Writer, target: string): void {
 
 export function readTarget(reader: Reader): string {
   return reader.byteString('link target', 1, limits.LINK_TARGET_BYTES_MAX);
+}
+
+/** Of what asks for the contents of files. */
+function readHashRequest(reader: Reader): {request: number; paths: RelPath[]} {
+  const request = reader.u32();
+  const count = reader.count('paths', limits.HASH_PATHS_MAX, PATH_BYTES_MIN);
+  return {request, paths: readPaths(new PathReader(reader, limits.REQUEST_PATH_BYTES_MAX), count)};
 }
 
 function readBlockBytes(reader: Reader): number {

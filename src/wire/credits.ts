@@ -45,6 +45,7 @@ export const COSTS_CREDIT: Record<MessageKind, boolean> = {
   'list-nodes': false,
   'node-listing': true,
   'hash-files': false,
+  'verify-files': false,
   'file-digests': false,
   'list-groups': false,
   'group-listing': true,

@@ -25,6 +25,7 @@ export const SENT_BY: Record<MessageKind, 'both' | 'source' | 'target'> = {
   'list-nodes': 'source',
   'node-listing': 'target',
   'hash-files': 'source',
+  'verify-files': 'source',
   'file-digests': 'target',
   'list-groups': 'source',
   'group-listing': 'target',

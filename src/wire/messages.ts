@@ -96,6 +96,7 @@ export type Message =
   | {kind: 'list-nodes'; link: number; request: number; nodes: {path: RelPath; prefix: Buffer}[]}
   | {kind: 'node-listing'; link: number; request: number; nodes: TreeNode[]}
   | {kind: 'hash-files'; link: number; request: number; paths: RelPath[]}
+  | {kind: 'verify-files'; link: number; request: number; paths: RelPath[]}
   | {kind: 'file-digests'; link: number; request: number; digests: (Digest | undefined)[]}
   | {kind: 'list-groups'; link: number; request: number; after: number}
   /** Hard-link groups of the target: each a sorted list of paths. `next` is 0 at the end. */

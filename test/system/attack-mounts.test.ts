@@ -6,7 +6,7 @@ import {mkdirSync, rmSync} from 'node:fs';
 import {join} from 'node:path';
 import {expect, onTestFinished, test} from 'vitest';
 import {copyTree} from '../../src/apply/copy-tree.ts';
-import {removeTree} from '../../src/apply/trash.ts';
+import {removeTree} from '../../src/apply/remove-tree.ts';
 import {isLinuxError} from '../../src/linux/linux-error.ts';
 import {openDirPath} from '../../src/linux/open-fd.ts';
 import {fromText} from '../../src/model/path.ts';

@@ -27,6 +27,7 @@ import {
 } from '../../../src/apply/browse-trash.ts';
 import {copyTree} from '../../../src/apply/copy-tree.ts';
 import {pruneTrash} from '../../../src/apply/trash.ts';
+import {removeOldest} from '../../../src/apply/trash-age.ts';
 import {systemClock} from '../../../src/base/clock.ts';
 import {closeFd, openDirPath} from '../../../src/linux/open-fd.ts';
 import {needsCommands, needsRoot} from '../../needs.ts';
@@ -267,10 +268,42 @@ describe('a limit of its size', () => {
     expect(prune(3.5 * SIZE)).toHaveLength(3);
   });
 
-  test('what was put there within this hour stays, however large', () => {
-    const {prune} = filled(3);
-    expect(prune(SIZE / 2)).toEqual(['2026-11-20T02']);
-    expect(prune(1)).toEqual(['2026-11-20T02']);
+  test('H16 of the hour that is not over the oldest items go, to the last that fit; its folder stays for the agent', async () => {
+    const target = new TargetFolder();
+    target.clock = {...systemClock, nowMs: () => NOON_MS};
+    const names = Array.from({length: 8}, (_, index) => `file-${index}`);
+    for (const name of names) await target.apply(putFile(name, 'x'.repeat(20_000)));
+    for (const name of names.toReversed()) await target.apply(remove(name));
+    const fd = openDirPath(target.trash);
+    onTestFinished(() => closeFd(fd));
+    const prune = (sizeBytesMax: number): number =>
+      pruneTrash(fd, {nowMs: NOON_MS + 1_000, keepMs: 7 * 24 * HOUR_MS, sizeBytesMax});
+    expect(prune(200_000)).toBe(0);
+    expect(await list(target.trash)).toHaveLength(8);
+    expect(prune(80_000)).toBe(0);
+    expect((await list(target.trash)).map(({path}) => path)).toEqual(['file-2', 'file-1', 'file-0']);
+    prune(1);
+    expect(await list(target.trash)).toEqual([]);
+    expect(readdirSync(target.trash)).toEqual(['2026-11-20T12']);
+    await target.apply(putFile('file-0', 'again'));
+    await target.apply(remove('file-0'));
+    expect((await list(target.trash)).map(({path}) => path)).toEqual(['file-0']);
+  });
+
+  test('H16 a full disk takes the oldest items over all hours, with or without a line in the index, and no more', async () => {
+    const target = await withHistory();
+    const noted = (await list(target.trash)).map(({place}) => place);
+    const unnoted = `2026-11-20T13/${'f'.repeat(24)}-d0`;
+    writeFileSync(join(target.trash, unnoted), Buffer.alloc(SIZE));
+    const fd = openDirPath(target.trash);
+    onTestFinished(() => closeFd(fd));
+    const left = (): string[] => [...noted, unnoted].filter((place) => existsSync(join(target.trash, place)));
+    expect(removeOldest(fd, ({count}) => count >= 1)).toMatchObject({count: 1});
+    expect(left()).toEqual([...noted.slice(1), unnoted]);
+    expect(removeOldest(fd, ({sizeBytes}) => sizeBytes >= SIZE / 2).sizeBytes).toBeGreaterThanOrEqual(SIZE);
+    expect(left()).toEqual(noted.filter((place) => place.startsWith('2026-11-20T14')));
+    expect(removeOldest(fd, () => false).count).toBe(noted.filter((place) => place.startsWith('2026-11-20T14')).length);
+    expect(readdirSync(target.trash)).toEqual(['2026-11-20T14']);
   });
 
   test('links are not followed, names of one file count once, holes do not count', () => {

@@ -54,7 +54,7 @@ export class TargetFolder {
     this.#ignore = options.ignore ?? [];
     const [fd, stagingFd, trashFd] = [this.root, this.staging, this.trash].map(openDirPath) as [number, number, number];
     const {mountId} = statFd(fd);
-    const {handlers} = applyHandlers((job) => job({fd, mountId}, {stagingFd, trashFd}));
+    const {handlers} = applyHandlers((job) => job({fd, mountId}, {stagingFd, trashFd, reserve: 0}));
     const real = runHere(handlers);
     this.#jobs = {
       run: async (kind, input) => {

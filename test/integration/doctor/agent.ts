@@ -19,7 +19,7 @@ export function configOf(over: Partial<AgentConfig> & {stateFolder: string}): Ag
     file: '/etc/towline/towline.yaml',
     peers: [],
     volumes: [],
-    limits: {workers: 2, rateBytes: 0, chokidarEntries: 50_000},
+    limits: {workers: 2, rateBytes: 0, reserve: 0.05, chokidarEntries: 50_000},
     engines: [],
     notices: [],
     ...over,

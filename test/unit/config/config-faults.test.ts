@@ -181,6 +181,7 @@ describe('each fault names file, line, column, key, what was found and what is a
       'agent.listen: found "::1"; allowed is brackets around an IPv6 address, like [::1]:7420',
     ],
     ['a relative state', 'agent: {state: var}', 'agent.state: found "var"; allowed is the absolute path'],
+    ['too much in reserve', 'limits: {reserve: 95%}', 'limits.reserve: found "95%"; allowed is a share from 0% to 90%'],
     ['too many workers', 'limits: {workers: 17}', 'limits.workers: found "17"; allowed is a count from 2 to 16'],
     ['an engine without socket', 'engines: {docker: {}}', 'engines.docker.socket: is missing'],
     ['another engine', 'engines: {lxc: {}}', 'engines.lxc: unknown key "lxc" (allowed are docker, podman)'],

@@ -20,7 +20,7 @@ describe('what is read', () => {
         stateFolder: '/var/lib/towline',
         peers: [],
         volumes: [],
-        limits: {workers: 2, rateBytes: 0, chokidarEntries: 50_000},
+        limits: {workers: 2, rateBytes: 0, reserve: 0.05, chokidarEntries: 50_000},
         engines: [
           {engine: 'docker', socket: '/var/run/docker.sock', isConfigured: false},
           {engine: 'podman', isConfigured: false},
@@ -53,7 +53,7 @@ volumes:
     limit: {rate: 2MiB}
     drift: repair
     accept: {setuid: false, devices: true, owners: none, xattrs: [trusted, user]}
-limits: {workers: 4, rate: 1MB, chokidar-entries: 10}
+limits: {workers: 4, rate: 1MB, reserve: 12.5%, chokidar-entries: 10}
 engines: {podman: {socket: /run/user/0/p.sock}}
 `);
     const settings = {
@@ -77,7 +77,7 @@ engines: {podman: {socket: /run/user/0/p.sock}}
       listen: {host: '::', port: 7420},
       stateFolder: '/srv/state',
       peers: [{name: '007', id: ID('1'), address: {host: '10.0.0.1', port: 7420}}],
-      limits: {workers: 4, rateBytes: 1_000_000, chokidarEntries: 10},
+      limits: {workers: 4, rateBytes: 1_000_000, reserve: 0.125, chokidarEntries: 10},
     });
     expect(config.volumes).toEqual([
       {

@@ -37,7 +37,7 @@ export class Volumes {
   readonly targetHandlers: ScopeHandlers<StagedJobs>;
 
   constructor() {
-    const places = {stagingFd: openFolder(this.staging), trashFd: -1};
+    const places = {stagingFd: openFolder(this.staging), trashFd: -1, reserve: 0};
     this.sourceHandlers = transferHandlers((job) => job({fd: this.sourceFd, mountId: 0}));
     this.targetHandlers = stagedHandlers((job) => job({fd: this.targetFd, mountId: 0}, places));
   }

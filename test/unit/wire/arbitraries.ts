@@ -283,6 +283,7 @@ export const MESSAGE: {[K in MessageKind]: fc.Arbitrary<MessageOf<K>>} = {
   }),
   'node-listing': fc.record({...kindOf('node-listing'), link, request, nodes: fc.array(treeNode, {maxLength: 6})}),
   'hash-files': fc.record({...kindOf('hash-files'), link, request, paths: fc.array(relPath, {maxLength: 12})}),
+  'verify-files': fc.record({...kindOf('verify-files'), link, request, paths: fc.array(relPath, {maxLength: 12})}),
   'file-digests': fc.record({
     ...kindOf('file-digests'),
     link,

@@ -145,6 +145,10 @@ export const GOLDEN: {[K in MessageKind]: {message: MessageOf<K>; hex: string}} 
     message: {kind: 'hash-files', link: 7, request: 2, paths: ['a/one', 'a/other']},
     hex: '2200000000000007 00000002000200000005612f6f6e650003000474686572',
   },
+  'verify-files': {
+    message: {kind: 'verify-files', link: 7, request: 2, paths: ['a/one', 'a/other']},
+    hex: '2600000000000007 00000002000200000005612f6f6e650003000474686572',
+  },
   'file-digests': {
     message: {kind: 'file-digests', link: 7, request: 2, digests: [undefined, digest(0xe0)]},
     hex: '2300000000000007 0000000200020001e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0',
