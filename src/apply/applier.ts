@@ -16,19 +16,14 @@ import {isTypeInView, type View} from '../model/view.ts';
 import type {MessageOf} from '../wire/messages.ts';
 import type {ApplyJobs, BatchInput} from './apply-jobs.ts';
 import type {ApplyOptions} from './context.ts';
-import {actionsOf, recoveredActions, type DestroyedAction} from './destroyed.ts';
+import {actionsOf, type DestroyedAction} from './destroyed.ts';
 import {DONE, failure, isUnusualTime, timeFailure} from './failure.ts';
 import {GiveBack} from './give-back.ts';
 import {bytesOfOp} from './make-room.ts';
 import {nameClashes} from './name-clashes.ts';
-import {decodeJournal, encodeJournal, type Known} from './journal-record.ts';
+import {encodeJournal, type JournalPlaces, type Known} from './journal-record.ts';
+import {rollForward, type Journal, type RolledForward} from './roll-forward.ts';
 import {TargetRows, type TargetStore} from './target-rows.ts';
-
-export interface Journal {
-  append(batch: {id: number; body: Buffer}): void;
-  pending(): Iterable<{id: number; body: Uint8Array}>;
-  drop(id: number): void;
-}
 
 export interface ApplierParts {
   jobs: JobRunner<ApplyJobs>;
@@ -44,6 +39,10 @@ export interface ApplierOptions extends ApplyOptions {
   agent: string;
   /** Names that differ in case alone are one here. */
   foldsCase?: boolean;
+  /** Where it stages, for whoever rolls the journal forward. */
+  places?: JournalPlaces;
+  /** Name of the peer that sends the batches, likewise. */
+  peer?: string | undefined;
 }
 
 /** A file staged outside batches. */
@@ -172,29 +171,16 @@ export class Applier {
       const stat = unpackStat(made.stats, index);
       if (stat === undefined) continue;
       results[index] = DONE;
-      this.#rows.record(ops[index] as Op, {stat, attrs: made.attrs.get(index) ?? NO_ATTRS}, undefined);
+      const isTouched = made.touched.includes(index);
+      this.#rows.record(ops[index] as Op, {stat, attrs: made.attrs.get(index) ?? NO_ATTRS, isTouched}, undefined);
     }
     for (const {index, result} of made.failed) results[index] = result;
     this.#rows.recordDirs(made.dirs);
   }
 
-  /** Rolls batches forward that were journalled but not recorded as done. @returns how many */
-  async recover(): Promise<number> {
-    let count = 0;
-    for (const {id, body} of [...this.#parts.journal.pending()]) {
-      const {records, batch, atMs} = decodeJournal(body);
-      const {jobs, journal, onDestroyed} = this.#parts;
-      // Where the directories are now is seen by the scan that follows.
-      const {switched} = await jobs.run('switch-batch', {records, options: this.#applyOptions(), batch, atMs});
-      if (onDestroyed !== undefined) {
-        const {items: indexed} = await jobs.run('indexed-trash', {atMs});
-        this.#tellDestroyed(recoveredActions({atMs, batch}, records, {switched, indexed}));
-      }
-      journal.drop(id);
-      count++;
-    }
-    await this.#parts.jobs.run('sweep-staging', {nowMs: this.#parts.clock.nowMs()}, {lane: 1}); // the lane of the scan that follows: one worker less to start
-    return count;
+  /** Completes what was journalled and not recorded as done, with what was agreed then. @throws SYSTEM */
+  recover(): Promise<RolledForward> {
+    return rollForward(this.#parts, this.#applyOptions());
   }
 
   async #applyRest(
@@ -212,13 +198,10 @@ export class Applier {
     for (const {index} of failed) this.#rows.doubt((ops[index] as Op).path, results[index] as OpResult);
     if (records.length === 0) return next;
     const id = this.#nextBatch++;
-    journal.append({id, body: encodeJournal({version: 1, batch: input.batch, atMs: input.atMs, records})});
-    const {switched, dirs} = await jobs.run('switch-batch', {
-      records,
-      options: input.options,
-      batch: input.batch,
-      atMs: input.atMs,
-    });
+    const {batch, atMs, options} = input;
+    const {places, peer} = this.#options;
+    journal.append({id, body: encodeJournal({version: 1, batch, atMs, records, options, places, peer})});
+    const {switched, dirs} = await jobs.run('switch-batch', {records, options, batch, atMs});
     for (const one of switched) {
       const {index, result, stat} = one;
       results[index] = result;

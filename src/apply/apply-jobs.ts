@@ -27,7 +27,8 @@ import type {JournalRecord, Known} from './journal-record.ts';
 import {digHoles, type DugStep} from './sparse.ts';
 import {stage} from './stage.ts';
 import {stagedHandlers, type StagedJobs, type StagedTransfers} from './staged-transfers.ts';
-import {KEPT_SUFFIX, switchAll, type Switched} from './switch.ts';
+import {switchAll} from './switch.ts';
+import {KEPT_SUFFIX, type Switched} from './switched.ts';
 import {bytesOfOp, makeRoom, noSpace, removeSome, roomForOps} from './make-room.ts';
 import {removeTree} from './remove-tree.ts';
 import {itemsOf, pruneTrash, Trash, type PruneOptions} from './trash.ts';
@@ -60,6 +61,8 @@ export type ApplyJobs = StagedJobs & {
       failed: {index: number; result: OpResult}[];
       /** Of those that have any, by index. */
       attrs: Map<number, Attrs>;
+      /** Those that somebody has written to already, by index. */
+      touched: number[];
       dirs: SeenDir[];
       freed?: Freed;
     };
@@ -80,7 +83,14 @@ export type ApplyJobs = StagedJobs & {
     part: never;
   };
   'switch-batch': {
-    in: {records: JournalRecord[]; options: ApplyOptions; batch: number; atMs: number};
+    in: {
+      records: JournalRecord[];
+      options: ApplyOptions;
+      batch: number;
+      atMs: number;
+      /** After a crash: what cannot be switched now stays staged, to be tried again. */
+      isRecovery?: boolean;
+    };
     out: {switched: Switched[]; dirs: SeenDir[]};
     part: never;
   };
@@ -123,13 +133,15 @@ export function applyHandlers(openPlaces: WithPlaces): ScopeHandlers<ApplyJobs> 
         const attrs = new Map(
           created.flatMap(({attrs: each = NO_ATTRS}, index) => (each.length === 0 ? [] : [[index, each]])),
         );
-        return {count: created.length, stats, failed, attrs, dirs: settleDirs(context), ...(freed && {freed})};
+        const touched = created.flatMap(({isTouched}, index) => (isTouched === true ? [index] : []));
+        const count = created.length;
+        return {count, stats, failed, attrs, touched, dirs: settleDirs(context), ...(freed && {freed})};
       }),
     'stage-batch': (input) => inContext(input, (context, places) => stageBatch(context, places, input)),
     'make-room': ({neededBytes}) => withPlaces((_root, places) => makeSomeRoom(places, neededBytes)),
     'switch-batch': (input) =>
       inContext(input, (context) => {
-        const switched = switchAll(context, input.records);
+        const switched = switchAll(context, input.records, {keepsStaged: input.isRecovery === true});
         return {switched, dirs: settleDirs(context)};
       }),
     'dig-holes': ({path, expected, from}) => withPlaces((root) => dig(root, path, {expected, from})),
@@ -144,6 +156,7 @@ const NOTHING_CREATED: ApplyJobs['create-batch']['out'] = {
   count: 0,
   stats: new Float64Array(),
   failed: [],
+  touched: [],
   attrs: new Map(),
   dirs: [],
 };

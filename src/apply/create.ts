@@ -20,6 +20,7 @@ import type {ApplyContext} from './context.ts';
 import {DONE, failure, failureFrom, linkFailure} from './failure.ts';
 import {setFreshMeta} from './metadata.ts';
 import {fillFile, makeUnopened, stageName} from './stage.ts';
+import {isTouchedSince} from './switched.ts';
 
 type OpOf<K extends OpKind> = Extract<Op, {kind: K}>;
 
@@ -29,6 +30,8 @@ export interface Created {
   stat: Stat | undefined;
   /** Its attributes, read after `stat`. */
   attrs?: Attrs | undefined;
+  /** Somebody has written to it before it was looked at. */
+  isTouched?: boolean;
 }
 
 const UNNAMED_FILES_MAX = 256; // each holds a descriptor until its batch is durable
@@ -174,8 +177,10 @@ function nameFiles(context: ApplyContext, files: Unnamed[], done: Created[]): vo
     for (const {op, index, fd} of files) {
       try {
         const {dirFd, name} = context.changedPlace(op.path);
+        const before = statFd(fd);
         linkFdAt(fd, dirFd, name);
-        done[index] = {result: DONE, stat: statFd(fd), attrs: readAttrsFd(fd)};
+        const stat = statFd(fd);
+        done[index] = {result: DONE, stat, attrs: readAttrsFd(fd), isTouched: isTouchedSince(before, stat)};
       } catch (error) {
         // Somebody else made this name meanwhile: planned again, then as a replacement.
         const isTaken = isLinuxError(error, 'EEXIST');

@@ -7,7 +7,7 @@
 import type {Op, OpKind} from '../model/op.ts';
 import {isWithin, type RelPath} from '../model/path.ts';
 import type {JournalRecord} from './journal-record.ts';
-import type {Destroyed, Switched} from './switch.ts';
+import type {Destroyed, Switched} from './switched.ts';
 import type {IndexedItem} from './trash-index.ts';
 
 export interface DestroyedAction {

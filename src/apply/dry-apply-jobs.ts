@@ -14,7 +14,7 @@ import type {TargetStore} from './target-rows.ts';
 import {buildsOn, opsOf, pathsOf} from './batch-frame.ts';
 import {DONE, failure} from './failure.ts';
 import type {JournalRecord} from './journal-record.ts';
-import {NOTHING_SEEN, type Switched} from './switch.ts';
+import {NOTHING_SEEN, type Switched} from './switched.ts';
 
 const NO_TIME = {s: 0, ns: 0};
 
@@ -28,7 +28,7 @@ export function dryApplyJobs(store: TargetStore): JobRunner<ApplyJobs> {
   let ops: Op[] = [];
   const jobs: {[K in DryKind]: (input: Input<K>) => Output<K>} = {
     'dig-holes': () => undefined,
-    'create-batch': () => ({count: 0, stats: new Float64Array(), failed: [], attrs: new Map(), dirs: []}),
+    'create-batch': () => ({count: 0, stats: new Float64Array(), failed: [], attrs: new Map(), touched: [], dirs: []}),
     'stage-batch': ({frame, options, from, stale}) => {
       ops = opsOf(frame, options.view);
       const taken = new Set<RelPath>();

@@ -43,6 +43,13 @@ const HINTS: Record<string, string> = {
   EILSEQ: 'the target’s filesystem does not allow such a name; give it another one on the source',
 };
 
+const OF_FILESYSTEM = ['ENOSPC', 'EDQUOT', 'EROFS', 'EIO', 'ESHUTDOWN', 'ENODEV', 'ENOTCONN', 'ESTALE'];
+
+/** Whether it is the whole filesystem's trouble, which may pass, and not that of one path. */
+export function isOfFilesystem(errno: string | undefined): boolean {
+  return errno !== undefined && OF_FILESYSTEM.includes(errno);
+}
+
 /** @param error any error; what is no system call's is thrown on */
 export function failureFrom(error: unknown, path: RelPath): Failed {
   if (isLinuxError(error)) return failureOf(error, path);

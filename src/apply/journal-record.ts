@@ -5,6 +5,7 @@
  */
 import type {EntryType, FileTime, Meta, Seen, StatMeta} from '../model/entry.ts';
 import type {RelPath} from '../model/path.ts';
+import type {ApplyOptions} from './context.ts';
 
 /** What this link wrote at a path, as the state knows it: only that may be dropped without a place in the trash. */
 export type Known = Seen;
@@ -53,6 +54,19 @@ export interface JournalBatch {
   /** Wall clock of the batch, for places in the trash. */
   atMs: number;
   records: JournalRecord[];
+  /** What the batch was agreed to be, so that it is completed without asking anybody. Rows of older versions lack it. */
+  options?: ApplyOptions | undefined;
+  /** Where it is staged. */
+  places?: JournalPlaces | undefined;
+  /** Name of the peer that asked for it. */
+  peer?: string | undefined;
+}
+
+/** Host paths, as text: volume/places.ts by shape. */
+export interface JournalPlaces {
+  staging: string;
+  trash: string;
+  isInRoot: boolean;
 }
 
 export function journalMetaOf({attrs, ...meta}: Meta): JournalMeta {

@@ -17,6 +17,7 @@ import {ACCESS_ACL, CAPABILITY, decodeAttrs, modeWithoutAcl, NO_ATTRS, type Attr
 import type {EntryType, Meta, Stat} from '../model/entry.ts';
 import type {Name} from '../model/path.ts';
 import type {View} from '../model/view.ts';
+import {isTouchedSince} from './switched.ts';
 
 /** What of metadata is set. */
 export type MetaView = Pick<View, 'owners' | 'modes' | 'xattrs'>;
@@ -39,22 +40,26 @@ export function setFreshHeldMeta(place: Place, type: EntryType, meta: Meta, view
   return withHeld(place, type, (held) => setAllHeld(held, type, meta, {...view, xattrs: withAcl(view.xattrs)}));
 }
 
-/** Metadata of an entry in place. @returns attributes that could not be set */
+/**
+ * Metadata of an entry in place.
+ * @returns attributes that could not be set, and whether somebody has written to the file meanwhile: its time is theirs then
+ */
 export function setMeta(
   place: Place,
   type: EntryType,
   meta: Meta,
   options: {view: MetaView; isDurable: boolean},
-): AttrFailure[] {
+): {failures: AttrFailure[]; isTouched: boolean} {
   const {view} = options;
-  if (type !== 'file' && type !== 'dir') return setMetaHeld(place, type, meta, view);
+  const held = (): AttrFailure[] => setMetaHeld(place, type, meta, view);
+  if (type !== 'file' && type !== 'dir') return {failures: held(), isTouched: false};
   let fd: number;
   try {
     fd = type === 'dir' ? openDirAt(place.dirFd, place.name) : openRegular(place.dirFd, place.name).fd;
   } catch (error) {
     if (!isLinuxError(error, 'EACCES')) throw error;
     // Its mode closes it to us, who are not root: that may be what is to change.
-    return setMetaHeld(place, type, meta, view);
+    return {failures: held(), isTouched: false};
   }
   try {
     const now = statFd(fd);
@@ -64,9 +69,10 @@ export function setMeta(
     if (lacksAcl(failures)) setAttrsFd(fd, NO_ATTRS, ['acl']); // the old one does not go with the new mode
     const mode = modeWith(meta, failures);
     if (view.modes && (isNarrowed || now.mode !== mode)) chmodFd(fd, mode);
-    setTimeFd(fd, meta.mtime);
+    const isTouched = isTouchedSince(now, statFd(fd));
+    if (!isTouched) setTimeFd(fd, meta.mtime);
     if (options.isDurable) syncFd(fd);
-    return failures;
+    return {failures, isTouched};
   } finally {
     closeFd(fd);
   }

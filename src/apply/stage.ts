@@ -7,7 +7,7 @@ import {constants} from 'node:fs';
 import {LEAF_BYTES, smallContentDigest} from '../model/digest.ts';
 import type {EntryType} from '../model/entry.ts';
 import type {Failed, Op, OpKind} from '../model/op.ts';
-import {nameOf, parentOf, ROOT, showPath, type Name} from '../model/path.ts';
+import {nameOf, parentOf, ROOT, showPath, type Name, type RelPath} from '../model/path.ts';
 import {mkdirAt, openDirAt, rmdirAt} from '../linux/directories.ts';
 import {linkAt, makeSpecialAt, openRegularToWrite, symlinkAt, truncate, unlinkAt, writeFrom} from '../linux/files.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
@@ -56,8 +56,15 @@ export function stage(
         return planDelete(context, op, index);
     }
   } catch (error) {
+    if (isLinuxError(error, 'EEXIST')) return {failed: notOurs(op.path, stageName(context, index))};
     return {failed: parentFailure(error, op) ?? linkFailure(error, op) ?? failureFrom(error, op.path)};
   }
+}
+
+/** Somebody's entry at a name of ours: it stays what it is. The next try has another name. */
+function notOurs(path: RelPath, stage: string): Failed {
+  const what = `something that is not Towline's lies in the staging folder as ${stage}`;
+  return {status: 'failed', code: 'unwritable', message: `${showPath(path)}: ${what}; it is tried again`};
 }
 
 /** Set by the switch, in place. */

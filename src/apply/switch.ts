@@ -4,86 +4,54 @@
  *
  * Invariant: a path shows its old or its new entry at every moment; what is replaced or removed goes to the trash.
  */
-import {readAttrsAt} from '../linux/attrs.ts';
 import {listNames, openDirAt, rmdirAt} from '../linux/directories.ts';
-import {linkAt, unlinkAt} from '../linux/files.ts';
+import {openRegular, unlinkAt} from '../linux/files.ts';
+import {hasWriter} from '../linux/lease.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
 import {closeFd} from '../linux/open-fd.ts';
-import {statAt, statAtIfAny} from '../linux/stat.ts';
-import {NO_ATTRS, type Attrs} from '../model/attrs.ts';
-import {sameTime, type Stat} from '../model/entry.ts';
-import type {OpResult} from '../model/op.ts';
+import {statAt, statAtIfAny, statFd} from '../linux/stat.ts';
+import {isUntouched, sameTime, type Stat} from '../model/entry.ts';
 import {joinPath, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {compileIgnore} from '../reconcile/ignore.ts';
 import type {ApplyContext} from './context.ts';
-import {attrFailure, DONE, failure, failureFrom} from './failure.ts';
+import {attrFailure, DONE, failure, failureFrom, isOfFilesystem} from './failure.ts';
 import {metaOfJournal, type JournalRecord, type Known} from './journal-record.ts';
 import {setMeta} from './metadata.ts';
 import {renameAt} from './own-dirs.ts';
 import {fillHoles, isBelow} from './sparse.ts';
 import {removeTree} from './remove-tree.ts';
+import {exchange, rename} from './switch-names.ts';
+import {
+  KEPT_SUFFIX,
+  NOTHING_SEEN,
+  isTouchedSince,
+  seenAt,
+  type Destroyed,
+  type Outcome,
+  type Place,
+  type RecordOf,
+  type Switched,
+} from './switched.ts';
 import type {TrashReason} from './trash-index.ts';
 
-/** Ends the name of what a rename replaced, until it is in the trash. */
-export const KEPT_SUFFIX = '-old';
-
-type RecordOf<K extends JournalRecord['kind']> = Extract<JournalRecord, {kind: K}>;
-
-export interface Switched {
-  index: number;
-  result: OpResult;
-  /** What is at the path now (for a rename: at its new path); undefined where nothing is or it failed. */
-  stat: Stat | undefined;
-  /** After an exchange: what is at the other path now. */
-  otherStat: Stat | undefined;
-  /** Its attributes, read after `stat`: a later change of them is seen by its ctime. */
-  attrs: Attrs;
-  otherAttrs: Attrs;
-  /** What was at the path before; only where the entry itself stayed. */
-  found: Stat | undefined;
-  otherFound: Stat | undefined;
-  /** What was replaced or removed. */
-  destroyed: Destroyed[];
-}
-
-/** An entry that is not at its path any more, with all that was below it. */
-export interface Destroyed {
-  path: RelPath;
-  /** Relative to the trash; undefined when it was not put there. */
-  place: string | undefined;
-  /** `linked`: it has another name elsewhere; `empty`: a folder without anything in it. */
-  reason: TrashReason | 'linked' | 'empty';
-}
-
 /** Does every record in order. A record that fails leaves its path as it was and does not stop the others. */
-export function switchAll(context: ApplyContext, records: readonly JournalRecord[]): Switched[] {
+export function switchAll(
+  context: ApplyContext,
+  records: readonly JournalRecord[],
+  {keepsStaged}: {keepsStaged: boolean},
+): Switched[] {
   return records.map((record) => {
     const destroyed: Destroyed[] = [];
     try {
       return {...NOTHING_SEEN, ...switchOne(context, record, destroyed), index: record.index, destroyed};
     } catch (error) {
-      if (record.kind === 'install') dropStaged(context, record);
-      const isPathGone = isLinuxError(error, 'ENOENT', 'ENOTDIR');
-      const result = isPathGone ? failure('base-changed', record.path, error.message) : failureFrom(error, record.path);
-      return {...NOTHING_SEEN, index: record.index, result, stat: undefined, destroyed};
+      if (record.kind === 'install' && !keepsStaged) dropStaged(context, record);
+      const isOther = isLinuxError(error, 'ENOENT', 'ENOTDIR', 'EEXIST');
+      const result = isOther ? failure('base-changed', record.path, error.message) : failureFrom(error, record.path);
+      const errno = (error as NodeJS.ErrnoException).code ?? '';
+      return {...NOTHING_SEEN, index: record.index, result, stat: undefined, destroyed, errno};
     }
   });
-}
-
-/** Of an operation that leaves nothing to be seen. */
-export const NOTHING_SEEN = {
-  otherStat: undefined,
-  attrs: NO_ATTRS,
-  otherAttrs: NO_ATTRS,
-  found: undefined,
-  otherFound: undefined,
-} satisfies Partial<Switched>;
-
-type Outcome = Pick<Switched, 'result' | 'stat'> & Partial<Switched>;
-
-function seenAt({dirFd, name}: Place): Pick<Switched, 'attrs'> & {stat: Stat} {
-  const stat = statAt(dirFd, name);
-  return {stat, attrs: readAttrsAt(dirFd, name) ?? NO_ATTRS};
 }
 
 function switchOne(context: ApplyContext, record: JournalRecord, destroyed: Destroyed[]): Outcome {
@@ -98,11 +66,11 @@ function switchOne(context: ApplyContext, record: JournalRecord, destroyed: Dest
       const {allocatedBytes} = record;
       if (record.type === 'file' && allocatedBytes !== undefined && isBelow(found, allocatedBytes))
         fillHoles({...place, mountId: context.root.mountId});
-      const failures = setMeta(place, record.type, metaOfJournal(record.meta), context.options);
+      const {failures, isTouched} = setMeta(place, record.type, metaOfJournal(record.meta), context.options);
       if (record.type === 'dir') context.touched.set(record.path, record.meta.mtime);
       const [refused] = failures;
       const result = refused === undefined ? DONE : attrFailure(refused, record.path);
-      return {result, found, ...seenAt(place)};
+      return {result, found, ...seenAt(place), isTouched};
     }
     case 'rename':
       return rename(context, record, destroyed);
@@ -119,12 +87,12 @@ function install(context: ApplyContext, record: RecordOf<'install'>, destroyed: 
   for (let attempt = 0; attempt < 8; attempt++) {
     const current = statAtIfAny(dirFd, name);
     if (current?.ino === record.ino) {
-      dispose(context, record, destroyed); // switched before a crash: what it replaced may still be staged
+      disposeOrKeep(context, record, destroyed); // switched before a crash: what it replaced may still be staged
       return {result: DONE, ...seenAt({dirFd, name})};
     }
     const staged = statAtIfAny(stagingFd, record.stage);
     if (staged?.ino !== record.ino) {
-      dispose(context, record, destroyed); // switched before a crash, and changed by somebody since: what went out is kept
+      disposeOrKeep(context, record, destroyed); // switched before a crash, and changed by somebody since: what went out is kept
       return {result: failure('base-changed', record.path, 'its staged entry is gone'), stat: undefined};
     }
     try {
@@ -140,7 +108,7 @@ function install(context: ApplyContext, record: RecordOf<'install'>, destroyed: 
     }
     if (record.type === 'dir') context.touched.set(record.path, record.mtime);
     const seen = seenAt({dirFd, name});
-    if (seen.stat.ino === record.ino) return {result: DONE, ...seen};
+    if (seen.stat.ino === record.ino) return {result: DONE, ...seen, isTouched: isTouchedSince(staged, seen.stat)};
   }
   return {result: failure('base-changed', record.path, 'it is being changed on the target'), stat: undefined};
 }
@@ -161,6 +129,17 @@ function disposeOrUndo(context: ApplyContext, record: RecordOf<'install'>, place
   }
 }
 
+/** As before a crash: what cannot go to the trash now is not swept away with what was only staged. */
+function disposeOrKeep(context: ApplyContext, record: RecordOf<'install'>, destroyed: Destroyed[]): void {
+  try {
+    dispose(context, record, destroyed);
+  } catch (error) {
+    if (!isOfFilesystem((error as NodeJS.ErrnoException).code))
+      renameAt(context.stagingFd, record.stage, context.stagingFd, `${record.stage}${KEPT_SUFFIX}`, 'no-replace');
+    throw error; // else it is tried again, as it is
+  }
+}
+
 /** Sends what the exchange brought out to the trash, or drops it where nothing would be lost. */
 function dispose(context: ApplyContext, record: RecordOf<'install'>, destroyed: Destroyed[]): void {
   const old = statAtIfAny(context.stagingFd, record.stage);
@@ -175,7 +154,8 @@ function dispose(context: ApplyContext, record: RecordOf<'install'>, destroyed: 
     rmdirAt(context.stagingFd, record.stage);
     destroyed.push({path, place: undefined, reason: 'empty'});
   } else {
-    const reason: TrashReason = isOwn(record.known, old) ? 'overwritten' : 'foreign';
+    const isDropped = isOwn(record.known, old) && isLeftAlone(context.stagingFd, record.stage, old);
+    const reason: TrashReason = isDropped ? 'overwritten' : 'foreign';
     const place = context.trash.take(context.stagingFd, record.stage, {path, type: old.type, reason});
     destroyed.push({path, place, reason});
   }
@@ -202,124 +182,22 @@ function isOwn(known: Known | undefined, old: Stat): boolean {
   );
 }
 
-function rename(context: ApplyContext, record: RecordOf<'rename'>, destroyed: Destroyed[]): Outcome {
-  if (record.path.startsWith(`${record.to}/`)) return renameUp(context, record, destroyed);
-  const from = context.changedPlace(record.path);
-  const to = context.changedPlace(record.to);
-  const current = statAtIfAny(to.dirFd, to.name);
-  const there = statAtIfAny(from.dirFd, from.name);
-  if (current?.ino === record.ino && there?.ino !== record.ino) {
-    // Done before a crash: what it replaced may still wait on its way to the trash.
-    if (record.toIno !== undefined && there?.ino === record.toIno)
-      renameAt(from.dirFd, from.name, context.stagingFd, keptName(context, record), 'no-replace');
-    takeKept(context, record, destroyed);
-    return {result: DONE, ...seenAt(to)};
+/** Whether nobody can write to a version any more: who has it open may go on doing so once it has lost its name. */
+function isLeftAlone(dirFd: number, name: Name, old: Stat): boolean {
+  if (old.type !== 'file') return true;
+  let fd: number;
+  try {
+    ({fd} = openRegular(dirFd, name));
+  } catch (error) {
+    if (isLinuxError(error)) return false;
+    throw error;
   }
-  const isHalfway = there === undefined && current === undefined; // of another spelling, before a crash
-  if (isHalfway && statAtIfAny(context.stagingFd, keptName(context, record))?.ino === record.ino) {
-    renameAt(context.stagingFd, keptName(context, record), to.dirFd, to.name, 'no-replace');
-    return {result: DONE, stat: statAt(to.dirFd, to.name)};
+  try {
+    // In this order: who is no writer any more has left its time behind.
+    return !hasWriter(fd) && isUntouched(old, statFd(fd));
+  } finally {
+    closeFd(fd);
   }
-  if (there?.ino !== record.ino)
-    return {result: failure('base-changed', record.path, 'something else is there by now'), stat: undefined};
-  if (current === undefined) renameAt(from.dirFd, from.name, to.dirFd, to.name, 'no-replace');
-  else if (current.ino !== record.ino) replaceByRename(context, record, {from, to, current}, destroyed);
-  else if (record.type === 'dir' || current.nlink < 2) renameAround(context, record, {from, to});
-  else unlinkAt(from.dirFd, from.name); // two names of one file
-  if (record.type === 'dir' || current?.type === 'dir') {
-    context.dirs.drop(record.path);
-    context.dirs.drop(record.to);
-  }
-  if (record.type === 'dir') context.touched.move(record.path, record.to);
-  return {result: DONE, found: there, ...seenAt(to)};
-}
-
-/** Another spelling of one name, where names that differ in case alone are one: the system would do nothing. */
-function renameAround(context: ApplyContext, record: RecordOf<'rename'>, {from, to}: {from: Place; to: Place}): void {
-  const kept = keptName(context, record);
-  renameAt(from.dirFd, from.name, context.stagingFd, kept, 'no-replace');
-  renameAt(context.stagingFd, kept, to.dirFd, to.name, 'no-replace');
-}
-
-/** A rename over a directory that it is in: out of it first, as the system has it. */
-function renameUp(context: ApplyContext, record: RecordOf<'rename'>, destroyed: Destroyed[]): Outcome {
-  const to = context.changedPlace(record.to);
-  const kept = keptName(context, record);
-  if (statAt(to.dirFd, to.name).ino !== record.ino) {
-    if (statAtIfAny(context.stagingFd, kept)?.ino !== record.ino) {
-      const from = context.place(record.path);
-      if (statAtIfAny(from.dirFd, from.name)?.ino !== record.ino)
-        return {result: failure('base-changed', record.path, 'something else is there by now'), stat: undefined};
-      renameAt(from.dirFd, from.name, context.stagingFd, kept, 'no-replace');
-    }
-    try {
-      renameAt(context.stagingFd, kept, to.dirFd, to.name, 'exchange');
-    } catch (error) {
-      const from = context.place(record.path);
-      renameAt(context.stagingFd, kept, from.dirFd, from.name, 'no-replace');
-      throw error;
-    }
-    context.dirs.drop(record.to);
-    context.touched.move(record.path, record.to);
-  }
-  takeKept(context, record, destroyed);
-  return {result: DONE, ...seenAt(to)};
-}
-
-function exchange(context: ApplyContext, record: RecordOf<'exchange'>): Outcome {
-  const from = context.changedPlace(record.path);
-  const to = context.changedPlace(record.to);
-  const [there, current] = [statAt(from.dirFd, from.name), statAt(to.dirFd, to.name)];
-  const inos = [there.ino, current.ino];
-  const isDone = inos[0] === record.toIno && inos[1] === record.ino; // before a crash
-  if (inos[0] === record.ino && inos[1] === record.toIno) {
-    renameAt(from.dirFd, from.name, to.dirFd, to.name, 'exchange');
-    context.dirs.drop(record.path);
-    context.dirs.drop(record.to);
-    context.touched.exchange(record.path, record.to);
-  } else if (!isDone)
-    return {result: failure('base-changed', record.path, 'something else is there by now'), stat: undefined};
-  const {stat: otherStat, attrs: otherAttrs} = seenAt(from);
-  const before = isDone ? {} : {found: there, otherFound: current};
-  return {result: DONE, ...before, ...seenAt(to), otherStat, otherAttrs};
-}
-
-interface Place {
-  dirFd: number;
-  name: Name;
-}
-
-/** A rename over something: the old entry is kept in the trash by a second name, or taken out first where it has to be. */
-function replaceByRename(
-  context: ApplyContext,
-  record: RecordOf<'rename'>,
-  places: {from: Place; to: Place; current: Stat},
-  destroyed: Destroyed[],
-): void {
-  const {from, to, current} = places;
-  const kept = keptName(context, record);
-  if (current.type !== 'dir' && record.type !== 'dir') {
-    const isLinked = statAtIfAny(context.stagingFd, kept)?.ino === current.ino; // before a crash
-    if (!isLinked) linkAt(to.dirFd, to.name, context.stagingFd, kept);
-    renameAt(from.dirFd, from.name, to.dirFd, to.name, 'replace');
-  } else {
-    renameAt(from.dirFd, from.name, to.dirFd, to.name, 'exchange');
-    renameAt(from.dirFd, from.name, context.stagingFd, kept, 'no-replace');
-    context.touched.drop(record.to);
-  }
-  takeKept(context, record, destroyed);
-}
-
-function keptName(context: ApplyContext, record: RecordOf<'rename'>): Name {
-  return `b${context.batch}-${record.index}${KEPT_SUFFIX}`;
-}
-
-function takeKept(context: ApplyContext, record: RecordOf<'rename'>, destroyed: Destroyed[]): void {
-  const kept = keptName(context, record);
-  const stat = statAtIfAny(context.stagingFd, kept);
-  if (stat === undefined) return;
-  const place = context.trash.take(context.stagingFd, kept, {path: record.to, type: stat.type, reason: 'foreign'});
-  destroyed.push({path: record.to, place, reason: 'foreign'});
 }
 
 function remove(context: ApplyContext, record: RecordOf<'delete'>, destroyed: Destroyed[]): Outcome {

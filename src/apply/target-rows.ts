@@ -10,7 +10,7 @@ import {nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts'
 import {bumped, type VersionVector} from '../model/version.ts';
 import type {SeenDir} from './apply-jobs.ts';
 import type {GiveBack, RowsOfFile} from './give-back.ts';
-import type {Switched} from './switch.ts';
+import type {Switched} from './switched.ts';
 
 /** What the applier needs of the state. */
 export interface TargetStore extends RowsOfFile {
@@ -26,7 +26,7 @@ export interface TargetStore extends RowsOfFile {
 }
 
 /** What a worker saw of an entry. */
-type SeenEntry = Pick<Switched, 'attrs'> & {stat: Stat; found?: Stat | undefined};
+type SeenEntry = Pick<Switched, 'attrs'> & {stat: Stat; found?: Stat | undefined; isTouched?: boolean | undefined};
 
 export class TargetRows {
   readonly #agent: string;
@@ -54,7 +54,7 @@ export class TargetRows {
   }
 
   /** Of an operation that went through the journal. */
-  recordSwitched(op: Op, {stat, attrs, found, ...other}: Switched): void {
+  recordSwitched(op: Op, {stat, attrs, found, isTouched, ...other}: Switched): void {
     const {store} = this.#parts;
     if (op.kind === 'delete') {
       const parentId = store.dirIdOf(parentOf(op.path));
@@ -63,11 +63,11 @@ export class TargetRows {
     }
     if (op.kind === 'rename') this.#moveRow(op.path, op.to);
     if (op.kind === 'exchange') this.#exchangeRows(op.path, op.to);
-    if (stat !== undefined) this.record(op, {stat, attrs, found}, this.entryAt(placeOf(op)));
+    if (stat !== undefined) this.record(op, {stat, attrs, found, isTouched}, this.entryAt(placeOf(op)));
     if (op.kind === 'set-meta' && stat !== undefined && op.allocatedBytes !== undefined)
       this.#parts.giveBack.note(op.path, stat, op.allocatedBytes);
     if (op.kind !== 'exchange' || other.otherStat === undefined) return;
-    const seen = {stat: other.otherStat, attrs: other.otherAttrs, found: other.otherFound};
+    const seen = {stat: other.otherStat, attrs: other.otherAttrs, found: other.otherFound, isTouched};
     this.record({...op, path: op.to, to: op.path}, seen, this.entryAt(op.path));
   }
 
@@ -110,10 +110,11 @@ export class TargetRows {
       name: path === ROOT ? '' : nameOf(path),
       linkTarget,
       attrs,
-      content: this.#contentAfter(op, seen, before),
+      content: seen.isTouched === true ? undefined : this.#contentAfter(op, seen, before),
       isIncomplete: false,
       seq: store.nextSeq(),
-      version: bumped(this.#versionBefore(op, before), this.#agent),
+      // What somebody wrote to is not this link's alone any more.
+      version: seen.isTouched === true ? [] : bumped(this.#versionBefore(op, before), this.#agent),
     };
     if (path === ROOT) return store.putRoot(entry);
     const parentId = store.dirIdOf(parentOf(path));

@@ -8,7 +8,7 @@ import type {RunOutcome} from '../control/agent-api.ts';
 import {TowlineError} from '../base/errors.ts';
 import {type LogLevel, openLog} from '../telemetry/log.ts';
 import {findAgent, volumeNamed} from './agent-connection.ts';
-import type {AgentEvent, AgentOptions} from './agent-parts.ts';
+import type {AgentEvent, AgentOptions, RecoveredVolume} from './agent-parts.ts';
 import {type CommonFlags, runLogOf, verbosityOf} from './common-options.ts';
 import {eventsView} from './events-view.ts';
 import {orAborted, untilInterrupted} from './interruption.ts';
@@ -17,11 +17,13 @@ import type {CliParts} from './parts.ts';
 import {tellOutcome} from './run-outcome.ts';
 import type {Screen} from './screen.ts';
 import {Teller} from './teller.ts';
+import {oneLine} from './text.ts';
 import type {Verbosity} from './view.ts';
 import {version} from './version.ts';
 
 export interface AgentFlags extends CommonFlags {
   once?: boolean;
+  recover?: boolean;
   timeout?: string;
 }
 
@@ -35,8 +37,18 @@ export async function agentCommand(
   flags: AgentFlags,
   parts: CliParts & {screen: Screen},
 ): Promise<number> {
+  const isRecovery = flags.recover === true;
+  if (flags.once === true && isRecovery) {
+    const hint = 'towline agent --recover, then towline agent --once';
+    throw new TowlineError('USAGE', `--once and --recover go one after the other; try ${hint}`, {hint});
+  }
   if (flags.once === true) return catchUp(volumes, flags, parts);
   const stray = volumes.length > 0 ? 'VOLUME' : flags.timeout === undefined ? undefined : '--timeout';
+  if (stray !== undefined && isRecovery) {
+    const hint = 'towline agent --recover';
+    throw new TowlineError('USAGE', `${stray} goes with --once only: --recover takes all volumes; try ${hint}`, {hint});
+  }
+  if (isRecovery) return recover(flags, parts);
   if (stray !== undefined) {
     const hint = 'towline agent --once VOLUME';
     throw new TowlineError('USAGE', `${stray} goes with --once only: the daemon runs all volumes; try ${hint}`, {hint});
@@ -51,6 +63,30 @@ export async function agentCommand(
   };
   // SIGHUP makes the daemon read its configuration again.
   return untilInterrupted(parts, run, {endCode: 0, names: ['SIGINT', 'SIGTERM']});
+}
+
+/** Not to be interrupted half way: it only completes what was begun, which takes no longer than the batch did. */
+async function recover(flags: AgentFlags, parts: CliParts & {screen: Screen}): Promise<number> {
+  const teller = new Teller(flags, parts);
+  const recovery = await parts.loadRecovery();
+  const onNotice = (message: string): void => teller.line(message, 'yellow');
+  const {volumes, exitCode} = await recovery.recoverAgent(agentOptions(flags), {onNotice});
+  for (const recovered of volumes) {
+    teller.say('recovered', {...recovered});
+    for (const line of recoveredLines(recovered)) teller.line(line, recovered.exitCode === 0 ? 'green' : 'red');
+  }
+  return teller.result(exitCode);
+}
+
+/** `pgdata: 1 batch that a crash had interrupted is complete (/srv/pgdata)` */
+export function recoveredLines({volume, path, batches, problems, reason}: RecoveredVolume): string[] {
+  const name = oneLine(volume);
+  const where = path === undefined ? '' : ` (${path})`;
+  if (reason !== undefined)
+    return [`${name}: a batch that a crash had interrupted is not complete yet${where}: ${oneLine(reason)}`];
+  const done =
+    batches === 1 ? '1 batch that a crash had interrupted is' : `${batches} batches that crashes had interrupted are`;
+  return [`${name}: ${done} complete${where}`, ...problems.map((problem) => `  ${oneLine(problem)}`)];
 }
 
 function catchUp(typed: string[], flags: AgentFlags, parts: CliParts & {screen: Screen}): Promise<number> {

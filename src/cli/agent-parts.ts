@@ -36,6 +36,25 @@ export interface AgentDaemon {
   ): Promise<RunOutcome>;
 }
 
+/** A volume with an open journal, and how it came out of `agent --recover`. */
+export interface RecoveredVolume {
+  volume: string;
+  path: string | undefined;
+  batches: number;
+  problems: string[];
+  reason: string | undefined;
+  exitCode: number;
+}
+
+/** The surface of `daemon/recover-agent.ts`. */
+export interface AgentRecovery {
+  /** Completes what a crash left half done, without an agent that runs. Volumes with nothing open are not told. */
+  recoverAgent(
+    options: AgentOptions,
+    parts: {onNotice: (message: string) => void},
+  ): Promise<{volumes: RecoveredVolume[]; exitCode: number}>;
+}
+
 /** A volume's trash, with or without an agent that runs. */
 export interface TrashQuery {
   stateFolder: string;

@@ -3,7 +3,7 @@
  */
 import type {Clock} from '../base/clock.ts';
 import type {SyncDaemon} from '../daemon/sync-api.ts';
-import type {AgentDaemon, AgentRecords} from './agent-parts.ts';
+import type {AgentDaemon, AgentRecords, AgentRecovery} from './agent-parts.ts';
 import type {DoctorSources} from './doctor-command.ts';
 
 export interface OutStream {
@@ -36,5 +36,6 @@ export interface CliParts {
   loadDaemon(): Promise<SyncDaemon>;
   loadAgent(): Promise<AgentDaemon>;
   loadRecords(): Promise<AgentRecords>;
+  loadRecovery(): Promise<AgentRecovery>;
   loadDoctor(): Promise<DoctorSources>;
 }

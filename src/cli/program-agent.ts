@@ -39,7 +39,11 @@ const EXAMPLES = {
 Examples:
   towline agent                             in the foreground, as systemd starts it; SIGHUP reads the configuration again
   towline agent --once                      one catch-up of all volumes, for cron; the exit code tells
-  towline agent --once pgdata --timeout 1h`,
+  towline agent --once pgdata --timeout 1h
+  towline agent --recover                   before containers start; what towline-recover.service does
+
+Exit codes of --recover: 0 nothing is left half done, 1 some paths have changed meanwhile or cannot be written, 3 a root is
+missing or is another's (its journal stays for when it is back), 6 an agent runs.`,
   status: `
 Examples:
   towline status                            the agent, its peers and all links
@@ -115,7 +119,8 @@ function defineAgent(program: Command, actions: AgentActions, {flagsOf, setExitC
       '--once',
       'one catch-up to what is there now, through the agent where one runs; exit code 0 says it is done',
     )
-    .option('--timeout <TIME>', `with --once: so long at most (default: ${ONCE_TIMEOUT})`);
+    .option('--timeout <TIME>', `with --once: so long at most (default: ${ONCE_TIMEOUT})`)
+    .option('--recover', 'complete what a crash left half done in what is received, without any peer, and end');
   agent.action(async (volumes: string[]) =>
     setExitCode(await actions.agent(volumes, flagsOf(agent.opts<AgentFlags>()))),
   );

@@ -43,6 +43,7 @@ function partsOfProcess(): CliParts {
     ask: process.stdin.isTTY ? askOnTerminal : undefined,
     loadDaemon: () => import('../daemon/sync.ts'),
     loadAgent: () => import('../daemon/agent.ts'),
+    loadRecovery: () => import('../daemon/recover-agent.ts'),
     loadRecords: () => import('../daemon/agent-records.ts'),
     loadDoctor: () => import('../daemon/doctor.ts'),
   };

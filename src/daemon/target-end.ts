@@ -181,11 +181,12 @@ export class TargetEnd {
       view,
       agent: SOURCE_AGENT,
       foldsCase: this.#foldsCase,
+      places: this.#places,
     };
     const jobs = this.#options.isDryRun ? dryApplyJobs(volume) : this.#pool;
     const applier = new Applier(options, {jobs, store: volume, journal, clock: systemClock});
     if (!this.#options.isDryRun) {
-      const count = await applier.recover();
+      const {batches: count} = await applier.recover();
       if (count > 0) this.#parts.onNotice(`${count} batch(es) that a crash had interrupted were completed`);
     }
     const rules = {ignore: view.ignore, reserved: [RESERVED_NAME], seed: volume.hashSeed};

@@ -6,6 +6,8 @@
  */
 import {join} from 'node:path';
 import {Applier, type StagedFile} from '../apply/applier.ts';
+import type {DestroyedAction} from '../apply/destroyed.ts';
+import {rollForward, type RolledForward} from '../apply/roll-forward.ts';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import {Turns} from '../base/turns.ts';
@@ -165,6 +167,7 @@ export class TargetVolume {
     const over = new AbortController();
     const keeping = this.#trash.run(AbortSignal.any([signal, over.signal]));
     try {
+      await this.#turns.exclusive(() => this.#recover()); // what a crash left waits for no source
       await this.#startWatch();
       const {promise, resolve} = Promise.withResolvers<void>();
       signal.addEventListener('abort', () => resolve(), {once: true});
@@ -269,33 +272,39 @@ export class TargetVolume {
 
   async #prepare(view: View, isDurable: boolean): Promise<Applier> {
     const {volume, journal} = this.opened;
-    const {name, receive} = this.#options.config;
     volume.setView(view);
     this.#view = view;
-    const options = {
-      isDurable,
-      reserved: [RESERVED_NAME],
-      view,
-      agent: SOURCE_AGENT,
-      foldsCase: this.#foldsCase,
-    };
+    const {receive} = this.#options.config;
+    const origin = {agent: SOURCE_AGENT, places: this.places, peer: receive?.from};
+    const options = {isDurable, reserved: [RESERVED_NAME], view, foldsCase: this.#foldsCase, ...origin};
     const applier = new Applier(options, {
       jobs: this.#linkJobs,
       store: volume,
       journal,
       clock: this.#parts.clock,
-      onDestroyed: (actions) => {
-        if (actions.some(({place}) => place !== undefined)) this.#trash.noteBusy();
-        this.#parts.onActions(actions.map((action) => ({...action, volume: name, peer: receive?.from ?? ''})));
-      },
+      onDestroyed: this.#noteActions,
     });
-    const count = await applier.recover();
-    if (count > 0) this.#options.onNotice(`${count} batch(es) that a crash had interrupted were completed`);
+    this.#tellRecovered(await applier.recover());
     const isKnown = volume.entryCount() > 0 && !this.opened.volume.openedUnclean;
     const {changes} = await this.#scan(view);
     if (isKnown && this.#options.reportsDrift()) this.#options.onDrift(this.#driftAmong(changes));
     return applier;
   }
+
+  async #recover(): Promise<void> {
+    const parts = {jobs: this.#jobs, clock: this.#parts.clock, onDestroyed: this.#noteActions};
+    this.#tellRecovered(await rollForward({...parts, journal: this.opened.journal}));
+  }
+
+  #tellRecovered({batches}: RolledForward): void {
+    if (batches > 0) this.#options.onNotice(`${batches} batch(es) that a crash had interrupted were completed`);
+  }
+
+  readonly #noteActions = (actions: DestroyedAction[]): void => {
+    const {name, receive} = this.#options.config;
+    if (actions.some(({place}) => place !== undefined)) this.#trash.noteBusy();
+    this.#parts.onActions(actions.map((action) => ({...action, volume: name, peer: receive?.from ?? ''})));
+  };
 
   /** Where drift is only told, every change is wanted, and not only what a comparison does not find. */
   #scan(view: View): Promise<ScanResult> {

@@ -3,6 +3,7 @@
  *
  * Not a queue: the caller knows what it appended. Invariant: a row is whole and as it was written, or it is an error.
  */
+import {isTowlineError} from '../base/errors.ts';
 import {sha256} from '../model/digest.ts';
 import {bufferOf, Database, type Place, type Statement} from './database.ts';
 
@@ -13,6 +14,7 @@ export interface JournalBatch {
 
 const SCHEMA_VERSION = 1;
 const SCHEMA = 'CREATE TABLE batches (id INTEGER PRIMARY KEY, body BLOB NOT NULL, sum BLOB NOT NULL) STRICT;';
+const SETTLE_MS = 500; // nothing follows: the last one leaves the file by itself
 const CACHE_KIB = 2_048;
 const CHECKPOINT_PAGES = 2_048; // 16 MB: copying the log costs two fsyncs more, so it is done seldom
 
@@ -41,6 +43,7 @@ export class JournalStore {
   readonly #delete: Statement;
   /** Dropped, but not yet in the file: they ride with the next commit. */
   readonly #dropped = new Set<number>();
+  #settling: NodeJS.Timeout | undefined;
 
   constructor(db: Database) {
     this.#db = db;
@@ -58,6 +61,7 @@ export class JournalStore {
    * @throws SYSTEM when the disk is full or read-only: the batch is not in the journal
    */
   append(batch: JournalBatch): void {
+    clearTimeout(this.#settling);
     for (const id of this.#dropped) this.#delete.run(id);
     this.#insert.run(batch.id, batch.body, sumOf(batch));
     this.#db.flush();
@@ -76,13 +80,30 @@ export class JournalStore {
     return batches;
   }
 
-  /** Takes a batch out. After a crash it may be there once more, unless something was appended since. */
+  /**
+   * Takes a batch out. It leaves the file with the next one that is appended, or half a second later: after a crash
+   * until then it is there once more.
+   */
   drop(id: number): void {
     this.#dropped.add(id);
+    clearTimeout(this.#settling);
+    this.#settling = setTimeout(() => this.#settle(), SETTLE_MS).unref();
+  }
+
+  /** Takes the dropped ones out of the file; durable at return. */
+  #settle(): void {
+    try {
+      for (const id of this.#dropped) this.#delete.run(id);
+      this.#db.flush();
+      this.#dropped.clear();
+    } catch (error) {
+      if (!isTowlineError(error)) throw error; // a full disk, say: whoever appends is told, and done twice is done
+    }
   }
 
   /** Takes the dropped ones out of the file, marks the stop as clean, closes. */
   close(): void {
+    clearTimeout(this.#settling);
     for (const id of this.#dropped) this.#delete.run(id);
     this.#dropped.clear();
     this.#db.close();
@@ -90,6 +111,7 @@ export class JournalStore {
 
   /** Closes as a kill would. */
   abandon(): void {
+    clearTimeout(this.#settling);
     this.#dropped.clear();
     this.#db.abandon();
   }

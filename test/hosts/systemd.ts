@@ -131,8 +131,8 @@ function installProject(root: string): void {
   for (const file of ['package.json', 'bin/towline.js']) copyFileSync(join(PROJECT, file), join(home, file));
   symlinkSync('/opt/towline/bin/towline.js', join(root, 'usr/bin/towline'));
   symlinkSync('/opt/towline/node_modules/.bin/node', join(root, 'usr/bin/node'));
-  const unit = 'systemd/towline.service';
-  copyFileSync(join(PROJECT, unit), join(root, 'etc', unit.replace('/', '/system/')));
+  for (const unit of ['towline.service', 'towline-recover.service'])
+    copyFileSync(join(PROJECT, 'systemd', unit), join(root, 'etc/systemd/system', unit));
 }
 
 function startNspawn(root: string, consolePath: string): ChildProcess {

@@ -11,10 +11,11 @@ import {PROJECT} from '../source-rules.ts';
 import {makeTmpDir} from '../tmp.ts';
 
 const UNIT = readFileSync(join(PROJECT, 'systemd/towline.service'), 'utf8');
+const RECOVER = readFileSync(join(PROJECT, 'systemd/towline-recover.service'), 'utf8');
 
 /** What systemd says about a unit; '' when nothing. The program need not be installed here. */
-function complaints(text: string): string {
-  const path = join(makeTmpDir(), 'towline.service');
+function complaints(text: string, name = 'towline.service'): string {
+  const path = join(makeTmpDir(), name);
   writeFileSync(path, text.replaceAll('=/usr/bin/towline', '=/bin/true'));
   const {status, stderr} = spawnSync('systemd-analyze', ['verify', '--man=no', path], {encoding: 'utf8'});
   return `${stderr}${status === 0 ? '' : `exit code ${status}`}`;
@@ -25,6 +26,7 @@ needsCommands('systemd-analyze')(test)(
   () => {
     expect(complaints(UNIT)).toBe('');
     expect(complaints(UNIT.replace('\n[Service]\n', '\n[Service]\nRestartNever=yes\n'))).toContain('RestartNever');
+    expect(complaints(RECOVER, 'towline-recover.service')).toBe('');
   },
 );
 

@@ -32,6 +32,7 @@ const CAPABILITIES: readonly {bit: bigint; name: string; without: string}[] = [
   {bit: 4n, name: 'CAP_FSETID', without: 'setgid bits of files of other groups are lost'},
   {bit: 18n, name: 'CAP_SYS_CHROOT', without: 'the second wall around volumes is missing'},
   {bit: 21n, name: 'CAP_SYS_ADMIN', without: 'roots cannot be marked'},
+  {bit: 28n, name: 'CAP_LEASE', without: 'what is written to a version that was just replaced may be lost'},
 ];
 
 export function judgeHost(facts: HostFacts): Finding[] {

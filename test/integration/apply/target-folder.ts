@@ -7,6 +7,7 @@ import {onTestFinished} from 'vitest';
 import {Applier} from '../../../src/apply/applier.ts';
 import {applyHandlers, type ApplyJobs} from '../../../src/apply/apply-jobs.ts';
 import type {DestroyedAction} from '../../../src/apply/destroyed.ts';
+import type {Journal} from '../../../src/apply/roll-forward.ts';
 import {systemClock, type Clock} from '../../../src/base/clock.ts';
 import type {JobRunner} from '../../../src/base/jobs.ts';
 import {loadXxhash} from '../../../src/delta/hash.ts';
@@ -42,6 +43,10 @@ export class TargetFolder {
   readonly actions: DestroyedAction[] = [];
   /** After the switch of a batch, before anything is recorded; throws as a crash would end it. */
   onSwitched: () => void = () => undefined;
+  /** Before a job is done; throws likewise, or does something else before. */
+  onJob: (kind: keyof ApplyJobs, input: unknown) => void | Promise<void> = () => undefined;
+  /** After a batch was journalled, and after it left the journal; throws likewise. */
+  onJournal: (step: 'appended' | 'dropped') => void = () => undefined;
   readonly #store = openVolumeStore({place: ':memory:', side: 'target', view: PLAIN_VIEW, bootId: ''});
   readonly #journal = openJournalStore({place: ':memory:', bootId: ''});
   readonly #jobs: JobRunner<ApplyJobs>;
@@ -58,6 +63,7 @@ export class TargetFolder {
     const real = runHere(handlers);
     this.#jobs = {
       run: async (kind, input) => {
+        await this.onJob(kind, input);
         const out = await real.run(kind, input);
         if (kind === 'switch-batch') this.onSwitched();
         return out;
@@ -82,9 +88,9 @@ export class TargetFolder {
   }
 
   /** As after a restart. @returns batches that were completed */
-  recover(): Promise<number> {
+  async recover(): Promise<number> {
     this.#applier = this.#newApplier();
-    return this.#applier.recover();
+    return (await this.#applier.recover()).batches;
   }
 
   async apply(...ops: Op[]): Promise<OpResult[]> {
@@ -93,6 +99,11 @@ export class TargetFolder {
     const batch = ++this.#batch;
     const frame = writer.finish(1, batch, 0);
     return this.#applier.apply(frame, {kind: 'batch', link: 1, batch, seq: 0, ops}, new Map());
+  }
+
+  /** Batches that are open in the journal. */
+  get openBatches(): number {
+    return [...this.#journal.pending()].length;
   }
 
   /** One step of giving space back. @returns whether there is more */
@@ -122,7 +133,18 @@ export class TargetFolder {
       agent: '00000000000000aa',
     };
     const clock: Clock = {...systemClock, nowMs: () => this.clock.nowMs()};
-    const parts = {jobs: this.#jobs, store: this.#store, journal: this.#journal, clock};
+    const journal: Journal = {
+      append: (batch) => {
+        this.#journal.append(batch);
+        this.onJournal('appended');
+      },
+      pending: () => this.#journal.pending(),
+      drop: (id) => {
+        this.#journal.drop(id);
+        this.onJournal('dropped');
+      },
+    };
+    const parts = {jobs: this.#jobs, store: this.#store, journal, clock};
     return new Applier(options, {...parts, onDestroyed: (actions) => void this.actions.push(...actions)});
   }
 

@@ -4,7 +4,7 @@
  */
 import {EventEmitter} from 'node:events';
 import type {Clock} from '../../../src/base/clock.ts';
-import type {AgentDaemon, AgentRecords} from '../../../src/cli/agent-parts.ts';
+import type {AgentDaemon, AgentRecords, AgentRecovery} from '../../../src/cli/agent-parts.ts';
 import type {DoctorSources} from '../../../src/cli/doctor-command.ts';
 import type {CliParts} from '../../../src/cli/parts.ts';
 import {runCli} from '../../../src/cli/run.ts';
@@ -53,6 +53,7 @@ export interface Script {
   halt?: Halt;
   agent?: Partial<AgentDaemon>;
   records?: Partial<AgentRecords>;
+  recovery?: Partial<AgentRecovery>;
   doctor?: Partial<DoctorSources>;
   isTerminal?: boolean;
   /** Of the terminal; 100. */
@@ -119,6 +120,7 @@ export async function runScripted(argv: string[], script: Script = {}): Promise<
     ask: answer === undefined ? undefined : () => Promise.resolve(answer),
     loadDaemon: () => (script.loadFails === undefined ? Promise.resolve(daemon) : Promise.reject(script.loadFails)),
     loadAgent: () => Promise.resolve({runAgent: unscripted, onceStandalone: unscripted, ...script.agent}),
+    loadRecovery: () => Promise.resolve({recoverAgent: unscripted, ...script.recovery}),
     loadRecords: () =>
       Promise.resolve({
         readActionLog: unscripted,
