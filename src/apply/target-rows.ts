@@ -114,7 +114,7 @@ export class TargetRows {
       isIncomplete: false,
       seq: store.nextSeq(),
       // What somebody wrote to is not this link's alone any more.
-      version: seen.isTouched === true ? [] : bumped(this.#versionBefore(op, before), this.#agent),
+      version: seen.isTouched === true ? [] : this.#versionAfter(op, seen, before),
     };
     if (path === ROOT) return store.putRoot(entry);
     const parentId = store.dirIdOf(parentOf(path));
@@ -124,25 +124,36 @@ export class TargetRows {
     if (op.kind === 'link') this.#refreshNames(op.to, entry);
   }
 
-  /** New content is this link's alone; other operations leave whose content it is. */
-  #versionBefore(op: Op, before: Entry | undefined): VersionVector {
-    if (op.kind === 'link') return this.entryAt(op.to)?.version ?? [];
-    const version = before?.version ?? [];
-    const isNew = isCreation(op) || op.kind === 'put-file';
-    return isNew ? version.filter(({agent}) => agent === this.#agent) : version;
+  /** New content is this link's alone; what somebody wrote is not made this link's by anything else: it has no version. */
+  #versionAfter(op: Op, {stat, found}: SeenEntry, before: Entry | undefined): VersionVector {
+    const isNew = op.kind === 'put-file' || (isCreation(op) && op.kind !== 'link');
+    if (isNew || stat.type === 'dir') {
+      const version = before?.version ?? [];
+      return bumped(isNew ? version.filter(({agent}) => agent === this.#agent) : version, this.#agent);
+    }
+    const known = op.kind === 'link' ? this.#linkedTo(op.to, stat) : before;
+    if (known === undefined || known.version.length === 0) return [];
+    return found !== undefined && !isAsRecorded(known, found) ? [] : bumped(known.version, this.#agent);
   }
 
-  #refreshNames(path: RelPath, {ino, ctime, nlink, attrs}: Entry): void {
-    const entry = this.entryAt(path);
+  #refreshNames(path: RelPath, linked: Entry): void {
+    const {ctime, nlink, attrs} = linked;
+    const entry = this.#linkedTo(path, linked);
     const parentId = this.#parts.store.dirIdOf(parentOf(path));
-    if (entry === undefined || parentId === undefined || entry.ino !== ino) return;
+    if (entry === undefined || parentId === undefined) return;
     this.#parts.store.put(parentId, {...entry, ctime, nlink, attrs});
+  }
+
+  /** The row of a file that got another name; undefined when somebody has touched it: a scan sees what. */
+  #linkedTo(path: RelPath, linked: Stat): Entry | undefined {
+    const entry = this.entryAt(path);
+    return entry !== undefined && isUntouched(entry, {...linked, ctime: entry.ctime}) ? entry : undefined;
   }
 
   #contentAfter(op: Op, {stat, found}: SeenEntry, before: Entry | undefined): Digest | undefined {
     if (stat.type !== 'file') return undefined;
     if (op.kind === 'put-file') return Buffer.from(op.content);
-    if (op.kind === 'link') return this.entryAt(op.to)?.content;
+    if (op.kind === 'link') return this.#linkedTo(op.to, stat)?.content;
     // The bytes are those that were known, as long as nobody else has touched it: only its name or metadata changed.
     const isKnown = before !== undefined && (found === undefined || isAsRecorded(before, found));
     return isKnown && before.ino === stat.ino && before.sizeBytes === stat.sizeBytes ? before.content : undefined;

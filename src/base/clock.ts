@@ -29,6 +29,13 @@ export const systemClock: Clock = {
     }),
 };
 
+/** Calls `work` after `delayMs`. @returns takes that back, if it is not too late */
+export function later(clock: Clock, delayMs: number, work: () => void): () => void {
+  const waker = new AbortController();
+  clock.sleep(delayMs, waker.signal).then(work, () => undefined);
+  return () => waker.abort();
+}
+
 /** Resolves after `delayMs`, when the signal is aborted, or as soon as `woken` does; leaves no timer behind. */
 export async function sleepUnless(
   clock: Clock,

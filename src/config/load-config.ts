@@ -160,8 +160,17 @@ function readFile<S extends z.ZodType>(
     text: readOwnedText(file, {bytesMax: FILE_BYTES_MAX, isPrivate: false}),
   }));
   if (read === undefined) return undefined;
-  if (read.text === undefined) return 'missing';
-  const source = new YamlSource(file, read.text);
+  return read.text === undefined ? 'missing' : parseConfig({file, text: read.text}, schema, top, faults);
+}
+
+/** One file's text by a schema; what is wrong with it is added to `faults`. @returns undefined then */
+export function parseConfig<S extends z.ZodType>(
+  {file, text}: {file: string; text: string},
+  schema: S,
+  top: 'top' | 'peer',
+  faults: Fault[],
+): Parsed<z.output<S>> | undefined {
+  const source = new YamlSource(file, text);
   faults.push(...source.faults);
   if (source.faults.length > 0) return undefined;
   const result = schema.safeParse(source.value ?? {});

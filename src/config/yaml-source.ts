@@ -11,6 +11,8 @@ import {
   isSeq,
   LineCounter,
   parseDocument,
+  visit as visitNodes,
+  type Alias,
   type Document,
   type ParsedNode,
   type Scalar,
@@ -43,6 +45,7 @@ export class YamlSource {
   readonly faults: readonly Fault[];
   readonly #document: Document.Parsed | undefined;
   readonly #lines = new LineCounter();
+  #aliases: ReadonlyMap<Alias, ParsedNode> = new Map();
 
   constructor(file: string, text: string) {
     this.file = file;
@@ -64,10 +67,12 @@ export class YamlSource {
     this.faults = [...firsts.values()].reverse().map((error) => this.#fault(error.pos[0], '', yamlSentence(error)));
     if (this.faults.length > 0) return;
     try {
-      this.value = plainOf(this.#document);
+      this.#aliases = aliasesOf(this.#document);
+      this.value = plainOf(this.#document, this.#aliases);
     } catch (error) {
-      if (!(error instanceof TooMuch)) throw error;
-      this.faults = [this.#fault(error.offset, '', error.message)];
+      if (error instanceof TooMuch) this.faults = [this.#fault(error.offset, '', error.message)];
+      else if (error instanceof RangeError) this.faults = [this.#fault(undefined, '', 'is nested too deeply')];
+      else throw error;
     }
   }
 
@@ -97,7 +102,7 @@ export class YamlSource {
     let node = this.#document?.contents ?? null;
     let offset = startOf(node);
     for (const [index, part] of path.entries()) {
-      if (isAlias(node)) node = (node.resolve(this.#document!) ?? null) as ParsedNode | null;
+      if (isAlias(node)) node = this.#aliases.get(node) ?? null;
       if (isSeq(node)) {
         node = node.items[Number(part)] ?? null;
         offset = startOf(node) ?? offset;
@@ -145,12 +150,27 @@ class TooMuch extends Error {
   }
 }
 
-function plainOf(document: Document.Parsed): PlainValue {
+/** What each alias stands for; the library looks through the whole text for each of them. */
+function aliasesOf(document: Document.Parsed): Map<Alias, ParsedNode> {
+  const anchored = new Map<string, ParsedNode>();
+  const aliases = new Map<Alias, ParsedNode>();
+  visitNodes(document, {
+    Node: (_, node) => {
+      if (isAlias(node)) {
+        const meant = anchored.get(node.source);
+        if (meant !== undefined) aliases.set(node, meant);
+      } else if (node.anchor !== undefined) anchored.set(node.anchor, node as ParsedNode);
+    },
+  });
+  return aliases;
+}
+
+function plainOf(document: Document.Parsed, aliases: ReadonlyMap<Alias, ParsedNode>): PlainValue {
   let nodesLeft = NODES_MAX;
   const visit = (node: ParsedNode | null, depth: number): PlainValue => {
     if (nodesLeft-- === 0) throw new TooMuch(startOf(node), `holds more than ${NODES_MAX} values, aliases followed`);
     if (depth > DEPTH_MAX) throw new TooMuch(startOf(node), `is nested deeper than ${DEPTH_MAX} levels`);
-    if (isAlias(node)) return visit((node.resolve(document) ?? null) as ParsedNode | null, depth + 1);
+    if (isAlias(node)) return visit(aliases.get(node) ?? null, depth + 1);
     if (isSeq(node)) return node.items.map((item) => visit(item, depth + 1));
     if (isMap(node)) {
       const map = Object.create(null) as Record<string, PlainValue>; // a key may be called __proto__

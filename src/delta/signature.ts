@@ -6,7 +6,7 @@
  */
 import {invariant} from '../base/errors.ts';
 import {LEAF_BYTES} from '../model/digest.ts';
-import {BLOCK_BYTES_DEFAULT, BLOCK_COUNT_GOAL, blockCountOf} from './block.ts';
+import {BLOCK_BYTES_DEFAULT, BLOCK_BYTES_MIN, BLOCK_COUNT_GOAL, blockCountOf} from './block.ts';
 import {STRONG_BYTES, StrongSum} from './strong.ts';
 import {WEAK_BYTES, weakSum} from './weak.ts';
 
@@ -134,11 +134,20 @@ export function leafRow(signature: Signature, leafIndex: number): Buffer {
 
 /**
  * A signature from its stored rows, in the order of leaves.
- * @throws BUG when the rows do not cover the file: the store checks what it reads
+ * @returns undefined when they are not one of this file: what is lost is made again by reading it
  */
-export function assembleSignature(blockBytes: number, sizeBytes: number, rows: Iterable<Buffer>): Signature {
-  const strong = Buffer.concat([...rows]);
-  const wanted = blockCountOf(sizeBytes, blockBytes) * STRONG_BYTES;
-  invariant(strong.length === wanted, `signature rows hold ${strong.length} bytes, not ${wanted}`);
-  return {blockBytes, sizeBytes, strong, weak: Buffer.alloc(0)};
+export function assembleSignature(
+  blockBytes: number,
+  sizeBytes: number,
+  rows: Iterable<Buffer>,
+): Signature | undefined {
+  if (blockBytes < BLOCK_BYTES_MIN || LEAF_BYTES % blockBytes !== 0) return undefined;
+  const wantedBytes = blockCountOf(sizeBytes, blockBytes) * STRONG_BYTES;
+  const kept: Buffer[] = [];
+  let leftBytes = wantedBytes;
+  for (const row of rows) {
+    if ((leftBytes -= row.length) < 0) return undefined;
+    kept.push(row);
+  }
+  return leftBytes === 0 ? {blockBytes, sizeBytes, strong: Buffer.concat(kept), weak: Buffer.alloc(0)} : undefined;
 }

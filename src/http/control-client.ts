@@ -5,15 +5,14 @@
  * Invariant: every error has a code and says what to do; an agent that hangs is told from one that works.
  */
 import {type IncomingMessage, request as httpRequest} from 'node:http';
-import {TowlineError, messageOf} from '../base/errors.ts';
+import {TowlineError} from '../base/errors.ts';
 import type {AgentControl, AgentReport, RunOutcome} from '../control/agent-api.ts';
+import {ANSWER_BYTES_MAX, readAnswer, splitLines} from './control-answers.ts';
 import {CONTROL_VERSION} from './control-version.ts';
 import {controlSocketOf, shortSocketPath} from './socket-path.ts';
 import {fromWire} from './wire-error.ts';
 
 const SILENCE_MS_MAX = 15_000; // three signs of life (reply.ts)
-const ANSWER_BYTES_MAX = 64 << 20; // 1,000 problems with the longest paths
-const NEWLINE = 0x0a;
 const TIMER_MS_MAX = 2 ** 31 - 1; // setTimeout fires at once for more
 const GRACE_MS = 60_000; // beyond the time that the agent was given itself
 
@@ -139,9 +138,7 @@ class Connection {
 
   /** The answer's lines; an error line is thrown. */
   async *lines<T>(call: Call): AsyncGenerator<Awaited<T>> {
-    const lines = splitLines(this.#pieces(call, await this.#open(call)), () =>
-      this.#notUnderstood(`a line above ${ANSWER_BYTES_MAX} bytes`),
-    );
+    const lines = splitLines(this.#pieces(call, await this.#open(call)), (what) => this.#notUnderstood(what));
     for await (const line of lines) {
       if (line.length === 0) continue; // a sign of life
       const value = this.#parse(line.toString()) as {error?: unknown};
@@ -227,12 +224,8 @@ class Connection {
     }
   }
 
-  #parse(text: string): unknown {
-    try {
-      return JSON.parse(text) as unknown;
-    } catch (error) {
-      throw this.#notUnderstood(messageOf(error));
-    }
+  #parse(text: string): object {
+    return readAnswer(text, (what) => this.#notUnderstood(what));
   }
 
   #errorOf(error: NodeJS.ErrnoException, call: Call): Error {
@@ -263,21 +256,4 @@ function queryOf(fields: object): string {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(fields)) if (value !== undefined) query.set(name, String(value));
   return query.size === 0 ? '' : `?${query.toString()}`;
-}
-
-async function* splitLines(pieces: AsyncIterable<Buffer>, tooLong: () => Error): AsyncGenerator<Buffer> {
-  let waiting: Buffer[] = [];
-  let waitingBytes = 0;
-  for await (const piece of pieces) {
-    let from = 0;
-    for (let end = piece.indexOf(NEWLINE); end >= 0; end = piece.indexOf(NEWLINE, from)) {
-      yield Buffer.concat([...waiting, piece.subarray(from, end)]);
-      waiting = [];
-      waitingBytes = 0;
-      from = end + 1;
-    }
-    waiting.push(piece.subarray(from));
-    waitingBytes += piece.length - from;
-    if (waitingBytes > ANSWER_BYTES_MAX) throw tooLong();
-  }
 }

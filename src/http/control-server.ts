@@ -15,6 +15,7 @@ import {prepareFolder} from '../state/state-files.ts';
 import type {LogPort} from '../telemetry/log.ts';
 import {ROUTES} from './control-routes.ts';
 import {Reply, SIGN_OF_LIFE_MS} from './reply.ts';
+import {readJson} from './request-fields.ts';
 import {shortSocketPath} from './socket-path.ts';
 import {withCode} from './wire-error.ts';
 
@@ -154,7 +155,7 @@ async function handle(
 
 const TOO_LARGE = Symbol('too large');
 
-/** The body as JSON; an empty one is an object without fields. */
+/** The body as JSON. */
 async function readBody(request: IncomingMessage): Promise<unknown> {
   if (Number(request.headers['content-length'] ?? 0) > BODY_BYTES_MAX) return TOO_LARGE;
   const chunks: Buffer[] = [];
@@ -164,12 +165,7 @@ async function readBody(request: IncomingMessage): Promise<unknown> {
     if (sizeBytes > BODY_BYTES_MAX) return TOO_LARGE;
     chunks.push(chunk);
   }
-  if (sizeBytes === 0) return {};
-  try {
-    return JSON.parse(new TextDecoder('utf-8', {fatal: true}).decode(Buffer.concat(chunks))) as unknown;
-  } catch (error) {
-    throw usage(`the request is not JSON: ${messageOf(error)}`);
-  }
+  return readJson(Buffer.concat(chunks));
 }
 
 function stackOf(error: TowlineError): string | undefined {

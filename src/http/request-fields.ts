@@ -4,7 +4,7 @@
  *
  * Invariant: what comes out has every field of the shape, within its bounds, and no other.
  */
-import {TowlineError} from '../base/errors.ts';
+import {messageOf, TowlineError} from '../base/errors.ts';
 
 /** Returns the value, or throws a FieldFault. */
 type Check<T> = (value: unknown) => T;
@@ -14,6 +14,7 @@ export type Fields<S extends Shape> = {[K in keyof S]: ReturnType<S[K]>};
 const TEXT_CHARS_MAX = 4_096; // PATH_MAX
 const CURSOR_CHARS_MAX = 400_000; // holds the longest path (model/path.ts), every byte of it escaped for JSON
 const LIST_COUNT_MAX = 1_000;
+const SHOWN_CHARS_MAX = 60;
 
 class FieldFault extends Error {}
 
@@ -44,6 +45,16 @@ export function whole(min: number, max: number): Check<number> {
     const isRight = Number.isSafeInteger(number) && (number as number) >= min && (number as number) <= max;
     return isRight ? (number as number) : fault(`a whole number from ${min} to ${max}`, value);
   };
+}
+
+/** A request's body as JSON; an empty one is an object without fields. @throws TowlineError USAGE */
+export function readJson(body: Buffer): unknown {
+  if (body.length === 0) return {};
+  try {
+    return JSON.parse(new TextDecoder('utf-8', {fatal: true}).decode(body)) as unknown;
+  } catch (error) {
+    throw usage(`the request is not JSON: ${messageOf(error)}`, 'call it through the towline command');
+  }
 }
 
 /** @throws TowlineError USAGE naming the field, what was found and what is allowed */
@@ -86,8 +97,11 @@ function fault(allowed: string, value: unknown): never {
   throw new FieldFault(`${shown(value)}, not ${allowed}`);
 }
 
+/** Of what holds others only its kind: a request may be nested a thousand levels deep. */
 function shown(value: unknown): string {
-  return value === undefined ? 'missing' : JSON.stringify(value).slice(0, 60);
+  if (value === undefined) return 'missing';
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'a list' : 'an object';
+  return JSON.stringify(value).slice(0, SHOWN_CHARS_MAX);
 }
 
 function usage(what: string, hint: string): TowlineError<'USAGE'> {

@@ -111,7 +111,7 @@ export class InotifyEvents {
     this.mask = bytes.readUInt32LE(at + 4);
     this.cookie = bytes.readUInt32LE(at + 8);
     this.#nameAt = at + HEADER_BYTES;
-    this.#nameEnd = this.#nameAt + bytes.readUInt32LE(at + 12);
+    this.#nameEnd = Math.min(this.#nameAt + bytes.readUInt32LE(at + 12), this.#end);
     this.#at = this.#nameEnd;
     return true;
   }

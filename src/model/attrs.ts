@@ -4,6 +4,7 @@
  *
  * Layout, sorted by name bytes, each name once: u8 name bytes, name, u32 value bytes, value. Empty: no attributes.
  */
+import {TowlineError} from '../base/errors.ts';
 import {sha256, type Digest} from './digest.ts';
 
 export type Attrs = Buffer;
@@ -60,16 +61,23 @@ export function encodedBytesOf({name, value}: Attr): number {
   return FIXED_BYTES + name.length + value.length;
 }
 
-/** The values share memory with `attrs`. */
+/** The values share memory with `attrs`. @throws TowlineError INTEGRITY for bytes that are none: a damaged state */
 export function decodeAttrs(attrs: Attrs): Attr[] {
   const list: Attr[] = [];
   for (let at = 0; at < attrs.length;) {
     const nameEnd = at + 1 + attrs.readUInt8(at);
+    if (nameEnd + 4 > attrs.length) throw damagedAttrs(attrs);
     const valueEnd = nameEnd + 4 + attrs.readUInt32LE(nameEnd);
+    if (valueEnd > attrs.length) throw damagedAttrs(attrs);
     list.push({name: attrs.toString('latin1', at + 1, nameEnd), value: attrs.subarray(nameEnd + 4, valueEnd)});
     at = valueEnd;
   }
   return list;
+}
+
+function damagedAttrs({length}: Attrs): TowlineError<'INTEGRITY'> {
+  const message = `the state holds extended attributes that cannot be read (${length} bytes); it is damaged`;
+  return new TowlineError('INTEGRITY', message, {path: '', expected: 'attributes', actual: `${length} bytes`});
 }
 
 /** Why bytes of a peer are not canonical attributes, or undefined when they are. */

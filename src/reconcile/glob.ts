@@ -120,20 +120,21 @@ function tokenise(pattern: string): Tokens | undefined {
   return tokens;
 }
 
-const CLASSES: Record<string, RegExp> = {
-  alnum: /[0-9A-Za-z]/,
-  alpha: /[A-Za-z]/,
-  blank: /[ \t]/,
-  cntrl: /[\x00-\x1f\x7f]/,
-  digit: /[0-9]/,
-  graph: /[\x21-\x7e]/,
-  lower: /[a-z]/,
-  print: /[\x20-\x7e]/,
-  punct: /[!-/:-@[-`{-~]/,
-  space: /[ \t\n\v\f\r]/,
-  upper: /[A-Z]/,
-  xdigit: /[0-9A-Fa-f]/,
-};
+/** Not an object: a pattern may ask for `[:constructor:]`. */
+const CLASSES: ReadonlyMap<string, RegExp> = new Map([
+  ['alnum', /[0-9A-Za-z]/],
+  ['alpha', /[A-Za-z]/],
+  ['blank', /[ \t]/],
+  ['cntrl', /[\x00-\x1f\x7f]/],
+  ['digit', /[0-9]/],
+  ['graph', /[\x21-\x7e]/],
+  ['lower', /[a-z]/],
+  ['print', /[\x20-\x7e]/],
+  ['punct', /[!-/:-@[-`{-~]/],
+  ['space', /[ \t\n\v\f\r]/],
+  ['upper', /[A-Z]/],
+  ['xdigit', /[0-9A-Fa-f]/],
+]);
 
 /**
  * The set of a bracket expression.
@@ -152,7 +153,7 @@ function readBracket(pattern: string, start: number): {set: ByteSet; end: number
       const close = pattern.indexOf(']', at + 2);
       if (close < 0) return undefined;
       if (close > at + 2 && pattern[close - 1] === ':') {
-        const members = CLASSES[pattern.slice(at + 2, close - 1)];
+        const members = CLASSES.get(pattern.slice(at + 2, close - 1));
         if (members === undefined) return undefined;
         for (let byte = 0; byte < 256; byte++) if (members.test(String.fromCharCode(byte))) set[byte] = 1;
         at = close;

@@ -34,13 +34,18 @@ export function orderChanges({changes, newDirs}: Pick<ScanResult, 'changes' | 'n
     for (let above = path; above !== ROOT;) if (isNew.has((above = parentOf(above)))) return true;
     return false;
   };
+  const left = new Set<RelPath>();
+  for (const change of changes)
+    if ((change.kind === 'renamed' || change.kind === 'exchanged') && isBelowNew(change.to)) left.add(change.path);
+  // What took the place of something that moves into a new directory waits until that has left.
+  const isLate = (path: RelPath): boolean => isBelowNew(path) || left.has(path);
   for (const change of changes) {
     if (change.kind === 'gone') ordered.gone.push(change);
-    else if (change.kind === 'put') (isBelowNew(change.path) ? ordered.last : ordered.first).push(change);
+    else if (change.kind === 'put') (isLate(change.path) ? ordered.last : ordered.first).push(change);
     else if (isBelowNew(change.to)) ordered.moves.push(change);
     else ordered.first.push(change);
   }
-  for (const dir of newDirs) (isBelowNew(dir) ? ordered.lastNewDirs : ordered.newDirs).push(dir);
+  for (const dir of newDirs) (isLate(dir) ? ordered.lastNewDirs : ordered.newDirs).push(dir);
   return ordered;
 }
 

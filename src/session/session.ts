@@ -5,6 +5,7 @@
  * that costs credit is sent only when the peer gave it, and its credit goes back when it was worked off.
  */
 import {randomBytes} from 'node:crypto';
+import {later, systemClock, type Clock} from '../base/clock.ts';
 import {Ending} from '../base/ending.ts';
 import {release} from '../base/memory.ts';
 import {invariant, isTowlineError, TowlineError} from '../base/errors.ts';
@@ -37,7 +38,6 @@ export const ANSWER_MS_MAX = 30 * 60_000; // hashing a large file is work, not s
 interface Asked {
   take: (message: Message) => boolean;
   reject: (error: Error) => void;
-  timer: NodeJS.Timeout;
 }
 
 export interface SessionOptions {
@@ -54,7 +54,8 @@ export class Session implements LinkSession {
   readonly #queue: CreditQueue;
   readonly #grant = new CreditGrant();
   readonly #isShared: boolean;
-  #giving: NodeJS.Timeout | undefined;
+  readonly #clock: Clock;
+  #keepSaving: (() => void) | undefined;
   /** Worked off and not given back yet, by link. */
   readonly #workedOff = new Map<number, {of: LinkOfCredit; bytes: number}>();
   readonly #asked = new Map<number, Asked>();
@@ -69,8 +70,10 @@ export class Session implements LinkSession {
   readonly #ending = new Ending();
   readonly #probes = new Map<number, () => void>();
 
-  constructor(options: SessionOptions, parts: {channel: FrameChannel}) {
+  /** @param parts `clock`: for deadlines; that of the system where it is missing */
+  constructor(options: SessionOptions, parts: {channel: FrameChannel; clock?: Clock}) {
     this.#channel = parts.channel;
+    this.#clock = parts.clock ?? systemClock;
     this.#isShared = options.isShared ?? false;
     this.#window = new CreditWindow(undefined, {isShared: this.#isShared});
     this.#queue = new CreditQueue(this.#window);
@@ -88,11 +91,12 @@ export class Session implements LinkSession {
 
   /** Resolves with the peer's hello when it agreed with ours. @throws PROTOCOL, PEER_LOST */
   async ready(): Promise<MessageOf<'hello'>> {
-    const timer = setTimeout(() => this.fail(this.#lost('no hello came in time', HELLO_MS_MAX)), HELLO_MS_MAX);
+    const late = (): void => this.fail(this.#lost('no hello came in time', HELLO_MS_MAX));
+    const inTime = later(this.#clock, HELLO_MS_MAX, late);
     try {
       return await this.#hello.promise;
     } finally {
-      clearTimeout(timer);
+      inTime();
     }
   }
 
@@ -154,9 +158,9 @@ export class Session implements LinkSession {
     if (!this.#isOpen) throw await this.closed;
     const request = this.#nextRequest++;
     const {promise, resolve, reject} = Promise.withResolvers<void>();
-    const timer = setTimeout(() => this.fail(this.#lost('a request was not answered', ANSWER_MS_MAX)), ANSWER_MS_MAX);
+    const late = (): void => this.fail(this.#lost('a request was not answered', ANSWER_MS_MAX));
+    const inTime = later(this.#clock, ANSWER_MS_MAX, late);
     const asked = {
-      timer,
       reject,
       take: (message: Message) => {
         const isDone = take(message);
@@ -169,7 +173,7 @@ export class Session implements LinkSession {
     try {
       await ending.orEnd(promise);
     } finally {
-      clearTimeout(timer);
+      inTime();
       this.#asked.delete(request);
     }
   }
@@ -181,16 +185,14 @@ export class Session implements LinkSession {
     const {promise, resolve} = Promise.withResolvers<void>();
     this.#probes.set(nonce, resolve);
     this.send({kind: 'ping', nonce});
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(this.#lost('it does not answer', deadlineMs)), deadlineMs);
-    });
+    const late = Promise.withResolvers<never>();
+    const inTime = later(this.#clock, deadlineMs, () => late.reject(this.#lost('it does not answer', deadlineMs)));
     const over = this.closed.then((reason) => Promise.reject(reason));
     over.catch(() => undefined);
     try {
-      await Promise.race([promise, late, over]);
+      await Promise.race([promise, late.promise, over]);
     } finally {
-      clearTimeout(timer);
+      inTime();
       this.#probes.delete(nonce);
     }
   }
@@ -244,12 +246,15 @@ export class Session implements LinkSession {
     this.#workedOff.set(key, {of, bytes});
     if (this.#grant.consumed(size) > 0) return this.#giveAllBack();
     // With several links what is left of the window may be less than what is saved up here: nobody waits for ever.
-    if (this.#isShared) this.#giving ??= setTimeout(() => this.#grant.takeSaved() > 0 && this.#giveAllBack(), GIVE_MS);
+    if (this.#isShared)
+      this.#keepSaving ??= later(this.#clock, GIVE_MS, () => {
+        if (this.#grant.takeSaved() > 0) this.#giveAllBack();
+      });
   }
 
   #giveAllBack(): void {
-    clearTimeout(this.#giving);
-    this.#giving = undefined;
+    this.#keepSaving?.();
+    this.#keepSaving = undefined;
     for (const worked of this.#workedOff.values())
       this.send({kind: 'credit', bytes: worked.bytes, of: worked.of.link, isOurs: worked.of.isOurs});
     this.#workedOff.clear();
@@ -319,7 +324,7 @@ export class Session implements LinkSession {
     if (!this.#isOpen) return;
     this.#isOpen = false;
     this.#ending.end(reason);
-    clearTimeout(this.#giving);
+    this.#keepSaving?.();
     this.#closed.resolve(reason);
     this.#hello.reject(reason);
     for (const asked of this.#asked.values()) asked.reject(reason);

@@ -27,6 +27,7 @@ import type {SenderEvents, SenderJobs, SenderParts, SourceStore} from './send-it
 import {Sender} from './sender.ts';
 import {SourceLosses} from './source-losses.ts';
 import type {LinkSession} from './link-port.ts';
+import {LinkedSession} from './link-session.ts';
 import {walk, type SourceTree} from './walk.ts';
 
 /** What the link needs of the source's state. */
@@ -107,12 +108,12 @@ export class SourceLink {
 
   constructor(options: SourceLinkOptions, parts: SourceLinkParts) {
     this.#options = options;
-    this.#parts = parts;
-    this.#peer = new AskPeer(options, parts);
+    this.#parts = {...parts, session: new LinkedSession(parts.session, this.#ending)};
+    this.#peer = new AskPeer(options, this.#parts);
     this.#view = options.view;
     this.#hour = parts.hour ?? new RollingHour();
     this.#losses = new SourceLosses(options, {...parts, hour: this.#hour});
-    this.sender = new Sender(options, {...parts, store: parts.state});
+    this.sender = new Sender(options, {...this.#parts, store: parts.state});
     this.#opened.promise.catch(() => undefined);
     parts.session.onMessage = (message) => this.#take(message);
     void parts.session.closed.then((reason) => this.#fail(reason));

@@ -4,7 +4,7 @@
  * Invariants: batches are applied one after the other in the order they came; deletes are judged here too, by this
  * side's own limits; the answer to a cut is given when everything before it is durable.
  */
-import type {Clock} from '../base/clock.ts';
+import {later, type Clock} from '../base/clock.ts';
 import {release} from '../base/memory.ts';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {JobRunner} from '../base/jobs.ts';
@@ -92,7 +92,7 @@ export class TargetLink {
   #isClosed = false;
   #mayGiveBack = false;
   #givingBack: Promise<void> | undefined;
-  #digesting: NodeJS.Timeout | undefined;
+  #digestLater: (() => void) | undefined;
 
   constructor(options: TargetLinkOptions, parts: TargetLinkParts) {
     this.#options = options;
@@ -261,16 +261,16 @@ export class TargetLink {
 
   /** After the last batch for now the source makes its digests; this side's are made at the same time. */
   #digestSoon(): void {
-    clearTimeout(this.#digesting);
+    this.#digestLater?.();
     if (this.#isClosed) return;
-    this.#digesting = setTimeout(() => {
+    this.#digestLater = later(this.#parts.clock, REST_MS, () => {
       if (this.#batchesOpen > 0 || !this.#parts.session.isOpen) return;
       try {
         this.#parts.tree.rootDigest();
       } catch (error) {
         this.#stop(error);
       }
-    }, REST_MS);
+    });
   }
 
   /** Between batches, a little at a time. */
@@ -325,7 +325,7 @@ export class TargetLink {
   /** Drops what was being received; called when the session is over. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    clearTimeout(this.#digesting);
+    this.#digestLater?.();
     await this.#opened?.files.close();
     await this.#batches.catch(() => undefined);
     await this.#givingBack;

@@ -79,6 +79,11 @@ function processes(): string[] {
   }
 }
 
+/** Inode numbers of what is mapped shared and writable. @param maps lines of /proc/PID/maps (proc_pid_maps(5)) */
+export function* mappedIn(maps: string): Generator<number> {
+  for (const [, ino] of maps.matchAll(WRITABLE_SHARED)) yield Number(ino);
+}
+
 const piece = Buffer.allocUnsafeSlow(64 * 1024);
 
 /** The kernel gives whole lines, some 4 KiB at a time. */
@@ -87,7 +92,7 @@ function addMapped(pid: string, inodes: Set<number>): void {
   try {
     fd = openSync(`/proc/${pid}/maps`, 'r');
     for (let size; (size = readSync(fd, piece, 0, piece.length, null)) > 0;) {
-      for (const [, ino] of piece.toString('latin1', 0, size).matchAll(WRITABLE_SHARED)) inodes.add(Number(ino));
+      for (const ino of mappedIn(piece.toString('latin1', 0, size))) inodes.add(ino);
     }
   } catch {
     // It has ended, or is not ours to look at.

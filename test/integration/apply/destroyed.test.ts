@@ -1,7 +1,8 @@
 import {appendFileSync, existsSync, readFileSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {describe, expect, test} from 'vitest';
-import {makeDir, putFile, remove, TargetFolder} from './target-folder.ts';
+import type {Op} from '../../../src/model/op.ts';
+import {makeDir, META, putFile, remove, TargetFolder} from './target-folder.ts';
 
 describe('J17 what a batch deletes and replaces is told with its place in the trash', () => {
   test('a deleted file and a deleted folder', async () => {
@@ -31,6 +32,46 @@ describe('J17 what a batch deletes and replaces is told with its place in the tr
     await target.apply(putFile('a', 'version 4'));
     expect(target.actions[2]).toMatchObject({op: 'put-file', reason: 'replaced'});
     expect(target.kept(target.actions[2]?.place)).toBe('version 3, and what somebody added');
+  });
+
+  describe('what somebody wrote into a file stays theirs, whatever happens to the file before it is replaced', () => {
+    const content = (putFile('a', 'version 2') as {content: Buffer}).content;
+    test.each<[string, Op[]]>([
+      ['its metadata is set', [{kind: 'set-meta', path: 'a', type: 'file', meta: {...META, mode: 0o600}}]],
+      [
+        'it is renamed there and back',
+        [
+          {kind: 'rename', path: 'a', to: 'b', type: 'file', content},
+          {kind: 'rename', path: 'b', to: 'a', type: 'file', content},
+        ],
+      ],
+      [
+        'it changes places with another, twice',
+        [
+          {kind: 'exchange', path: 'a', to: 'c'},
+          {kind: 'exchange', path: 'c', to: 'a'},
+        ],
+      ],
+      ['it gets another name for a while', [{kind: 'link', path: 'b', to: 'a'}, remove('b')]],
+    ])('%s', async (_, ops) => {
+      const target = new TargetFolder();
+      for (let version = 1; version <= 2; version++) await target.apply(putFile('a', `version ${version}`));
+      await target.apply(putFile('c', 'of c'));
+      const theirs = 'version of somebody else';
+      writeFileSync(join(target.root, 'a'), theirs);
+      for (const op of ops) await target.apply(op);
+      for (const name of ['a', 'c']) await target.apply(putFile(name, 'version 3'));
+      expect(target.items().map((place) => target.kept(place))).toContain(theirs);
+    });
+  });
+
+  test('of a file that somebody wrote to, another name is not said to hold what was there before', async () => {
+    const target = new TargetFolder();
+    await target.apply(putFile('a', 'version 1'));
+    expect(target.knownContent('a')).toBeDefined();
+    writeFileSync(join(target.root, 'a'), 'of others');
+    await target.apply({kind: 'link', path: 'b', to: 'a'});
+    expect(target.knownContent('b')).toBeUndefined();
   });
 
   test('a rename over a file names both paths', async () => {

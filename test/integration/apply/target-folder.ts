@@ -13,7 +13,7 @@ import type {JobRunner} from '../../../src/base/jobs.ts';
 import {loadXxhash} from '../../../src/delta/hash.ts';
 import {closeFd, openDirPath} from '../../../src/linux/open-fd.ts';
 import {statFd} from '../../../src/linux/stat.ts';
-import {sha256} from '../../../src/model/digest.ts';
+import {sha256, type Digest} from '../../../src/model/digest.ts';
 import type {Meta} from '../../../src/model/entry.ts';
 import type {Op, OpResult} from '../../../src/model/op.ts';
 import {ROOT, type RelPath} from '../../../src/model/path.ts';
@@ -104,6 +104,11 @@ export class TargetFolder {
   /** Batches that are open in the journal. */
   get openBatches(): number {
     return [...this.#journal.pending()].length;
+  }
+
+  /** Digest of the content that the state says is there; undefined where it says none. */
+  knownContent(name: RelPath): Digest | undefined {
+    return this.#store.get(this.#store.root(), name)?.content;
   }
 
   /** One step of giving space back. @returns whether there is more */

@@ -111,6 +111,8 @@ describe('bad requests', () => {
     ['POST /v1/pause', '["pgdata"]', 400, 'USAGE'],
     ['POST /v1/pause', 'null', 400, 'USAGE'],
     ['POST /v1/pause', '', 400, 'USAGE'],
+    ['POST /v1/pause', `${'['.repeat(30_000)}${']'.repeat(30_000)}`, 400, 'USAGE'],
+    ['POST /v1/pause', `{"volume": ${'['.repeat(30_000)}${']'.repeat(30_000)}}`, 400, 'USAGE'],
     ['POST /v1/pause', '{"volume": ""}', 400, 'USAGE'],
     ['POST /v1/pause', `{"volume": "${'a'.repeat(4_097)}"}`, 400, 'USAGE'],
     ['POST /v1/pause', '{"volume": "a", "__proto__": {"volume": "b"}}', 400, 'USAGE'],

@@ -166,6 +166,7 @@ describe('bounds', () => {
     const startMs = performance.now();
     expect(faultsOf(bomb.join('\n'))).toEqual([expect.stringContaining('holds more than 200000 values')]);
     expect(faultsOf('['.repeat(100_000))[0]).toContain('is nested too deeply');
+    expect(faultsOf(`a: &a x\nb: [${'*a,'.repeat(20_000)}]`).join()).toMatch(/unknown key|more than/);
     expect(performance.now() - startMs).toBeLessThan(5_000);
   });
 

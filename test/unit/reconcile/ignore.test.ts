@@ -215,3 +215,12 @@ needsCommands('git')(test)('agrees with git check-ignore on 600 random patterns 
   expect(differences.slice(0, 3)).toEqual([]);
   expect(Math.min(decided.ignored, decided.kept, decided.none)).toBeGreaterThan(1_000); // none of them is vacuous
 });
+
+test.each(['constructor', '__proto__', 'toString', 'no'])(
+  'a class [:%s:] is none: the pattern matches nothing',
+  (name) => {
+    const matcher = compileIgnore([`[[:${name}:]]`, 'b']);
+    expect(matcher.isIgnored('a', false)).toBe(false);
+    expect(matcher.isIgnored('b', false)).toBe(true);
+  },
+);

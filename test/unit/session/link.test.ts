@@ -152,3 +152,15 @@ describe('order', () => {
     for (const result of await over) expect(result).toMatchObject({status: 'rejected', reason: {code: 'PEER_LOST'}});
   });
 });
+
+test('a link that the target refuses while it is asked ends with the reason, although the connection goes on', async () => {
+  const pair = await new LinkPair().open();
+  putLinks(pair.source, 0, 3);
+  pair.targetSession.onMessage = () => undefined; // halted: whatever comes is dropped
+  const comparing = pair.link.catchUp();
+  comparing.catch(() => undefined);
+  await new Promise((resolve) => setImmediate(resolve));
+  pair.targetSession.send({kind: 'link-refused', link: 1, code: 'SYSTEM', message: 'full', count: 0, limit: 0});
+  await expect(comparing).rejects.toMatchObject({code: 'REFUSED'});
+  expect(pair.sourceSession.isOpen).toBe(true);
+});

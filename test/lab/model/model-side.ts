@@ -1,0 +1,92 @@
+/** One side of a link over a model filesystem: the real state and the real scanner. */
+import {entryStore} from '../../../src/daemon/source-state.ts';
+import {isUntouched} from '../../../src/model/entry.ts';
+import {isWithin, nameOf, parentOf, ROOT, type Name, type RelPath} from '../../../src/model/path.ts';
+import type {Side} from '../../../src/model/tree.ts';
+import {PLAIN_VIEW} from '../../../src/model/view.ts';
+import type {ScanResult} from '../../../src/scan/pass.ts';
+import {Scanner} from '../../../src/scan/scanner.ts';
+import {openVolumeStore, type VolumeStore} from '../../../src/state/volume-store.ts';
+import {contentOf, type ModelFs} from './model-fs.ts';
+
+const LOOKS_MAX = 6;
+const FILES_MAX = 1_000;
+const RULES = {ignore: [], reserved: [], seed: Buffer.alloc(8)};
+
+export function newStore(side: Side): VolumeStore {
+  return openVolumeStore({place: ':memory:', side, view: PLAIN_VIEW, bootId: 'boot'});
+}
+
+export class ModelSide {
+  readonly fs: ModelFs;
+  readonly store: VolumeStore;
+  readonly #scanner: Scanner;
+
+  /** @param store is emptied */
+  constructor(fs: ModelFs, store: VolumeStore) {
+    this.fs = fs;
+    this.store = store;
+    for (const {name} of [...store.children(store.root())]) store.remove(store.root(), name);
+    store.setFingerprint(store.root(), undefined);
+    const parts = {store: entryStore(store), jobs: fs.jobs()};
+    this.#scanner = new Scanner({agent: '0000000000000001', rules: RULES}, parts);
+  }
+
+  /** Looks at everything, and reads what is new. */
+  async scan(): Promise<ScanResult> {
+    this.fs.touched.clear();
+    const result = await this.#scanner.scan();
+    this.#read();
+    return result;
+  }
+
+  /** Looks at what was touched, again until nothing is in doubt. @returns one result for each look */
+  async *looks(): AsyncGenerator<ScanResult> {
+    const moves: {from: RelPath; to: RelPath}[] = [];
+    for (let left = LOOKS_MAX; left > 0 && this.fs.touched.size > 0; left--) {
+      const dirs = [...this.fs.touched].map(([path, names]) => ({
+        path,
+        names: names.has('/') ? undefined : ([...names] as Name[]),
+      }));
+      this.fs.touched.clear();
+      const result = await this.#scanner.lookAt(dirs);
+      this.#read();
+      yield result;
+      for (const path of result.stale) this.#touch(parentOf(path), nameOf(path));
+      for (const change of result.changes) {
+        if (change.kind === 'put' && change.after.type !== 'dir' && change.after.nlink > 1)
+          this.#touchOthers(change.path);
+        if (change.kind === 'renamed' || change.kind === 'exchanged') moves.push({from: change.path, to: change.to});
+        if (change.kind === 'exchanged') moves.push({from: change.to, to: change.path});
+      }
+      for (const missed of result.missed) {
+        // What was told of a directory that was renamed since is looked for at its new path too.
+        const moved = moves.filter(({from}) => isWithin(missed, from));
+        for (const path of [missed, ...moved.map(({from, to}) => to + missed.slice(from.length))]) {
+          if (this.store.dirIdOf(path) === undefined) continue;
+          this.#touch(path, '/');
+          if (path !== ROOT) this.#touch(parentOf(path), nameOf(path));
+        }
+      }
+    }
+  }
+
+  /** What was told of one name is looked at under the others too, as far as they are known otherwise. */
+  #touchOthers(path: RelPath): void {
+    const entry = this.store.resolve(path)?.entry;
+    if (entry === undefined) return;
+    for (const other of this.store.findByInode(entry.ino))
+      if (!isUntouched(other.entry, entry)) this.#touch(parentOf(other.path), nameOf(other.path));
+  }
+
+  #touch(dir: RelPath, name: Name): void {
+    this.fs.touched.set(dir, (this.fs.touched.get(dir) ?? new Set()).add(name));
+  }
+
+  #read(): void {
+    for (const {path, entry} of this.store.unreadFiles(FILES_MAX)) {
+      const inode = this.fs.find(path);
+      if (inode?.type === 'file' && inode.ino === entry.ino) this.store.setContentOf(entry, contentOf(inode.value));
+    }
+  }
+}
