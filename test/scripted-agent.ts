@@ -7,6 +7,7 @@ import {TowlineError} from '../src/base/errors.ts';
 import type {
   AgentControl,
   AgentReport,
+  FollowPlan,
   HaltReport,
   LinkOutcome,
   LinkReport,
@@ -113,6 +114,8 @@ export class ScriptedAgent implements AgentControl {
   page: PendingPage = {volume: 'pgdata', problems: [], problemCount: 0, pendingCount: 0, next: undefined};
   outcome = runOutcomeOf();
   halted: {peer: string | undefined; halt: HaltReport}[] = [];
+  /** What `follow` would do. */
+  plan: FollowPlan | undefined;
   /** What `sync` does after it noted the request. */
   onSync: AgentControl['sync'] = () => Promise.resolve(this.outcome);
   /** What `verify` tells, and how it ends. */
@@ -196,6 +199,22 @@ export class ScriptedAgent implements AgentControl {
 
   async forget(volume: string): Promise<void> {
     this.#note('forget', volume);
+  }
+
+  async promote(request: object): Promise<{epoch: number; from: string | undefined}> {
+    this.#note('promote', request);
+    return {epoch: 2, from: 'web-1'};
+  }
+
+  async followPlan(request: {volume: string; peer: string; peerVolume: string}): Promise<FollowPlan> {
+    this.#note('followPlan', request);
+    return (
+      this.plan ?? {...request, epoch: 2, promotedMs: NOW_MS, goneCount: 0, comingCount: 0, metaCount: 0, gone: []}
+    );
+  }
+
+  async follow(request: object): Promise<void> {
+    this.#note('follow', request);
   }
 
   async invite(request: {addresses: string[]}): Promise<{code: string; expiresMs: number; addresses: string[]}> {

@@ -46,7 +46,8 @@ export type HaltKind =
   | 'delete-share'
   | 'delete-count'
   | 'disk-full'
-  | 'identity-clone';
+  | 'identity-clone'
+  | 'epoch';
 
 export type ErrorCode = keyof TowlineErrorDetails;
 

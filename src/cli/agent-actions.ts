@@ -16,6 +16,8 @@ export function agentActions(parts: CliParts & {screen: Screen}): AgentActions {
     volume: async (verb, volume, flags) =>
       (await import('./volume-commands.ts')).volumeCommand(verb, volume, {flags, parts}),
     forget: async (volume, flags) => (await import('./volume-commands.ts')).forgetCommand(volume, flags, parts),
+    promote: async (volume, flags) => (await import('./fail-over-commands.ts')).promoteCommand(volume, flags, parts),
+    follow: async (typed, flags) => (await import('./fail-over-commands.ts')).followCommand(typed, flags, parts),
     log: async (typed, flags) => (await import('./log-command.ts')).logCommand(typed, flags, parts),
     trashList: async (typed, flags) => (await import('./trash-commands.ts')).trashListCommand(typed, flags, parts),
     trashRestore: async (typed, flags) =>

@@ -25,7 +25,9 @@ export function configOf(flags: CommonFlags, parts: CliParts): AgentConfig {
 
 export async function configCheckCommand(flags: CommonFlags, parts: CliParts & {screen: Screen}): Promise<number> {
   const teller = new Teller(flags, parts);
-  const {file, volumes, peers, notices} = configOf(flags, parts);
+  const config = configOf(flags, parts);
+  const {file, volumes, peers} = config;
+  const notices = [...config.notices, ...(await parts.loadDoctor()).configNotices(config)];
   const counts = [
     plural(volumes.length, formatCount(volumes.length), 'volume'),
     plural(peers.length, formatCount(peers.length), 'peer'),
@@ -38,8 +40,12 @@ export async function configCheckCommand(flags: CommonFlags, parts: CliParts & {
 export async function configShowCommand(flags: CommonFlags, parts: CliParts & {screen: Screen}): Promise<number> {
   const teller = new Teller(flags, parts);
   const config = configOf(flags, parts);
-  if (!teller.isJson) parts.screen.line(showAgentConfig(config).trimEnd()); // the result, so also with -q
-  teller.say('config', {...config});
+  const notices = (await parts.loadDoctor()).configNotices(config);
+  if (!teller.isJson) {
+    for (const notice of notices) parts.screen.line(`# ${oneLine(notice)}`);
+    parts.screen.line(showAgentConfig(config).trimEnd()); // the result, so also with -q
+  }
+  teller.say('config', {...config, notices: [...config.notices, ...notices]});
   return teller.result(0);
 }
 

@@ -30,6 +30,7 @@ export const ALLOWS: Record<HaltKind, (shownCount: string, from: string) => stri
   'root-unreadable': () => 'read the root again',
   'disk-full': () => 'try again on the disk that was full',
   'identity-clone': () => 'connect again, when no other agent has this identity any more',
+  epoch: () => 'do nothing: follow or promote decides',
 };
 
 /**

@@ -4,6 +4,7 @@
  * Invariant: one finding is one line (and one for its fix), so that what was found before something hangs is seen.
  */
 import {resolve} from 'node:path';
+import type {AgentConfig} from '../config/agent-config.ts';
 import type {LoadConfigOptions} from '../config/load-config.ts';
 import {CONFIG_FILE} from '../config/state-folder.ts';
 import type {ExamineParts} from '../control/doctor/examine.ts';
@@ -17,6 +18,8 @@ import {oneLine, plural} from './text.ts';
 /** What the diagnosis needs and the command line does not have; the surface of `daemon/doctor.ts`. */
 export interface DoctorSources extends Pick<ExamineParts, 'loadIdentity' | 'findRoot' | 'askEngine'> {
   loadConfig(options: LoadConfigOptions): ReturnType<ExamineParts['loadConfig']>;
+  /** Where promote or follow decided something else than the configuration says. One sentence each. */
+  configNotices(config: AgentConfig): string[];
 }
 
 const COLOUR: Record<FindingLevel, number> = {ok: 32, note: 36, warn: 33, bad: 31};

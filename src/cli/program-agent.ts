@@ -4,6 +4,7 @@
 import type {Command} from 'commander';
 import {type AgentFlags, ONCE_TIMEOUT} from './agent-command.ts';
 import {addCommonOptions, type CommonFlags} from './common-options.ts';
+import type {FollowFlags, PromoteFlags} from './fail-over-commands.ts';
 import {FLUSH_TIMEOUT, type FlushFlags} from './flush-command.ts';
 import type {LogFlags} from './log-command.ts';
 import type {PendingFlags} from './pending-command.ts';
@@ -21,6 +22,8 @@ export interface AgentActions {
   verify(volume: string, flags: VerifyFlags): Promise<number>;
   volume(verb: SimpleVerb, volume: string, flags: CommonFlags): Promise<number>;
   forget(volume: string, flags: ForgetFlags): Promise<number>;
+  promote(volume: string, flags: PromoteFlags): Promise<number>;
+  follow(typed: {volume: string; peer: string}, flags: FollowFlags): Promise<number>;
   log(typed: {volume: string | undefined; path: string | undefined}, flags: LogFlags): Promise<number>;
   trashList(typed: {volume: string; path: string | undefined}, flags: CommonFlags): Promise<number>;
   trashRestore(typed: {volume: string; places: string[]}, flags: TrashRestoreFlags): Promise<number>;
@@ -80,6 +83,19 @@ Examples:
   forget: `
 Examples:
   towline pause pgdata && towline forget pgdata`,
+  promote: `
+Examples:
+  towline promote pgdata                    the source is lost: this copy becomes the source; says what is missing, and asks
+  towline promote pgdata --yes              the same in a script
+
+What is written here afterwards is sent to nobody until the old source, or a new host, follows:
+  towline follow pgdata THIS-AGENT          there; both are equal then, and what it had not sent is in its trash`,
+  follow: `
+Examples:
+  towline follow pgdata db-2 --dry-run      what is here and not on db-2, which was promoted
+  towline follow pgdata db-2                the same, asks, and makes this copy one of db-2's
+  towline follow pgdata db-2 --yes 12       goes on when 12 entries go to the trash, as the dry run said
+  towline follow pgdata db-2:pgdata-copy    where the volume has another name there`,
   log: `
 Examples:
   towline log                               every delete and overwrite, oldest first
@@ -98,6 +114,7 @@ export function defineAgentCommands(program: Command, actions: AgentActions, run
   defineLooking(program, actions, running);
   defineVerify(program, actions, running);
   defineChanging(program, actions, running);
+  defineFailOver(program, actions, running);
   defineTrash(program, actions, running);
 }
 
@@ -211,6 +228,35 @@ function defineChanging(program: Command, actions: AgentActions, {flagsOf, setEx
     .option('--yes', 'do not ask');
   forget.action(async (volume: string) =>
     setExitCode(await actions.forget(volume, flagsOf(forget.opts<ForgetFlags>()))),
+  );
+}
+
+function defineFailOver(program: Command, actions: AgentActions, {flagsOf, setExitCode}: Running): void {
+  const promote = define(
+    program,
+    'promote',
+    'make a copy the source',
+    'Makes a received volume the source, when its source is lost or was paused.',
+  )
+    .argument('<VOLUME>', VOLUME)
+    .option('--yes', 'do not ask')
+    .option('--force', 'also while the source is connected: what has not arrived is lost');
+  promote.action(async (volume: string) =>
+    setExitCode(await actions.promote(volume, flagsOf(promote.opts<PromoteFlags>()))),
+  );
+
+  const follow = define(
+    program,
+    'follow',
+    "make a volume a copy of a promoted peer's",
+    "Makes a volume a copy of a promoted peer's; what is only here goes to the trash.",
+  )
+    .argument('<VOLUME>', VOLUME)
+    .argument('<PEER>', 'name of the peer that was promoted, or PEER:VOLUME')
+    .option('-n, --dry-run', 'say what would go, and change nothing')
+    .option('--yes [COUNT]', 'do not ask; with a count, only when so many entries go');
+  follow.action(async (volume: string, peer: string) =>
+    setExitCode(await actions.follow({volume, peer}, flagsOf(follow.opts<FollowFlags>()))),
   );
 }
 

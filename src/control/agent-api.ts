@@ -70,8 +70,42 @@ export interface VolumeReport {
   /** Where Towline keeps what is on its way, and what was deleted; undefined on a source. */
   staging: string | undefined;
   trash: string | undefined;
+  /** Which side promote or follow made it; undefined while the configuration alone decides. */
+  role?: RoleReport | undefined;
   /** Degraded watching, overflows …: what an operator should know. */
   notices: string[];
+}
+
+export interface RoleReport {
+  /** How often another agent became the source, from 1. */
+  epoch: number;
+  /** The peer that it is received from; null: this is the source. */
+  source: string | null;
+  by: 'promote' | 'follow' | undefined;
+  sinceMs: number | undefined;
+  /** Another agent is the source now, and nothing is sent until promote or follow is said: why. */
+  superseded: string | undefined;
+  /** What to write into the configuration so that it says the same. */
+  advice: string | undefined;
+}
+
+/** How a copy differs from that of the peer which it is to follow. */
+export interface FollowPlan {
+  volume: string;
+  peer: string;
+  /** The volume's name there. */
+  peerVolume: string;
+  epoch: number;
+  /** When the peer was promoted, by its clock. */
+  promotedMs: number;
+  /** Entries here that the peer does not have as they are here: they go to the trash. `follow` must repeat it. */
+  goneCount: number;
+  /** Entries that only the peer has. */
+  comingCount: number;
+  /** Entries of equal content whose owner, mode, times or attributes will be the peer's. */
+  metaCount: number;
+  /** The first of those that go, in no order. */
+  gone: {path: RelPath; type: string}[];
 }
 
 export interface PeerReport {
@@ -204,6 +238,15 @@ export interface AgentControl {
   pause(volume: string): Promise<void>;
   resume(volume: string): Promise<void>;
   rescan(volume: string): Promise<void>;
+  /**
+   * Makes a copy the source, in a new epoch, durable when it returns.
+   * @throws REFUSED while its source is connected and serves it, unless it is forced; when it is the source already
+   */
+  promote(request: {volume: string; isForced: boolean}): Promise<{epoch: number; from: string | undefined}>;
+  /** What following a peer would do; changes nothing. @throws REFUSED when the peer was not promoted, PEER_LOST */
+  followPlan(request: {volume: string; peer: string; peerVolume: string}): Promise<FollowPlan>;
+  /** Makes the volume a copy of the peer's. @param count that of the plan. @throws REFUSED when it is another */
+  follow(request: {volume: string; peer: string; peerVolume: string; count: number}): Promise<void>;
   /** Removes mark, staging, trash and state. @throws REFUSED while the volume is configured and not paused */
   forget(volume: string): Promise<void>;
   /** Opens an invitation on the running listener. @throws REFUSED when the agent does not listen */

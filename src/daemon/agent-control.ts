@@ -23,6 +23,7 @@ import {openInvitation} from '../transport/pairing.ts';
 import {ownAddresses} from '../transport/own-addresses.ts';
 import type {AgentCore} from './agent-core.ts';
 import type {AgentVolume} from './agent-volume.ts';
+import {confirmHalts, haltsOf} from './volume-halts.ts';
 import {forgetVolume} from './volume-scopes.ts';
 import {rotate} from './agent-rotate.ts';
 import type {ReceiveLink} from './receive-link.ts';
@@ -70,14 +71,14 @@ export function agentControl(parts: AgentControlParts): AgentControl {
     },
     once: ({volumes, timeoutMs}) =>
       once(core, volumes.length === 0 ? core.allVolumes() : volumes.map(volumeOf), timeoutMs),
-    halts: (name) =>
-      volumeOf(name)
-        .halts()
-        .map(({peer, halt}) => ({peer, halt})),
+    halts: (name) => haltsOf(volumeOf(name)).map(({peer, halt}) => ({peer, halt})),
     confirm: async ({volume, count}) => confirm(volumeOf(volume), count),
     pause: async (name) => volumeOf(name).pause(),
     resume: async (name) => volumeOf(name).resume(),
     rescan: (name) => rescan(volumeOf(name)),
+    promote: (request) => core.failOver.promote(request),
+    followPlan: (request) => core.failOver.plan(request),
+    follow: (request) => core.failOver.follow(request),
     forget: (name) => forget(core, name),
     invite: async ({addresses}) => invite(core, addresses),
     reload: async () => core.apply(parts.load()),
@@ -198,7 +199,7 @@ async function caughtUp(volume: AgentVolume, send: SendLink): Promise<LinkOutcom
 }
 
 function confirm(volume: AgentVolume, count: number): void {
-  const halts = volume.halts();
+  const halts = haltsOf(volume);
   const {name} = volume.config;
   if (halts.length === 0) throw new TowlineError('REFUSED', `nothing of ${name} is halted`, {reason: 'not halted'});
   const waiting = halts.reduce((sum, {halt}) => sum + halt.count, 0);
@@ -206,7 +207,7 @@ function confirm(volume: AgentVolume, count: number): void {
     throw new TowlineError('REFUSED', `the halts of ${name} are about ${waiting}, not ${count}; look again`, {
       reason: 'count',
     });
-  volume.confirm();
+  confirmHalts(volume);
 }
 
 async function rescan(volume: AgentVolume): Promise<void> {

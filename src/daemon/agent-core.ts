@@ -5,17 +5,11 @@
  * configuration any more is served no more when `apply` returns.
  */
 import {randomBytes} from 'node:crypto';
-import {readFileSync} from 'node:fs';
 import {isDeepStrictEqual} from 'node:util';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
-import type {Clock} from '../base/clock.ts';
-import {Pace} from '../base/pace.ts';
-import type {WorkerPool} from '../base/worker-pool.ts';
+import type {Pace} from '../base/pace.ts';
 import type {AgentConfig, PeerConfig, VolumeConfig} from '../config/agent-config.ts';
 import type {LinkPort} from '../session/link-port.ts';
-import type {ActionLog} from '../state/action-log.ts';
-import type {AgentFile} from '../state/agent-store.ts';
-import type {LogPort} from '../telemetry/log.ts';
 import type {Channel} from '../transport/channel.ts';
 import type {Identity} from '../transport/identity.ts';
 import {listen, type Listener} from '../transport/listen.ts';
@@ -25,31 +19,17 @@ import {MappedFiles} from '../watch/mapped-files.ts';
 import {FRAME_BYTES_MAX} from '../wire/limits.ts';
 import type {Message, MessageOf} from '../wire/messages.ts';
 import {refusalMessage} from '../session/refusal.ts';
-import type {AgentParts, EnginesPort} from './agent-parts.ts';
+import type {AgentCoreParts, AgentParts} from './agent-parts.ts';
 import {AgentVolume} from './agent-volume.ts';
+import {checkPeers, paceFor, readMounts} from './core-checks.ts';
+import {FailOver} from './fail-over.ts';
 import {Peer} from './peer.ts';
 import {AGENT_STOPS} from './volume-sides.ts';
 import {showHostPort} from '../config/host-port.ts';
 import type {LinkEvent} from './agent-parts.ts';
-import type {VolumeJobs} from './volume-jobs.ts';
-import type {VolumeScope} from './volume.worker.ts';
 import {repinPeer, storePeer, type PairedPeer} from '../config/peer-files.ts';
 import {announcedId} from './agent-rotate.ts';
 import {forgetRoot} from './forget-root.ts';
-
-export interface AgentCoreParts {
-  clock: Clock;
-  log: LogPort;
-  file: AgentFile;
-  engines: EnginesPort;
-  pool: WorkerPool<VolumeJobs, VolumeScope>;
-  actions: ActionLog;
-  identity: Identity;
-  onChange(): void;
-  /** A peer was written down: the configuration is to be read again. */
-  onPaired(): void;
-  onEvent(event: LinkEvent): void;
-}
 
 const STOP_MS_MAX = 3_000; // then peers are cut: whoever waits for one of them ends
 
@@ -57,6 +37,8 @@ export class AgentCore {
   readonly peers = new Map<string, Peer>();
   readonly volumes = new Map<string, AgentVolume>();
   readonly parts: AgentParts;
+  readonly failOver: FailOver;
+  #isStopping = false;
   readonly #parts: AgentCoreParts;
   readonly #instance = randomBytes(16);
   readonly #thread = new InotifyThread();
@@ -94,6 +76,13 @@ export class AgentCore {
       },
       onChange: () => parts.onChange(),
     };
+    this.failOver = new FailOver({
+      ...this.parts,
+      name: () => this.#config.name,
+      volume: (name) => this.volumes.get(name),
+      volumes: () => [...this.volumes.values()],
+      restart: (name, decide) => this.#restart(name, decide),
+    });
   }
 
   get config(): AgentConfig {
@@ -143,6 +132,27 @@ export class AgentCore {
   async #afterOthers(next: AgentConfig): Promise<string[]> {
     await this.#applying;
     return this.#apply(next);
+  }
+
+  /** Closes a volume and starts it in the role that is noted once `decide` has returned, or thrown. */
+  #restart(name: string, decide: () => void): Promise<void> {
+    const restarted = this.#applying.then(async () => {
+      const volume = this.volumes.get(name);
+      if (volume === undefined || this.#isStopping) return;
+      await volume.stop('its role is another one now');
+      try {
+        decide();
+      } finally {
+        if (!this.#isStopping)
+          this.volumes.set(
+            name,
+            this.#startVolume(volume.configured, (event) => this.#parts.onEvent(event)),
+          );
+        this.#parts.onChange();
+      }
+    });
+    this.#applying = Promise.allSettled([restarted]); // as a configuration is applied: one after the other
+    return restarted;
   }
 
   async #apply(next: AgentConfig): Promise<string[]> {
@@ -248,6 +258,7 @@ export class AgentCore {
     const volume = this.volumes.get(request.volume);
     if (volume?.receive !== undefined && volume.receive.from === peer)
       return volume.receive.accept(peer, request, port);
+    if (this.failOver.meet(peer, request, port)) return;
     const message = `${peer} asked for volume ${JSON.stringify(request.volume)}, which it was not given here; name it in volumes with receive: ${peer}`;
     this.#parts.log.warn(message, {peer, code: 'NOT_AUTHORISED'});
     const told = `volume ${JSON.stringify(request.volume)} is not received from this agent`;
@@ -260,6 +271,7 @@ export class AgentCore {
   #message(peer: string, message: Message): void {
     if (message.kind === 'identity-next') return this.#repin(peer, message);
     if (message.kind === 'identity-pinned') return this.#pinned.get(peer)?.(message.id.toString('hex'));
+    if (message.kind === 'follow-volume') return this.failOver.answer(peer, message);
     if (message.kind !== 'volume-ready') return;
     for (const volume of this.allVolumes())
       for (const send of volume.sends) if (send.config.to === peer && send.config.as === message.volume) send.wake();
@@ -292,6 +304,7 @@ export class AgentCore {
 
   #peerChanged(name: string): void {
     const links = this.peers.get(name)?.links;
+    if (links !== undefined) this.failOver.announce(name).catch((error: unknown) => this.#told(error, name));
     for (const volume of this.allVolumes()) {
       if (links !== undefined) for (const send of volume.sends) if (send.config.to === name) send.wake();
       if (this.peers.get(name)?.failure === 'NOT_AUTHORISED') volume.peerRefused(name);
@@ -299,12 +312,16 @@ export class AgentCore {
     this.#parts.onChange();
   }
 
+  #told(error: unknown, peer: string): void {
+    this.#parts.log.error(messageOf(error), {peer});
+  }
+
   async #applyVolumes(volumes: readonly VolumeConfig[], told: string[]): Promise<void> {
     const wanted = new Map(volumes.map((volume) => [volume.name, volume]));
     const stops: Promise<void>[] = [];
     for (const [name, volume] of this.volumes) {
       const config = wanted.get(name);
-      if (config !== undefined && isDeepStrictEqual(config, volume.config)) continue;
+      if (config !== undefined && volume.isOf(config)) continue;
       stops.push(volume.stop(config === undefined ? 'the volume was removed' : 'the volume was changed'));
       this.volumes.delete(name);
       told.push(`volume ${name} ${config === undefined ? 'is removed' : 'has changed'}`);
@@ -320,16 +337,19 @@ export class AgentCore {
     }
   }
 
-  #startVolume(config: VolumeConfig, onEvent: (event: LinkEvent) => void): AgentVolume {
+  #startVolume(configured: VolumeConfig, onEvent: (event: LinkEvent) => void, isKept = true): AgentVolume {
     const {limits} = this.#config;
-    const volume = new AgentVolume({config, limits, onEvent}, this.parts);
+    const isPeer = (name: string): boolean => this.#config.peers.some((peer) => peer.name === name);
+    const restart = (): void => void this.#restart(configured.name, () => undefined).catch(() => undefined);
+    const onSuperseded = isKept ? restart : undefined;
+    const volume = new AgentVolume({configured, limits, isPeer, onEvent, onSuperseded}, this.parts);
     volume.start();
     return volume;
   }
 
   /** A volume that the configuration does not name, for as long as somebody wants it. */
   addVolume(config: VolumeConfig, onEvent: (event: LinkEvent) => void): AgentVolume {
-    const volume = this.#startVolume(config, onEvent);
+    const volume = this.#startVolume(config, onEvent, false);
     this.#extra.set(config.name, volume);
     return volume;
   }
@@ -351,6 +371,7 @@ export class AgentCore {
   }
 
   async stop(): Promise<void> {
+    this.#isStopping = true;
     this.invitation = undefined;
     const listener = this.#listener;
     this.#listener = undefined;
@@ -360,27 +381,5 @@ export class AgentCore {
     await stopped;
     await listener?.close();
     await this.#thread.close();
-  }
-}
-
-/** @throws USAGE */
-function checkPeers({peers, file}: AgentConfig, ownId: string): void {
-  const self = peers.find(({id}) => id === ownId);
-  if (self === undefined) return;
-  const hint = 'name the ID that towline id prints on the other host';
-  throw new TowlineError('USAGE', `${file}: peer ${self.name} has the ID of this agent itself; ${hint}`, {hint});
-}
-
-function paceFor(next: AgentConfig, before: AgentConfig, pace: Pace | undefined, clock: Clock): Pace | undefined {
-  const {rateBytes} = next.limits;
-  if (rateBytes === before.limits.rateBytes && (pace !== undefined || rateBytes === 0)) return pace;
-  return rateBytes === 0 ? undefined : new Pace(rateBytes, clock);
-}
-
-function readMounts(): string {
-  try {
-    return readFileSync('/proc/self/mountinfo', 'latin1');
-  } catch (error) {
-    return isTowlineError(error) ? '' : messageOf(error);
   }
 }

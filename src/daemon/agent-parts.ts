@@ -3,12 +3,15 @@
  */
 import type {JobRunner} from '../base/jobs.ts';
 import type {Clock} from '../base/clock.ts';
+import type {WorkerPool} from '../base/worker-pool.ts';
 import type {Pace} from '../base/pace.ts';
 import type {Address} from '../model/address.ts';
 import type {RelPath} from '../model/path.ts';
 import type {RootIdentity} from '../model/root.ts';
+import type {ActionLog} from '../state/action-log.ts';
 import type {AgentFile} from '../state/agent-store.ts';
 import type {LogPort} from '../telemetry/log.ts';
+import type {Identity} from '../transport/identity.ts';
 import type {Places} from '../volume/places.ts';
 import type {InotifyThread} from '../watch/inotify-thread.ts';
 import type {MappedFiles} from '../watch/mapped-files.ts';
@@ -16,6 +19,7 @@ import type {DestroyedAction} from '../apply/destroyed.ts';
 import type {Peer} from './peer.ts';
 import type {SyncEvent} from './sync-api.ts';
 import type {VolumeJobs} from './volume-jobs.ts';
+import type {VolumeScope} from './volume.worker.ts';
 
 /** Where a volume's root was found. */
 export interface FoundRoot {
@@ -67,4 +71,19 @@ export interface AgentParts {
   onActions(actions: readonly LoggedAction[]): void;
   /** Something that a report shows is another now. */
   onChange(): void;
+}
+
+/** What the agent's core is made of. */
+export interface AgentCoreParts {
+  clock: Clock;
+  log: LogPort;
+  file: AgentFile;
+  engines: EnginesPort;
+  pool: WorkerPool<VolumeJobs, VolumeScope>;
+  actions: ActionLog;
+  identity: Identity;
+  onChange(): void;
+  /** A peer was written down: the configuration is to be read again. */
+  onPaired(): void;
+  onEvent(event: LinkEvent): void;
 }

@@ -4,46 +4,59 @@
  * Invariant: nothing is open while the root is not the known one; it is looked for again, and goes on by itself when it
  * is back.
  */
+import {isDeepStrictEqual} from 'node:util';
 import {sleepUnless} from '../base/clock.ts';
-import {EXIT_CODE, isTowlineError, messageOf, TowlineError, type ErrorCode} from '../base/errors.ts';
+import {EXIT_CODE, isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {AgentLimits, VolumeConfig} from '../config/agent-config.ts';
-import type {HaltReport, VolumeReport} from '../control/agent-api.ts';
-import {closeFd} from '../linux/open-fd.ts';
+import {roleInForce, type RoleInForce} from '../config/volume-role.ts';
+import type {VolumeReport} from '../control/agent-api.ts';
 import {showAddress} from '../model/address.ts';
-import {bytesOf, fromText, type RelPath} from '../model/path.ts';
+import {bytesOf, type RelPath} from '../model/path.ts';
 import type {RootIdentity} from '../model/root.ts';
 import type {LinkNotes} from '../state/agent-store.ts';
 import {besideIfUsed} from '../volume/places.ts';
-import {openRoot} from '../volume/root-identity.ts';
 import type {AgentParts, FoundRoot, LinkEvent} from './agent-parts.ts';
 import {haltReport} from './link-figures.ts';
+import {roleNotices, roleReport} from './role-report.ts';
+import {RootWatch} from './root-watch.ts';
 import {ReceiveLink} from './receive-link.ts';
 import {SendLink} from './send-link.ts';
 import {SourcePool} from './source-pool.ts';
 import type {SourceVolume} from './source-volume.ts';
 import {TargetVolume} from './target-volume.ts';
-import {closeSides, stopError, stopSides, whenAborted, type OpenVolume} from './volume-sides.ts';
+import {closeSides, FINAL, stopError, stopSides, whenAborted, type OpenVolume} from './volume-sides.ts';
+import {VolumeEpochs} from './volume-epochs.ts';
 import {receiveScope, sendScope, volumeScope} from './volume-scopes.ts';
 
 const ROOT_POLL_MS = 2_000;
-const MOUNT_POLL_MS = 2_000;
 const NOTICES_MAX = 20;
-/** What a single run does not wait for, with its exit code. */
-const FINAL: Partial<Record<ErrorCode, number>> = Object.fromEntries(
-  (['USAGE', 'ROOT_MISSING', 'HALTED', 'LOCKED', 'REFUSED', 'STATE_NEWER', 'STATE_DAMAGED', 'BUG'] as const).map(
-    (code) => [code, EXIT_CODE[code]],
-  ),
-);
 
 type VolumeLimits = Pick<AgentLimits, 'chokidarEntries' | 'reserve'>;
 
+export interface AgentVolumeOptions {
+  /** As it is written. */
+  configured: VolumeConfig;
+  limits: VolumeLimits;
+  isPeer: (name: string) => boolean;
+  onEvent: (event: LinkEvent) => void;
+  /** Another agent is the source now: the volume is to be started anew. Undefined for one of this run alone. */
+  onSuperseded: (() => void) | undefined;
+}
+
 export class AgentVolume {
+  /** With the directions that are in force: a role stands above the configuration. */
   readonly config: VolumeConfig;
+  readonly configured: VolumeConfig;
+  readonly epochs: VolumeEpochs;
   readonly sends: readonly SendLink[];
   readonly receive: ReceiveLink | undefined;
   readonly #parts: AgentParts;
   readonly #limits: VolumeLimits;
+  readonly #inForce: RoleInForce;
+  readonly #isPeer: (name: string) => boolean;
   readonly #notes: LinkNotes;
+  /** Why the peer that it follows does not send it. */
+  sourceTrouble: string | undefined;
   readonly #controller = new AbortController();
   #found: FoundRoot | undefined;
   #open: OpenVolume | undefined;
@@ -55,15 +68,19 @@ export class AgentVolume {
   /** Resolves when what was open is closed. */
   #closed: Promise<unknown> = Promise.resolve();
 
-  constructor(
-    options: {config: VolumeConfig; limits: VolumeLimits; onEvent: (event: LinkEvent) => void},
-    parts: AgentParts,
-  ) {
-    const {config, limits, onEvent} = options;
-    this.config = config;
+  constructor(options: AgentVolumeOptions, parts: AgentParts) {
+    const {configured, limits, onEvent, isPeer, onSuperseded} = options;
+    const {name} = configured;
+    this.configured = configured;
     this.#parts = parts;
     this.#limits = limits;
-    this.#notes = parts.file.notes(volumeScope(config.name));
+    this.#isPeer = isPeer;
+    this.#notes = parts.file.notes(volumeScope(name));
+    this.epochs = new VolumeEpochs({volume: name}, {...parts, notes: this.#notes, onSuperseded});
+    const {role, damage} = this.epochs.read();
+    const inForce = roleInForce(configured, role, isPeer);
+    this.#inForce = {...inForce, contradiction: damage ?? inForce.contradiction};
+    const config = (this.config = inForce.config);
     this.sends = config.send.map(
       (send) =>
         new SendLink(
@@ -71,6 +88,7 @@ export class AgentVolume {
             volume: config.name,
             config: send,
             notes: parts.file.notes(sendScope(config.name, send.to, send.as)),
+            epochs: this.epochs,
             onEvent,
           },
           parts,
@@ -80,7 +98,16 @@ export class AgentVolume {
     this.receive =
       receive === undefined
         ? undefined
-        : new ReceiveLink({config, from: receive.from, notes: parts.file.notes(receiveScope(config.name))}, parts);
+        : new ReceiveLink(
+            {
+              config,
+              from: receive.from,
+              peerVolume: role.decided?.sourceVolume ?? undefined,
+              notes: parts.file.notes(receiveScope(name)),
+              takeEpoch: (packed, peer) => this.epochs.take(packed, peer),
+            },
+            parts,
+          );
   }
 
   get isPaused(): boolean {
@@ -91,9 +118,25 @@ export class AgentVolume {
     return this.#notes;
   }
 
+  /** Why nothing is sent until promote or follow was said; undefined when that is not so. */
+  get decisionNeeded(): string | undefined {
+    return this.#inForce.contradiction ?? this.epochs.role.superseded?.message;
+  }
+
+  /** Whether it would be started with the same directions from this configuration. */
+  isOf(configured: VolumeConfig): boolean {
+    if (!isDeepStrictEqual(configured, this.configured)) return false;
+    return isDeepStrictEqual(roleInForce(configured, this.epochs.role, this.#isPeer).config, this.config);
+  }
+
   /** The source of a link, while it is open. */
   sourceOf(send: SendLink): SourceVolume | undefined {
     return this.#open?.sources?.sourceOf(send);
+  }
+
+  /** Of those that are open, in whatever view. */
+  get firstSource(): SourceVolume | undefined {
+    return this.#open?.sources?.first;
   }
 
   get target(): TargetVolume | undefined {
@@ -117,7 +160,12 @@ export class AgentVolume {
       halt: halt === undefined ? undefined : haltReport(halt),
       staging: this.#open?.target?.places.staging,
       trash: this.#open?.target?.places.trash,
-      notices: [...this.#notices, ...(this.#open?.target?.notices ?? [])],
+      role: roleReport(this.epochs.role, {source: this.receive?.from, advice: this.#inForce.advice}),
+      notices: [
+        ...roleNotices(this.epochs.role, this.#inForce.advice, this.sourceTrouble),
+        ...this.#notices,
+        ...(this.#open?.target?.notices ?? []),
+      ],
     };
   }
 
@@ -149,6 +197,20 @@ export class AgentVolume {
     this.receive?.ready();
   }
 
+  /**
+   * Of a received volume: takes nothing more from its source, and rolls forward what a crash left.
+   * @throws REFUSED when the volume is not open
+   */
+  async settle(why: string): Promise<void> {
+    const {target} = this;
+    if (target === undefined) {
+      const reason = this.#reason ?? this.receive?.report().reason ?? 'it is not received here';
+      throw new TowlineError('REFUSED', `volume ${this.config.name} is not open: ${reason}`, {reason});
+    }
+    this.receive?.detach('waiting', why);
+    await target.settle(new TowlineError('REFUSED', why, {reason: why}));
+  }
+
   async pause(): Promise<void> {
     this.#notes.setPaused(true);
     this.#reopen?.abort(new TowlineError('CANCELLED', 'paused', {signal: 'pause'}));
@@ -163,11 +225,14 @@ export class AgentVolume {
   async #run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       this.#again = Promise.withResolvers();
-      if (this.isPaused) this.#stand('paused', `paused; go on with towline resume ${this.config.name}`);
+      const {contradiction} = this.#inForce;
+      if (contradiction !== undefined) this.#stand('halted', contradiction, EXIT_CODE.HALTED);
+      else if (this.isPaused) this.#stand('paused', `paused; go on with towline resume ${this.config.name}`);
       else
         try {
           const found = await this.#find();
           if (this.isPaused) continue;
+          this.epochs.matchMark(found.path, this.receive === undefined);
           const ran = this.#runAt(found, signal);
           this.#closed = ran.catch(() => undefined);
           await ran;
@@ -219,12 +284,17 @@ export class AgentVolume {
     this.#open = open;
     this.#reason = undefined;
     this.#parts.log.info('volume is open', {volume: this.config.name, path: found.path});
-    const stopEngines = this.#parts.engines.onChange(() => void this.#checkFound(found, reopen));
-    const works = [this.#watchMounts(both)];
+    const root = new RootWatch({at: this.config.at, found, notes: this.#notes}, this.#parts);
+    const stopEngines = this.#parts.engines.onChange(() => void root.engineChanged(reopen));
+    const works = [root.watchMounts(both)];
     try {
       if (open.sources !== undefined) {
         works.push(open.sources.run(both));
-        for (const send of this.sends) works.push(send.run(open.sources, both));
+        const {superseded} = this.epochs.role;
+        for (const send of this.sends) {
+          if (superseded === undefined) works.push(send.run(open.sources, both));
+          else send.stand('halted', superseded.message, EXIT_CODE.HALTED);
+        }
       }
       if (open.target !== undefined) {
         this.receive?.attach(open.target);
@@ -279,43 +349,6 @@ export class AgentVolume {
     }
   }
 
-  /** The engine says that something changed: the address may lead elsewhere now. */
-  async #checkFound(found: FoundRoot, reopen: AbortController): Promise<void> {
-    if (this.config.at.kind === 'path') return;
-    try {
-      const now = await this.#parts.engines.findRoot(this.config.at);
-      if (now.path === found.path) return this.#checkRoot(reopen);
-      reopen.abort(new TowlineError('CANCELLED', 'the volume lies elsewhere now', {signal: 'moved'}));
-    } catch (error) {
-      if (isTowlineError(error) && error.code === 'ROOT_MISSING')
-        reopen.abort(new TowlineError('CANCELLED', error.message, {signal: 'gone'}));
-    }
-  }
-
-  /** A mount over the root, or its end, tells no watch anything: the list of mounts does. */
-  async #watchMounts(signal: AbortSignal): Promise<void> {
-    let before = this.#parts.mounts();
-    while (!signal.aborted) {
-      await this.#parts.clock.sleep(MOUNT_POLL_MS, signal).catch(() => undefined);
-      const now = this.#parts.mounts();
-      if (now === before || signal.aborted) continue;
-      before = now;
-      this.#checkRoot(undefined);
-    }
-  }
-
-  /** @throws HALTED when the root is not what it was, where there is nobody to be told otherwise */
-  #checkRoot(reopen: AbortController | undefined): void {
-    const known = this.#notes.rootIdentity();
-    if (known === undefined) return;
-    try {
-      closeFd(openRoot(known.path, known).fd);
-    } catch (error) {
-      if (reopen === undefined) throw error;
-      reopen.abort(error);
-    }
-  }
-
   #failed(error: unknown): void {
     const {log} = this.#parts;
     const message = messageOf(error);
@@ -351,38 +384,5 @@ export class AgentVolume {
   cleanUp(): void {
     const root = this.#notes.rootIdentity();
     if (root !== undefined) this.#parts.forgetRoot(root, this.#knownPlace(root).beside);
-  }
-
-  /** Halts that the operator can end here: the volume's own and its links'. */
-  halts(): {peer: string | undefined; halt: HaltReport; notes: LinkNotes}[] {
-    const links = [...this.sends.map((send) => ({peer: send.config.to, notes: send.notes}))];
-    if (this.receive !== undefined) links.push({peer: this.receive.from, notes: this.receive.notes});
-    return [{peer: undefined, notes: this.#notes}, ...links].flatMap(({peer, notes}) => {
-      const halt = notes.haltOf();
-      return halt === undefined ? [] : [{peer, halt: haltReport(halt), notes}];
-    });
-  }
-
-  /** The operator's word: what is halted may go on. */
-  confirm(): void {
-    for (const {peer, halt, notes} of this.halts()) {
-      if (peer === undefined) this.#acceptRoot();
-      else notes.confirm(halt.count);
-      notes.clearHalt();
-    }
-    this.wake();
-  }
-
-  /** What lies at the root's place now is the root. */
-  #acceptRoot(): void {
-    const known = this.#notes.rootIdentity();
-    if (known === undefined) return;
-    try {
-      closeFd(openRoot(this.#found === undefined ? known.path : fromText(this.#found.path), known).fd);
-    } catch (error) {
-      if (!isTowlineError(error)) throw error;
-      const isThere = error.code !== 'HALTED' || (error as TowlineError<'HALTED'>).details.kind !== 'root-missing';
-      if (isThere) this.#notes.forgetRoot();
-    }
   }
 }

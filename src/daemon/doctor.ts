@@ -10,12 +10,16 @@ import {findRoot as find, type FoundRoot} from '../engine/find-root.ts';
 import type {Address} from '../model/address.ts';
 import type {Identity} from '../transport/identity.ts';
 import {readIdentity} from '../transport/identity-file.ts';
+import {configNotices} from './role-report.ts';
 
 const ENGINE_LIMITS = {deadlineMs: 5_000, bytesMax: 64 * 1024}; // an answer to /version has about 1 KiB
 
+export {configNotices};
+
 /** @throws TowlineError USAGE */
 export function loadConfig(options: LoadConfigOptions): AgentConfig {
-  return loadAgentConfig(options);
+  const config = loadAgentConfig(options);
+  return {...config, notices: [...config.notices, ...configNotices(config)]};
 }
 
 /** @throws TowlineError REFUSED, STATE_DAMAGED, STATE_NEWER, SYSTEM */

@@ -4,7 +4,7 @@
 import type {Clock} from '../base/clock.ts';
 import {messageOf, TowlineError, type HaltKind} from '../base/errors.ts';
 import type {LinkSettings} from '../config/agent-config.ts';
-import type {HaltReport} from '../control/agent-api.ts';
+import type {HaltReport, LinkOutcome} from '../control/agent-api.ts';
 import type {Halt, LinkNotes} from '../state/agent-store.ts';
 
 /** Halts that are about the root of a volume, not about one of its links. */
@@ -64,4 +64,21 @@ export function bug(error: unknown): TowlineError {
 export function chosenBy({special, ids}: Pick<LinkSettings, 'special' | 'ids'>): string[] {
   const skipped = special === 'skip' ? ['FIFOs, sockets and devices are skipped'] : [];
   return ids.length === 0 ? skipped : [...skipped, `owners are mapped: ${ids.join(', ')}`];
+}
+
+/** Fails when that does, and resolves never. */
+export function failureOf(work: Promise<unknown>): Promise<never> {
+  return work.then(() => new Promise<never>(() => {}));
+}
+
+/** What became of a wait for a send link. @param reason undefined when all went well */
+export function sendOutcome(
+  {volume, peer, proof}: {volume: string; peer: string; proof: Proof | undefined},
+  notes: LinkNotes,
+  exitCode: number,
+  reason: string | undefined,
+): LinkOutcome {
+  const digest = exitCode === 0 ? proof?.digest : undefined;
+  const problemCount = notes.problemCount();
+  return {volume, peer, direction: 'send', exitCode, reason, digest, problemCount, problems: notes.problems(100)};
 }

@@ -19,6 +19,7 @@ import type {Identity} from '../transport/identity.ts';
 import {protocolFault} from '../wire/fault.ts';
 import {FRAME_BYTES_MAX} from '../wire/limits.ts';
 import type {Message, MessageOf} from '../wire/messages.ts';
+import type {Feature} from '../wire/negotiate.ts';
 
 export interface PeerParts {
   /** Asked at each try: it may be rotated. */
@@ -126,6 +127,38 @@ export class Peer {
 
   send(message: Message): void {
     this.#open?.session.send(message);
+  }
+
+  /** Whether the session that is open now speaks a feature. */
+  speaks(feature: Feature): boolean {
+    return this.#open?.session.speaks(feature) ?? false;
+  }
+
+  /**
+   * Asks the peer's agent, outside of any link.
+   * @throws PEER_LOST when it is not connected, does not answer in time, or leaves
+   */
+  async ask(make: (request: number) => Message, deadlineMs: number): Promise<Message> {
+    const open = this.#open;
+    const {name} = this.#config;
+    const lost = (what: string): TowlineError =>
+      new TowlineError('PEER_LOST', `${name} ${what}`, {peer: name, idleMs: deadlineMs});
+    if (open === undefined) throw lost(`is not connected: ${this.reason}`);
+    let answer: Message | undefined;
+    const asked = open.session.ask(make, (message) => {
+      answer = message;
+      return true;
+    });
+    const waker = new AbortController();
+    const late = this.#parts.clock.sleep(deadlineMs, waker.signal).then(() => Promise.reject(lost('does not answer')));
+    late.catch(() => undefined);
+    try {
+      await Promise.race([asked, late]);
+    } finally {
+      waker.abort();
+      asked.catch(() => undefined);
+    }
+    return answer as Message;
   }
 
   /** Another address or ID, or the operator's word after a halt. */

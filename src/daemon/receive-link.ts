@@ -55,14 +55,33 @@ export class ReceiveLink {
   #proof: Proof | undefined;
   #driftTimer: NodeJS.Timeout | undefined;
 
-  constructor(options: {config: VolumeConfig; from: string; notes: LinkNotes}, parts: AgentParts) {
+  readonly #takeEpoch: (packed: number, peer: string) => void;
+
+  constructor(
+    options: {
+      config: VolumeConfig;
+      from: string;
+      /** The volume's name there, where it is known. */
+      peerVolume: string | undefined;
+      notes: LinkNotes;
+      /** Takes the epoch that the source tells. @throws HALTED when it is not one to receive in */
+      takeEpoch: (packed: number, peer: string) => void;
+    },
+    parts: AgentParts,
+  ) {
     this.config = options.config;
     this.from = options.from;
-    this.#peerVolume = options.config.name;
+    this.#peerVolume = options.peerVolume ?? options.config.name;
     this.#notes = options.notes;
+    this.#takeEpoch = options.takeEpoch;
     this.#parts = parts;
     this.#proof = lastProof(this.#notes);
     this.problems = new TargetProblems({volume: this.config.name}, {notes: this.#notes, clock: parts.clock});
+  }
+
+  /** Whether the source has its link open. */
+  get isServed(): boolean {
+    return this.#port?.isOpen === true;
   }
 
   get notes(): LinkNotes {
@@ -199,6 +218,7 @@ export class ReceiveLink {
           reason: 'not open',
         },
       );
+    this.#takeEpoch(request.epoch, peer);
     const pin = receive?.ignorePin;
     const found = ignorePinOf(request.view.ignore);
     if (pin !== undefined && pin !== found)

@@ -33,10 +33,10 @@ export interface RunningLinkParts {
 
 /** @param options `confirmedDeletes` that the operator has agreed to for this connection */
 export function newRunning(
-  options: {config: SendConfig; volume: string; confirmedDeletes: number},
+  options: {config: SendConfig; volume: string; confirmedDeletes: number; epoch: number},
   parts: RunningLinkParts,
 ): RunningLink {
-  const {config, volume, confirmedDeletes} = options;
+  const {config, volume, confirmedDeletes, epoch} = options;
   const {port, source, events, stats, hour, clock} = parts;
   const {deleteLimits} = config;
   const {state} = source;
@@ -57,6 +57,7 @@ export function newRunning(
     {
       link: port.link,
       volume: config.as,
+      epoch,
       view: offeredView(config),
       isDryRun: false,
       isDurable: config.durability !== 'none',

@@ -11,6 +11,7 @@ import {sleepUnless} from '../base/clock.ts';
 import {pacerOf} from '../base/pace.ts';
 import type {SendConfig} from '../config/agent-config.ts';
 import type {LinkOutcome, LinkReport, LinkState} from '../control/agent-api.ts';
+import {packEpoch} from '../model/epoch.ts';
 import {showPath} from '../model/path.ts';
 import {placeOfProblem} from '../model/problem.ts';
 import {zeroStats} from '../model/status.ts';
@@ -21,13 +22,24 @@ import type {SessionLinks} from '../session/session-links.ts';
 import type {LinkNotes} from '../state/agent-store.ts';
 import type {AgentParts, LinkEvent} from './agent-parts.ts';
 import {leftOutProblems} from './left-out-problems.ts';
-import {bug, chosenBy, haltReport, isRootHalt, lastProof, Meter, type Proof} from './link-figures.ts';
+import {
+  bug,
+  chosenBy,
+  failureOf,
+  haltReport,
+  isRootHalt,
+  lastProof,
+  Meter,
+  sendOutcome,
+  type Proof,
+} from './link-figures.ts';
 import {ProofWaiters} from './proof-waiters.ts';
 import {newRunning, type RunningLink} from './running-link.ts';
 import type {SourcePool} from './source-pool.ts';
 import type {SourceVolume} from './source-volume.ts';
 import type {SyncEvent} from './sync-api.ts';
 import {SyncEvents} from './sync-events.ts';
+import type {SourceEpochs} from './volume-epochs.ts';
 
 /** Ends of an attempt that only waiting, or the peer's word, changes. */
 const REFUSED_MS = 30_000;
@@ -42,6 +54,7 @@ export class SendLink {
   /** Over all connections. */
   readonly #kept = {stats: zeroStats(), hour: new RollingHour()};
   readonly #onEvent: (event: LinkEvent) => void;
+  readonly #epochs: SourceEpochs;
   #state: LinkState = 'waiting';
   #reason: string | undefined = 'the volume is not open yet';
   #running: RunningLink | undefined;
@@ -59,13 +72,20 @@ export class SendLink {
   readonly #refusals = new WeakSet<TowlineError>();
 
   constructor(
-    options: {volume: string; config: SendConfig; notes: LinkNotes; onEvent: (event: LinkEvent) => void},
+    options: {
+      volume: string;
+      config: SendConfig;
+      notes: LinkNotes;
+      epochs: SourceEpochs;
+      onEvent: (event: LinkEvent) => void;
+    },
     parts: AgentParts,
   ) {
     this.volume = options.volume;
     this.config = options.config;
     this.#notes = options.notes;
     this.#onEvent = options.onEvent;
+    this.#epochs = options.epochs;
     this.#parts = parts;
     this.#meter = new Meter(parts.clock);
     this.#proof = lastProof(this.#notes);
@@ -215,7 +235,7 @@ export class SendLink {
     const isRefused = this.#refusals.has(error);
     if (error.code === 'HALTED') {
       const {kind, count, limit} = (error as TowlineError<'HALTED'>).details;
-      const message = isRefused ? `${this.config.to}: ${error.message}` : error.message;
+      const message = isRefused ? this.#epochs.refused(error, this.config.to) : error.message;
       if (!isRefused) this.#notes.halt({kind, count, limit, message, sinceMs: clock.nowMs()});
       this.#setState('halted', message);
       this.#settle(EXIT_CODE.HALTED, message);
@@ -242,7 +262,12 @@ export class SendLink {
     const events = this.#newEvents(source);
     this.#confirmed = Math.max(this.#confirmed, this.#notes.takeConfirmation());
     const running = newRunning(
-      {config: this.config, volume: this.volume, confirmedDeletes: this.#confirmed},
+      {
+        config: this.config,
+        volume: this.volume,
+        confirmedDeletes: this.#confirmed,
+        epoch: packEpoch(this.#epochs.epoch()),
+      },
       {port, source, events, ...this.#kept, clock: this.#parts.clock, onStatus: (status) => this.#live(status, events)},
     );
     const over = new AbortController();
@@ -371,16 +396,8 @@ export class SendLink {
   }
 
   #outcome(exitCode: number, reason: string | undefined): LinkOutcome {
-    return {
-      volume: this.volume,
-      peer: this.config.to,
-      direction: 'send',
-      exitCode,
-      reason,
-      digest: exitCode === 0 ? this.#proof?.digest : undefined,
-      problemCount: this.#notes.problemCount(),
-      problems: this.#notes.problems(100),
-    };
+    const of = {volume: this.volume, peer: this.config.to, proof: this.#proof};
+    return sendOutcome(of, this.#notes, exitCode, reason);
   }
 
   #setState(state: LinkState, reason: string | undefined): void {
@@ -392,9 +409,4 @@ export class SendLink {
     this.#reason = reason;
     this.#parts.onChange();
   }
-}
-
-/** Fails when that does, and resolves never. */
-function failureOf(work: Promise<unknown>): Promise<never> {
-  return work.then(() => new Promise<never>(() => {}));
 }

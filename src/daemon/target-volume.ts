@@ -5,37 +5,32 @@
  * looked at only while no batch is being applied, so that nothing old overwrites what a batch has noted.
  */
 import {join} from 'node:path';
-import {Applier, type StagedFile} from '../apply/applier.ts';
-import type {DestroyedAction} from '../apply/destroyed.ts';
-import {rollForward, type RolledForward} from '../apply/roll-forward.ts';
+import type {Applier, StagedFile} from '../apply/applier.ts';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import {Turns} from '../base/turns.ts';
 import type {VolumeConfig} from '../config/agent-config.ts';
 import {closeFd} from '../linux/open-fd.ts';
-import {ROOT, type RelPath} from '../model/path.ts';
+import type {RelPath} from '../model/path.ts';
 import {narrowedView, sameView, type Holding, type View} from '../model/view.ts';
 import type {RollingHour} from '../reconcile/rolling-hour.ts';
-import type {Change, ScanResult} from '../scan/pass.ts';
-import {Scanner} from '../scan/scanner.ts';
-import {stepOf} from '../session/change-steps.ts';
 import {LiveVolume, type Follower, type Noticed} from '../session/live-volume.ts';
 import type {LinkPort} from '../session/link-port.ts';
 import {refusalMessage} from '../session/refusal.ts';
 import {TargetLink, type BatchApplier, type TargetLinkParts} from '../session/target-link.ts';
 import type {LinkNotes} from '../state/agent-store.ts';
 import {holdLock, volumeLockPath, type HeldLock} from '../volume/lock.ts';
-import {findPlaces, leavePlaces, RESERVED_NAME, type Places} from '../volume/places.ts';
+import {findPlaces, leavePlaces, type Places} from '../volume/places.ts';
 import {probeHolds} from '../volume/probe-holds.ts';
 import {openRoot} from '../volume/root-identity.ts';
 import type {MessageOf} from '../wire/messages.ts';
 import type {AgentParts, FoundRoot, ScopedJobs} from './agent-parts.ts';
 import {holdingOf, offeredView} from './own-limits.ts';
-import {entryStore, sourceState} from './source-state.ts';
+import {sourceState} from './source-state.ts';
 import {RefusedOps} from './refused-ops.ts';
 import {openState, type OpenState} from './state-folder.ts';
-import {SOURCE_AGENT, TARGET_AGENT} from './sync-agents.ts';
-import {driftOf, type TargetProblems} from './target-problems.ts';
+import {TargetCopy, type TargetCopyOptions} from './target-copy.ts';
+import type {TargetProblems} from './target-problems.ts';
 import {TrashKeeper} from './trash-keeper.ts';
 import type {VolumeJobs} from './volume-jobs.ts';
 import {startWatch, type RunningWatch} from './watch-source.ts';
@@ -61,10 +56,11 @@ export interface ServeHooks extends Pick<TargetLinkParts, 'onCut' | 'onSourceSta
   onRefused(error: unknown): void;
   confirmedDeletes: number;
   hour: RollingHour;
+  /** The link may look at this copy, and change nothing. */
+  isReadOnly?: boolean;
 }
 
 const DRIFT = {settleMs: 1_000, maxWaitMs: 10_000, pollMs: 60_000}; // nobody waits for it
-const DRIFT_PATHS_MAX = 1_000;
 
 export class TargetVolume {
   readonly opened: OpenState;
@@ -74,7 +70,7 @@ export class TargetVolume {
   readonly #jobs: ScopedJobs;
   readonly #lock: HeldLock;
   readonly #holding: Holding;
-  readonly #foldsCase: boolean;
+  readonly #copy: TargetCopy;
   readonly #refused: RefusedOps;
   readonly #trash: TrashKeeper;
   /** The jobs of a link; what they take from the trash is noted. */
@@ -109,13 +105,14 @@ export class TargetVolume {
     });
     const {root, volume} = this.opened;
     let lock: HeldLock | undefined;
+    let foldsCase: boolean;
     try {
       this.#lock = lock = holdLock(volumeLockPath(root), found.path);
       const places = this.#withRootFd((fd) => findPlaces(fd, found.path, folder, found.beside));
       this.places = {...places, reserve: options.reserve};
       const held = this.#withRootFd((fd) => probeHolds(fd, found.path, this.places));
       this.#holding = holdingOf(config.accept, held);
-      this.#foldsCase = held.foldsCase;
+      ({foldsCase} = held);
       this.#view = narrowedView(offeredView(config), this.#holding.limits);
     } catch (error) {
       lock?.release();
@@ -129,14 +126,18 @@ export class TargetVolume {
     this.#trash = new TrashKeeper(config, {jobs: this.#jobs, clock, log, onChange, onError});
     this.#linkJobs = this.#trash.listening(this.#jobs);
     this.#refused = new RefusedOps({rootPath: found.path}, {engines, store: volume, problems: options.problems});
+    this.#copy = new TargetCopy(
+      {...this.#callbacks(), config, foldsCase, places: this.places},
+      {clock, opened: this.opened, jobs: this.#linkJobs, onActions: (actions) => parts.onActions(actions)},
+    );
     const tree = sourceState(volume);
     const exclusive = <T>(work: () => Promise<T>): Promise<T> => this.#turns.exclusive(work);
     this.#live = new LiveVolume(
       {...DRIFT, rescanMs: config.rescanMs},
       {
         scanner: {
-          scan: () => exclusive(() => this.#scan(this.#view)),
-          lookAt: (dirs, also) => exclusive(() => this.#newScanner(this.#view).lookAt(dirs, also)),
+          scan: () => exclusive(() => this.#copy.scan(this.#view)),
+          lookAt: (dirs, also) => exclusive(() => this.#copy.scanner(this.#view).lookAt(dirs, also)),
         },
         state: tree,
         clock: parts.clock,
@@ -144,6 +145,16 @@ export class TargetVolume {
       },
     );
     this.#live.follow(this.#driftFollower());
+  }
+
+  #callbacks(): Omit<TargetCopyOptions, 'config' | 'foldsCase' | 'places'> {
+    const options = this.#options;
+    return {
+      reportsDrift: () => options.reportsDrift(),
+      onNotice: (message) => options.onNotice(message),
+      onDrift: (paths) => options.onDrift(paths),
+      onTrashed: () => this.#trash.noteBusy(),
+    };
   }
 
   /** What a full disk took from the trash; undefined when it took nothing. */
@@ -155,19 +166,13 @@ export class TargetVolume {
     return this.#jobs;
   }
 
-  #newScanner(view: View): Scanner {
-    const {volume} = this.opened;
-    const rules = {ignore: view.ignore, reserved: [RESERVED_NAME], seed: volume.hashSeed};
-    return new Scanner({agent: TARGET_AGENT, rules}, {store: entryStore(volume), jobs: this.#jobs});
-  }
-
   /** Watches for what others change, and prunes the trash, until the signal is aborted. @throws HALTED */
   async run(signal: AbortSignal): Promise<void> {
     this.#signal = signal;
     const over = new AbortController();
     const keeping = this.#trash.run(AbortSignal.any([signal, over.signal]));
     try {
-      await this.#turns.exclusive(() => this.#recover()); // what a crash left waits for no source
+      await this.#turns.exclusive(() => this.#copy.recover()); // what a crash left waits for no source
       await this.#startWatch();
       const {promise, resolve} = Promise.withResolvers<void>();
       signal.addEventListener('abort', () => resolve(), {once: true});
@@ -224,6 +229,7 @@ export class TargetVolume {
         holding: this.#holding,
         deleteLimits: config.deleteLimits,
         confirmedDeletes: hooks.confirmedDeletes,
+        isReadOnly: hooks.isReadOnly === true,
       },
       {
         session: port,
@@ -234,7 +240,7 @@ export class TargetVolume {
         open: async (request, view) => {
           await this.#serving;
           if (!port.isOpen) throw await port.closed; // a newer one came meanwhile: it scans
-          return this.#open(request, view);
+          return hooks.isReadOnly === true ? this.#openToLook(view) : this.#open(request, view);
         },
         onProblem: (error) => hooks.onRefused(error),
         refused: (ops) => this.#refused.among(ops),
@@ -265,59 +271,37 @@ export class TargetVolume {
       return this.#inTurns(known.applier);
     }
     this.#ready = undefined;
-    const applier = await this.#turns.exclusive(() => this.#prepare(view, isDurable));
+    const applier = await this.#turns.exclusive(() => {
+      this.#view = view;
+      return this.#copy.prepare(view, isDurable);
+    });
     this.#ready = {view, isDurable, applier};
     return this.#inTurns(applier);
   }
 
-  async #prepare(view: View, isDurable: boolean): Promise<Applier> {
-    const {volume, journal} = this.opened;
-    volume.setView(view);
-    this.#view = view;
-    const {receive} = this.#options.config;
-    const origin = {agent: SOURCE_AGENT, places: this.places, peer: receive?.from};
-    const options = {isDurable, reserved: [RESERVED_NAME], view, foldsCase: this.#foldsCase, ...origin};
-    const applier = new Applier(options, {
-      jobs: this.#linkJobs,
-      store: volume,
-      journal,
-      clock: this.#parts.clock,
-      onDestroyed: this.#noteActions,
+  /** Without a look at the journal: this copy is not a target's, and nothing is rolled forward on it. */
+  async #openToLook(view: View): Promise<BatchApplier> {
+    await this.#turns.exclusive(() => {
+      this.opened.volume.setView(view);
+      this.#view = view;
+      return this.#copy.scanner(view).scan();
     });
-    this.#tellRecovered(await applier.recover());
-    const isKnown = volume.entryCount() > 0 && !this.opened.volume.openedUnclean;
-    const {changes} = await this.#scan(view);
-    if (isKnown && this.#options.reportsDrift()) this.#options.onDrift(this.#driftAmong(changes));
-    return applier;
+    const apply = (): never => {
+      throw new TowlineError('REFUSED', 'this link was opened to look alone', {reason: 'read only'});
+    };
+    return {apply, giveBack: () => Promise.resolve(false)};
   }
 
-  async #recover(): Promise<void> {
-    const parts = {jobs: this.#jobs, clock: this.#parts.clock, onDestroyed: this.#noteActions};
-    this.#tellRecovered(await rollForward({...parts, journal: this.opened.journal}));
-  }
-
-  #tellRecovered({batches}: RolledForward): void {
-    if (batches > 0) this.#options.onNotice(`${batches} batch(es) that a crash had interrupted were completed`);
-  }
-
-  readonly #noteActions = (actions: DestroyedAction[]): void => {
-    const {name, receive} = this.#options.config;
-    if (actions.some(({place}) => place !== undefined)) this.#trash.noteBusy();
-    this.#parts.onActions(actions.map((action) => ({...action, volume: name, peer: receive?.from ?? ''})));
-  };
-
-  /** Where drift is only told, every change is wanted, and not only what a comparison does not find. */
-  #scan(view: View): Promise<ScanResult> {
-    const scanner = this.#newScanner(view);
-    const isDetailed = this.#options.reportsDrift() && this.opened.volume.getRoot() !== undefined;
-    return isDetailed ? scanner.lookAt([], {trees: [ROOT]}) : scanner.scan();
-  }
-
-  #driftAmong(changes: readonly Change[]): RelPath[] {
-    // Renaming a directory changes its ctime, for one: nothing that the source would have to repair.
-    const drifted = changes.filter((change) => stepOf(change, this.#view) !== undefined);
-    const paths = this.#options.reportsDrift() ? drifted.flatMap(driftOf) : drifted.map(({path}) => path);
-    return paths.slice(0, DRIFT_PATHS_MAX);
+  /**
+   * Ends the link, finishes the batch at hand, and rolls forward what a crash left: nobody writes to this copy any more.
+   * @param reason what the source is told
+   */
+  async settle(reason: TowlineError): Promise<void> {
+    this.#port?.send(refusalMessage(this.#port.link, reason));
+    this.#port?.close(reason);
+    await this.#serving;
+    await this.#link?.close();
+    if (this.#ready === undefined) await this.#turns.exclusive(() => this.#copy.recover());
   }
 
   #inTurns(applier: Applier): BatchApplier {
@@ -347,7 +331,7 @@ export class TargetVolume {
     return {
       isCatchingUp: false,
       take: ({result, scannedSince}: Noticed) => {
-        const paths = this.#driftAmong(result.changes);
+        const paths = this.#copy.driftAmong(result.changes, this.#view);
         if (paths.length > 0 || scannedSince !== undefined) this.#options.onDrift(paths);
         return Promise.resolve();
       },
@@ -364,7 +348,7 @@ export class TargetVolume {
   async rescan(): Promise<void> {
     if (this.#isLooking) return this.#live.rescan();
     // Nothing looks yet: the first copy is not over.
-    if (this.#ready !== undefined) await this.#turns.exclusive(() => this.#newScanner(this.#view).scan());
+    if (this.#ready !== undefined) await this.#turns.exclusive(() => this.#copy.scanner(this.#view).scan());
   }
 
   #told(error: unknown): void {

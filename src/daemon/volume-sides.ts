@@ -3,7 +3,7 @@
  *
  * Invariant: a state is closed only after nothing works on the volume any more.
  */
-import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
+import {EXIT_CODE, isTowlineError, messageOf, TowlineError, type ErrorCode} from '../base/errors.ts';
 import type {SourcePool} from './source-pool.ts';
 import type {TargetVolume} from './target-volume.ts';
 
@@ -13,6 +13,13 @@ export interface OpenVolume {
 }
 
 export const AGENT_STOPS = 'the agent stops';
+
+/** What a single run does not wait for, with its exit code. */
+export const FINAL: Partial<Record<ErrorCode, number>> = Object.fromEntries(
+  (['USAGE', 'ROOT_MISSING', 'HALTED', 'LOCKED', 'REFUSED', 'STATE_NEWER', 'STATE_DAMAGED', 'BUG'] as const).map(
+    (code) => [code, EXIT_CODE[code]],
+  ),
+);
 
 /** What the source of a link is told when its target stops: a halt as it is, everything else as something to wait for. */
 export function stopError(failure: unknown, reason: string): TowlineError | undefined {

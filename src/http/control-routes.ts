@@ -60,6 +60,19 @@ export const ROUTES: ReadonlyMap<string, Route> = new Map([
   ['/v1/pause', answering('POST', VOLUME, ({volume}, control) => control.pause(volume))],
   ['/v1/resume', answering('POST', VOLUME, ({volume}, control) => control.resume(volume))],
   ['/v1/rescan', answering('POST', VOLUME, ({volume}, control) => control.rescan(volume))],
+  ['/v1/promote', answering('POST', {...VOLUME, isForced: flag}, (request, control) => control.promote(request))],
+  [
+    '/v1/follow-plan',
+    answering('POST', {...VOLUME, peer: text, peerVolume: text}, (request, control) => control.followPlan(request)),
+  ],
+  [
+    '/v1/follow',
+    answering(
+      'POST',
+      {...VOLUME, peer: text, peerVolume: text, count: whole(0, Number.MAX_SAFE_INTEGER)},
+      (request, control) => control.follow(request),
+    ),
+  ],
   ['/v1/forget', answering('POST', VOLUME, ({volume}, control) => control.forget(volume))],
   ['/v1/invite', answering('POST', {addresses: texts}, (request, control) => control.invite(request))],
   ['/v1/reload', answering('POST', {}, (_, control) => control.reload())],

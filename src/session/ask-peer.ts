@@ -8,7 +8,6 @@ import type {Digest} from '../model/digest.ts';
 import type {RelPath} from '../model/path.ts';
 import type {TreeNode} from '../model/tree.ts';
 import {protocolFault} from '../wire/fault.ts';
-import {VERIFY_FEATURE} from '../wire/negotiate.ts';
 import {splitNodeRequests, splitPaths} from '../wire/split.ts';
 import type {LinkSession} from './link-port.ts';
 import type {PeerTree} from './walk.ts';
@@ -46,7 +45,7 @@ export class AskPeer implements PeerTree {
 
   /** Has files of the target read once more, from disk. @throws REFUSED when it does not know how to */
   verifyFiles(paths: RelPath[]): Promise<Map<RelPath, Digest>> {
-    if (this.#session.hasFeature?.(VERIFY_FEATURE) === true) return this.#digestsOf('verify-files', paths);
+    if (this.#session.speaks('verify-files')) return this.#digestsOf('verify-files', paths);
     const reason = 'the peer is of a version that does not know verify; update it, or verify the volume there';
     throw new TowlineError('REFUSED', reason, {reason});
   }

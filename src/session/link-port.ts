@@ -8,6 +8,7 @@ import {Ending} from '../base/ending.ts';
 import type {TowlineError} from '../base/errors.ts';
 import {protocolFault} from '../wire/fault.ts';
 import type {Message} from '../wire/messages.ts';
+import type {Feature} from '../wire/negotiate.ts';
 
 /** Takes one message; the frame's credit goes back when it resolves. Messages are handed over in order. */
 export type MessageHandler = (message: Message, frame: Buffer) => void | Promise<void>;
@@ -18,8 +19,8 @@ export interface LinkSession {
   /** Resolves with the reason when the session, or the link, is over. */
   readonly closed: Promise<TowlineError>;
   set onMessage(handler: MessageHandler);
-  /** Whether both sides have a feature (wire/negotiate.ts); a session that cannot tell has none. */
-  hasFeature?(name: string): boolean;
+  /** Whether both sides have a feature (wire/negotiate.ts). */
+  speaks(feature: Feature): boolean;
   /** Sends a message that costs no credit. */
   send(message: Message): void;
   /** Sends a frame that costs credit; urgent ones overtake others. @throws the reason of the end */
@@ -65,8 +66,8 @@ export class LinkPort implements LinkSession {
     return this.#closed.promise;
   }
 
-  hasFeature(name: string): boolean {
-    return this.#parts.session.hasFeature?.(name) === true;
+  speaks(feature: Feature): boolean {
+    return this.#parts.session.speaks(feature);
   }
 
   /** Bytes of frames that cost credit. */

@@ -6,6 +6,7 @@
 import type {Ending} from '../base/ending.ts';
 import type {TowlineError} from '../base/errors.ts';
 import type {Message} from '../wire/messages.ts';
+import type {Feature} from '../wire/negotiate.ts';
 import type {LinkSession, MessageHandler} from './link-port.ts';
 
 export class LinkedSession implements LinkSession {
@@ -26,6 +27,10 @@ export class LinkedSession implements LinkSession {
 
   set onMessage(handler: MessageHandler) {
     this.#session.onMessage = handler;
+  }
+
+  speaks(feature: Feature): boolean {
+    return this.#session.speaks(feature);
   }
 
   send(message: Message): void {

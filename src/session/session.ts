@@ -15,7 +15,7 @@ import {SENT_BY} from '../wire/direction.ts';
 import {protocolFault} from '../wire/fault.ts';
 import {PINGS_OPEN_MAX} from '../wire/limits.ts';
 import type {Message, MessageKind, MessageOf} from '../wire/messages.ts';
-import {negotiate, OWN_TERMS} from '../wire/negotiate.ts';
+import {negotiate, OWN_TERMS, type Feature} from '../wire/negotiate.ts';
 import {CreditQueue} from './credit-queue.ts';
 import type {LinkSession, MessageHandler} from './link-port.ts';
 
@@ -104,9 +104,9 @@ export class Session implements LinkSession {
     return this.#isOpen;
   }
 
-  /** Whether both sides have named it in their hello. */
-  hasFeature(name: string): boolean {
-    return this.#features.includes(name);
+  /** Whether both sides named a feature: false before both hellos agreed. */
+  speaks(feature: Feature): boolean {
+    return this.#features.includes(feature);
   }
 
   get wireBytes(): number {
@@ -351,6 +351,7 @@ const ANSWERS: ReadonlySet<MessageKind> = new Set([
   'group-listing',
   'signature',
   'no-signature',
+  'volume-source',
 ]);
 
 function outOfOrder(kind: MessageKind): TowlineError {

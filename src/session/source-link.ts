@@ -47,6 +47,8 @@ export interface SourceState extends SourceTree, SourceStore {
 export interface SourceLinkOptions {
   link: number;
   volume: string;
+  /** As it is packed (model/epoch.ts); the first one when it is left out. */
+  epoch?: number;
   view: View;
   isDryRun: boolean;
   isDurable: boolean;
@@ -146,7 +148,7 @@ export class SourceLink {
       link,
       volume,
       mode: 'mirror',
-      epoch: 1,
+      epoch: this.#options.epoch ?? 1,
       ackedSeq: 0,
       view,
       viewDigest: viewDigest(view),
@@ -223,6 +225,17 @@ export class SourceLink {
   /** Steps of noticed changes, with contents compared where they may be equal already. */
   async prepare(steps: Step[]): Promise<Step[]> {
     return (await this.#compareContents(steps)).steps;
+  }
+
+  /** What would make the target equal, without anything being sent: of a link that was opened to be compared alone. */
+  async *differences(): AsyncGenerator<Step[]> {
+    const {state, session} = this.#parts;
+    const rootStep = await this.#rootStep();
+    if (rootStep !== undefined) yield [rootStep];
+    for await (const steps of walk({view: this.#view}, {tree: state, peer: this.#peer})) {
+      if (!session.isOpen) throw await session.closed;
+      yield (await this.#compareContents(steps)).steps;
+    }
   }
 
   /** Proves equality at this moment. @throws the reason why the session ended */

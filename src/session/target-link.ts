@@ -65,7 +65,18 @@ export interface TargetLinkOptions {
   deleteLimits: DeleteLimits;
   /** Deletes that the operator of this side confirmed; what the source's operator confirmed counts too. */
   confirmedDeletes?: number;
+  /** The source may ask, and change nothing. */
+  isReadOnly?: boolean;
 }
+
+const READ_ONLY: ReadonlySet<Message['kind']> = new Set([
+  'open-link',
+  'list-nodes',
+  'list-groups',
+  'hash-files',
+  'cut',
+  'link-state',
+]);
 
 /** What an open link works with. */
 interface OpenLink {
@@ -133,6 +144,8 @@ export class TargetLink {
     if (opened === undefined) throw protocolFault('a message', 'order', message.kind, 'open-link first');
     if ('link' in message && message.link !== this.#link)
       throw protocolFault('a message', 'link', message.link, this.#link ?? 0);
+    if (this.#options.isReadOnly === true && !READ_ONLY.has(message.kind))
+      throw protocolFault('a link that is only compared', 'kind', message.kind, [...READ_ONLY].join(', '));
     switch (message.kind) {
       case 'list-nodes':
         return this.#answer('tree', () => answerNodes(message, this.#parts));

@@ -12,6 +12,7 @@ import type {HaltKind} from '../base/errors.ts';
 import {sha256, type Digest} from '../model/digest.ts';
 import {PROBLEM_CODES, type Problem, type ProblemCode} from '../model/problem.ts';
 import type {RelPath} from '../model/path.ts';
+import {CONFIGURED_ROLE, type VolumeRole} from '../model/role.ts';
 import type {RootIdentity} from '../model/root.ts';
 import type {ViewLimits} from '../model/view.ts';
 import {bufferOf, Database, type Place, type SqlRow, type Statement} from './database.ts';
@@ -266,6 +267,15 @@ export class LinkNotes {
 
   setPaused(isPaused: boolean): void {
     this.#write('paused', isPaused ? {} : undefined);
+  }
+
+  /** Of a volume: who is its source, and since which promotion; the configuration's when nothing was decided. */
+  role(): VolumeRole {
+    return (this.#read('role') as VolumeRole | undefined) ?? CONFIGURED_ROLE;
+  }
+
+  setRole(role: VolumeRole): void {
+    this.#write('role', role);
   }
 
   /** How far the link is; at the beginning when nothing was noted. */

@@ -16,6 +16,8 @@ import type {RootIdentity} from '../model/root.ts';
 
 const MARK_NAME = 'trusted.towline.volume'; // trusted.*: no process in a container can read or change it
 const MARK_BYTES = 16;
+const EPOCH_NAME = 'trusted.towline.epoch';
+const EPOCH_BYTES = 9;
 
 /**
  * The identity of an open root.
@@ -56,9 +58,42 @@ export function ensureMark(fd: number): string {
   return readMark(fd);
 }
 
-/** Takes the mark away; a root without one is left as it is. */
+/** Takes the marks away; a root without one is left as it is. */
 export function removeMark(fd: number): void {
   if (readMark(fd) !== '') removeXattr(fd, MARK_NAME);
+  if (readEpochMark(fd) !== undefined) removeXattr(fd, EPOCH_NAME);
+}
+
+/** In which epoch this folder is, and on which side: beside the state, which may be lost or come from an old backup. */
+export interface EpochMark {
+  /** As model/epoch.ts packs it. */
+  packed: number;
+  isSource: boolean;
+}
+
+/** @returns undefined where there is none, or what is there is not one */
+export function readEpochMark(fd: number): EpochMark | undefined {
+  try {
+    const bytes = getXattr(fd, EPOCH_NAME, 64);
+    if (bytes?.length !== EPOCH_BYTES) return undefined;
+    const packed = Number(bytes.readBigUInt64BE(0));
+    return Number.isSafeInteger(packed) ? {packed, isSource: bytes[8] === 1} : undefined;
+  } catch (error) {
+    if (isLinuxError(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Where none can be set (not root, read-only, no attributes) nothing is. */
+export function writeEpochMark(fd: number, {packed, isSource}: EpochMark): void {
+  const bytes = Buffer.alloc(EPOCH_BYTES);
+  bytes.writeBigUInt64BE(BigInt(packed));
+  bytes[8] = isSource ? 1 : 2;
+  try {
+    setXattr(fd, EPOCH_NAME, bytes);
+  } catch (error) {
+    if (!isLinuxError(error)) throw error;
+  }
 }
 
 /** Why a found root is not the expected one, or undefined when it is. */

@@ -19,6 +19,8 @@ export const MESSAGE_CODE: Record<MessageKind, number> = {
   'identity-next': 0x07,
   'identity-pinned': 0x08,
   'volume-ready': 0x09,
+  'follow-volume': 0x0a,
+  'volume-source': 0x0b,
   'open-link': 0x10,
   'link-opened': 0x11,
   'link-refused': 0x12,

@@ -36,6 +36,8 @@ export const COSTS_CREDIT: Record<MessageKind, boolean> = {
   'identity-next': false,
   'identity-pinned': false,
   'volume-ready': false,
+  'follow-volume': false,
+  'volume-source': false,
   'open-link': false,
   'link-opened': false,
   'link-refused': false,

@@ -16,6 +16,8 @@ export const SENT_BY: Record<MessageKind, 'both' | 'source' | 'target'> = {
   'identity-next': 'both',
   'identity-pinned': 'both',
   'volume-ready': 'target',
+  'follow-volume': 'both',
+  'volume-source': 'both',
   'open-link': 'source',
   'link-opened': 'target',
   'link-refused': 'target',

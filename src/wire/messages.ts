@@ -54,6 +54,29 @@ export type Message =
   | {kind: 'identity-pinned'; id: Digest}
   /** A volume that this agent receives can be opened now. */
   | {kind: 'volume-ready'; volume: string}
+  /** Feature `follow`: who is the source of the receiver's `volume`? `isFollowing`: send it to us from now on, as `as`. */
+  | {
+      kind: 'follow-volume';
+      request: number;
+      volume: string;
+      as: string;
+      isFollowing: boolean;
+      /** Of the sender. */
+      epoch: number;
+      /** Entries of the sender's that its operator has given up. */
+      confirmedDeletes: number;
+    }
+  | {
+      kind: 'volume-source';
+      request: number;
+      /** Whether the sender of this is the source, and gives it to who asked. */
+      isSource: boolean;
+      epoch: number;
+      /** When it was promoted, by its clock; 0 when it never was. */
+      sinceMs: number;
+      /** Why it is not. */
+      reason: string;
+    }
   // Link
   | {
       kind: 'open-link';

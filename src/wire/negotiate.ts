@@ -13,13 +13,14 @@ import {protocolFault} from './fault.ts';
 export const PROTOCOL_VERSION = 1;
 export const PROTOCOL_VERSION_MIN = 1;
 
-export const VERIFY_FEATURE = 'verify-files';
-
 /**
- * Features of this version: `verify-files` (the target reads files once more when it is asked to). Reserved: `zstd` (bit 0 of the frame flags: the rest of the frame is one zstd
- * frame whose content size is in its header and at most FRAME_BYTES_MAX), `xattrs`, `special`, `two-way`.
+ * Features of this version: `follow` (the messages `follow-volume` and `volume-source`, and links that are opened to
+ * be compared alone), `verify-files` (the target reads files once more when it is asked to). Reserved: `zstd` (bit 0 of
+ * the frame flags: the rest of the frame is one zstd frame whose content size is in its header and at most
+ * FRAME_BYTES_MAX), `xattrs`, `special`, `two-way`.
  */
-export const FEATURES: readonly string[] = [VERIFY_FEATURE];
+export const FEATURES = ['follow', 'verify-files'] as const;
+export type Feature = (typeof FEATURES)[number];
 
 export interface Terms {
   versionMin: number;

@@ -24,7 +24,17 @@ const MODES_BIT = 8;
 const KINDS_BITS = OWNERS_BIT | DEVICES_BIT | SETUID_BIT | MODES_BIT;
 
 type SessionKind =
-  'hello' | 'ping' | 'pong' | 'credit' | 'fault' | 'bye' | 'identity-next' | 'identity-pinned' | 'volume-ready';
+  | 'hello'
+  | 'ping'
+  | 'pong'
+  | 'credit'
+  | 'fault'
+  | 'bye'
+  | 'identity-next'
+  | 'identity-pinned'
+  | 'volume-ready'
+  | 'follow-volume'
+  | 'volume-source';
 type LinkKind =
   'open-link' | 'link-opened' | 'link-refused' | 'close-link' | 'link-state' | 'target-changed' | 'cut' | 'cut-result';
 
@@ -103,6 +113,42 @@ export const SESSION_CODECS: {[K in SessionKind]: MessageCodec<K>} = {
   'volume-ready': {
     write: (writer, message) => writer.text(message.volume, limits.LABEL_BYTES_MAX),
     read: (reader) => ({kind: 'volume-ready', volume: reader.text('volume', limits.LABEL_BYTES_MAX)}),
+  },
+  'follow-volume': {
+    write(writer, message) {
+      writer.u32(message.request);
+      writer.text(message.volume, limits.LABEL_BYTES_MAX);
+      writer.text(message.as, limits.LABEL_BYTES_MAX);
+      writer.flag(message.isFollowing);
+      writer.u64(message.epoch);
+      writer.u64(message.confirmedDeletes);
+    },
+    read: (reader) => ({
+      kind: 'follow-volume',
+      request: reader.u32(),
+      volume: reader.text('volume', limits.LABEL_BYTES_MAX),
+      as: reader.text('own name of the volume', limits.LABEL_BYTES_MAX),
+      isFollowing: reader.flag('whether it follows'),
+      epoch: reader.u64('epoch'),
+      confirmedDeletes: reader.u64('confirmed deletes'),
+    }),
+  },
+  'volume-source': {
+    write(writer, message) {
+      writer.u32(message.request);
+      writer.flag(message.isSource);
+      writer.u64(message.epoch);
+      writer.u64(message.sinceMs);
+      writer.text(message.reason, limits.MESSAGE_TEXT_BYTES_MAX);
+    },
+    read: (reader) => ({
+      kind: 'volume-source',
+      request: reader.u32(),
+      isSource: reader.flag('whether it is the source'),
+      epoch: reader.u64('epoch'),
+      sinceMs: reader.u64('time of the promotion'),
+      reason: reader.text('reason', limits.MESSAGE_TEXT_BYTES_MAX),
+    }),
   },
 };
 

@@ -51,6 +51,8 @@ describe('no agent', () => {
     'rescan a',
     'forget a',
     'confirm a',
+    'promote a --yes',
+    'follow a b',
     'sync /a db-2:b',
   ])('"towline %s" is one sentence with the command that starts it, and exit code 5', async (typed) => {
     const state = join(makeTmpDir(), "my agent's");

@@ -72,7 +72,7 @@ abstract class End {
     const {mountId} = statFd(fd);
     const withRoot = <T>(job: (root: {fd: number; mountId: number}) => T): T => job({fd, mountId});
     const read = transferHandlers(withRoot);
-    const applied = applyHandlers((job) => job({fd, mountId}, {stagingFd, trashFd}));
+    const applied = applyHandlers((job) => job({fd, mountId}, {stagingFd, trashFd, reserve: 0}));
     this.#closing.push(
       () => read.close(),
       () => applied.close(),
@@ -163,8 +163,8 @@ export class TargetEnd extends End {
     store.setView(view);
     const options = {isDurable: false, reserved: [], view, agent: '00000000000000aa'};
     const applier = new Applier(options, {jobs, store, journal, clock});
-    const count = await applier.recover();
-    if (count > 0) world.tell(`target completes ${count} batches`);
+    const {batches} = await applier.recover();
+    if (batches > 0) world.tell(`target completes ${batches} batches`);
     const rules = {ignore: [], reserved: [], seed: store.hashSeed};
     await new Scanner({agent: '00000000000000bb', rules}, {store: entryStore(store), jobs}).scan();
     return applier;

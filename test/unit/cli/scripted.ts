@@ -135,6 +135,7 @@ export async function runScripted(argv: string[], script: Script = {}): Promise<
         loadIdentity: unscripted,
         findRoot: unscripted,
         askEngine: unscripted,
+        configNotices: () => [],
         ...script.doctor,
       }),
   };

@@ -23,6 +23,8 @@ export interface LinkPairOptions {
   source?: DeleteLimits;
   target?: DeleteLimits;
   confirmedDeletes?: number;
+  /** The target lets the source look, and change nothing. */
+  isReadOnly?: boolean;
   /** The source's account, kept over connections. */
   hour?: RollingHour;
 }
@@ -49,6 +51,7 @@ export class LinkPair {
         volume: 'v',
         holding: {limits: PLAIN_VIEW, causes: {}, owner: {uid: 0, gid: 0}},
         deleteLimits: options.target ?? NO_DELETE_LIMITS,
+        isReadOnly: options.isReadOnly === true,
       },
       {
         session: this.targetSession,

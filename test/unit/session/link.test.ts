@@ -6,6 +6,7 @@ import {RollingHour} from '../../../src/reconcile/rolling-hour.ts';
 import type {MessageOf} from '../../../src/wire/messages.ts';
 import {OPEN_LINK} from '../../sync/hostile-source.ts';
 import {directory} from '../state/state-fixture.ts';
+import {TowlineError} from '../../../src/base/errors.ts';
 import {LinkPair, putLinks} from './link-pair.ts';
 
 const LIMITS: DeleteLimits = {count: 10_000, share: 0.5, shareFrom: 20};
@@ -163,4 +164,30 @@ test('a link that the target refuses while it is asked ends with the reason, alt
   pair.targetSession.send({kind: 'link-refused', link: 1, code: 'SYSTEM', message: 'full', count: 0, limit: 0});
   await expect(comparing).rejects.toMatchObject({code: 'REFUSED'});
   expect(pair.sourceSession.isOpen).toBe(true);
+});
+
+describe('a link that is opened to be compared alone', () => {
+  test('tells what differs, both ways, and nothing is changed', async () => {
+    const pair = new LinkPair({isReadOnly: true});
+    putLinks(pair.source, 0, 5);
+    putLinks(pair.target, 3, 4);
+    await pair.open();
+    const steps: string[] = [];
+    for await (const found of pair.link.differences())
+      for (const step of found) steps.push(step.kind === 'op' ? `${step.op.kind} ${step.path}` : step.path);
+    expect(steps.filter((step) => step.startsWith('put')).toSorted()).toEqual(
+      [0, 1, 2].map((index) => `put-symlink l${index}`),
+    );
+    expect(steps.filter((step) => step.startsWith('delete')).toSorted()).toEqual(['delete l5', 'delete l6']);
+    expect([pair.target.entryCount(), pair.applied]).toEqual([4, []]);
+  });
+
+  test('a batch on it is a breach, and is not applied', async () => {
+    const pair = new LinkPair({isReadOnly: true});
+    putLinks(pair.source, 0, 5);
+    await pair.open();
+    await expect(pair.link.catchUp()).rejects.toBeInstanceOf(TowlineError);
+    expect(await pair.targetSession.closed).toMatchObject({code: 'PROTOCOL'});
+    expect([pair.target.entryCount(), pair.applied]).toEqual([0, []]);
+  });
 });

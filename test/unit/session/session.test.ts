@@ -34,6 +34,19 @@ describe('opening and ending', () => {
     expect([left.isOpen, right.isOpen, heard.left, heard.right]).toEqual([true, true, [], []]);
   });
 
+  test('a feature is spoken when both named it: not before the hellos, and not with an older peer', async () => {
+    const {left, right} = pair();
+    expect(left.speaks('follow')).toBe(false);
+    await Promise.all([left.ready(), right.ready()]);
+    expect([left.speaks('follow'), right.speaks('follow')]).toEqual([true, true]);
+    const [channel, old] = channelPair();
+    const session = new Session({name: 'left'}, {channel});
+    const instance = Buffer.alloc(16);
+    old.send(encode({kind: 'hello', versionMin: 1, versionMax: 1, features: [], name: 'old', instance}));
+    await session.ready();
+    expect(session.speaks('follow')).toBe(false);
+  });
+
   test('S1 a message before hello ends the session as a breach, and is handed to nobody', async () => {
     const [channel, strange] = channelPair();
     const session = new Session({name: 'left'}, {channel});

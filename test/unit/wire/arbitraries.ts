@@ -239,6 +239,23 @@ export const MESSAGE: {[K in MessageKind]: fc.Arbitrary<MessageOf<K>>} = {
   'identity-next': fc.record({...kindOf('identity-next'), publicKey: bytesOf(1, 255), signature: bytesOf(1, 255)}),
   'identity-pinned': fc.record({...kindOf('identity-pinned'), id: digest}),
   'volume-ready': fc.record({...kindOf('volume-ready'), volume: text}),
+  'follow-volume': fc.record({
+    ...kindOf('follow-volume'),
+    request: u32,
+    volume: text,
+    as: text,
+    isFollowing: fc.boolean(),
+    epoch: u64,
+    confirmedDeletes: u64,
+  }),
+  'volume-source': fc.record({
+    ...kindOf('volume-source'),
+    request: u32,
+    isSource: fc.boolean(),
+    epoch: u64,
+    sinceMs: u64,
+    reason: text,
+  }),
   'close-link': fc.record({...kindOf('close-link'), link, reason: text}),
   'link-state': fc.record({
     ...kindOf('link-state'),

@@ -43,6 +43,22 @@ export const GOLDEN: {[K in MessageKind]: {message: MessageOf<K>; hex: string}} 
     message: {kind: 'volume-ready', volume: 'pgdata'},
     hex: '0900000000000000 0006706764617461',
   },
+  'follow-volume': {
+    message: {
+      kind: 'follow-volume',
+      request: 9,
+      volume: 'pgdata',
+      as: 'copy',
+      isFollowing: true,
+      epoch: 2 ** 33 + 5,
+      confirmedDeletes: 3,
+    },
+    hex: '0a00000000000000 00000009 0006706764617461 0004636f7079 01 0000000200000005 0000000000000003',
+  },
+  'volume-source': {
+    message: {kind: 'volume-source', request: 9, isSource: true, epoch: 2 ** 33 + 5, sinceMs: 1_000, reason: 'no'},
+    hex: '0b00000000000000 00000009 01 0000000200000005 00000000000003e8 00026e6f',
+  },
   'close-link': {
     message: {kind: 'close-link', link: 7, reason: 'done'},
     hex: '1300000000000007 0004646f6e65',

@@ -1,0 +1,105 @@
+/**
+ * A received copy as its side of a volume works on it: brought to the source's view, scanned, rolled forward after a
+ * crash.
+ *
+ * Not in charge of when: who calls keeps one of these from running beside another. Invariant: what a crash left half done
+ * is completed before anything else changes the copy.
+ */
+import {Applier} from '../apply/applier.ts';
+import type {DestroyedAction} from '../apply/destroyed.ts';
+import {rollForward, type RolledForward} from '../apply/roll-forward.ts';
+import type {JobRunner} from '../base/jobs.ts';
+import type {VolumeConfig} from '../config/agent-config.ts';
+import {ROOT, type RelPath} from '../model/path.ts';
+import type {View} from '../model/view.ts';
+import type {Change, ScanResult} from '../scan/pass.ts';
+import {Scanner} from '../scan/scanner.ts';
+import {stepOf} from '../session/change-steps.ts';
+import {RESERVED_NAME, type Places} from '../volume/places.ts';
+import type {AgentParts} from './agent-parts.ts';
+import {entryStore} from './source-state.ts';
+import type {OpenState} from './state-folder.ts';
+import {SOURCE_AGENT, TARGET_AGENT} from './sync-agents.ts';
+import {driftOf} from './target-problems.ts';
+import type {VolumeJobs} from './volume-jobs.ts';
+
+export interface TargetCopyOptions {
+  config: VolumeConfig;
+  foldsCase: boolean;
+  places: Places;
+  /** Whether what others change is told path by path, and not only repaired. */
+  reportsDrift(): boolean;
+  onNotice(message: string): void;
+  onDrift(paths: readonly RelPath[]): void;
+  /** Something went into the trash. */
+  onTrashed(): void;
+}
+
+export interface TargetCopyParts extends Pick<AgentParts, 'clock' | 'onActions'> {
+  opened: OpenState;
+  jobs: JobRunner<VolumeJobs>;
+}
+
+const DRIFT_PATHS_MAX = 1_000;
+
+export class TargetCopy {
+  readonly #options: TargetCopyOptions;
+  readonly #parts: TargetCopyParts;
+
+  constructor(options: TargetCopyOptions, parts: TargetCopyParts) {
+    this.#options = options;
+    this.#parts = parts;
+  }
+
+  /** @returns what applies the source's batches, once the copy was rolled forward and scanned */
+  async prepare(view: View, isDurable: boolean): Promise<Applier> {
+    const {opened, jobs, clock} = this.#parts;
+    const {config, foldsCase, places, reportsDrift, onDrift} = this.#options;
+    const {volume, journal} = opened;
+    volume.setView(view);
+    const origin = {agent: SOURCE_AGENT, places, peer: config.receive?.from};
+    const options = {isDurable, reserved: [RESERVED_NAME], view, foldsCase, ...origin};
+    const applier = new Applier(options, {jobs, store: volume, journal, clock, onDestroyed: this.#noteActions});
+    this.#tellRecovered(await applier.recover());
+    const isKnown = volume.entryCount() > 0 && !volume.openedUnclean;
+    const {changes} = await this.scan(view);
+    if (isKnown && reportsDrift()) onDrift(this.driftAmong(changes, view));
+    return applier;
+  }
+
+  async recover(): Promise<void> {
+    const {opened, jobs, clock} = this.#parts;
+    this.#tellRecovered(await rollForward({jobs, clock, journal: opened.journal, onDestroyed: this.#noteActions}));
+  }
+
+  scanner(view: View): Scanner {
+    const {opened, jobs} = this.#parts;
+    const rules = {ignore: view.ignore, reserved: [RESERVED_NAME], seed: opened.volume.hashSeed};
+    return new Scanner({agent: TARGET_AGENT, rules}, {store: entryStore(opened.volume), jobs});
+  }
+
+  /** Where drift is only told, every change is wanted, and not only what a comparison does not find. */
+  scan(view: View): Promise<ScanResult> {
+    const scanner = this.scanner(view);
+    const isDetailed = this.#options.reportsDrift() && this.#parts.opened.volume.getRoot() !== undefined;
+    return isDetailed ? scanner.lookAt([], {trees: [ROOT]}) : scanner.scan();
+  }
+
+  /** @returns paths that the source has to know of, not more than are worth telling */
+  driftAmong(changes: readonly Change[], view: View): RelPath[] {
+    // Renaming a directory changes its ctime, for one: nothing that the source would have to repair.
+    const drifted = changes.filter((change) => stepOf(change, view) !== undefined);
+    const paths = this.#options.reportsDrift() ? drifted.flatMap(driftOf) : drifted.map(({path}) => path);
+    return paths.slice(0, DRIFT_PATHS_MAX);
+  }
+
+  #tellRecovered({batches}: RolledForward): void {
+    if (batches > 0) this.#options.onNotice(`${batches} batch(es) that a crash had interrupted were completed`);
+  }
+
+  readonly #noteActions = (actions: DestroyedAction[]): void => {
+    const {name, receive} = this.#options.config;
+    if (actions.some(({place}) => place !== undefined)) this.#options.onTrashed();
+    this.#parts.onActions(actions.map((action) => ({...action, volume: name, peer: receive?.from ?? ''})));
+  };
+}
