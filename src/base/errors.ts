@@ -113,6 +113,19 @@ export function isTowlineError(error: unknown): error is TowlineError {
   return error instanceof TowlineError;
 }
 
+/**
+ * A failed system call that nobody gave a meaning, of libc or of Node: trouble with the disk, its rights or its limits,
+ * not a bug.
+ * @returns undefined for anything else
+ */
+export function systemErrorOf(error: unknown): TowlineError<'SYSTEM'> | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const {code, syscall, path = ''} = error as {code?: unknown; syscall?: unknown; path?: string};
+  if (typeof code !== 'string' || typeof syscall !== 'string') return undefined;
+  const message = `a system call failed: ${error.message}; look at the disk, its rights and its limits`;
+  return new TowlineError('SYSTEM', message, {syscall, errno: code, path}, {cause: error});
+}
+
 /** Fails as a bug when a condition that must hold does not; kept in production. */
 export function invariant(condition: unknown, what: string): asserts condition {
   if (!condition) throw new TowlineError('BUG', `internal error: ${what}; please report it`, {what});

@@ -7,7 +7,7 @@
  * Invariant: an error of a job reaches its caller with its code; it never ends the worker.
  */
 import {parentPort, type Transferable} from 'node:worker_threads';
-import {isTowlineError, TowlineError, type ErrorCode, type TowlineErrorDetails} from './errors.ts';
+import {isTowlineError, systemErrorOf, TowlineError, type ErrorCode, type TowlineErrorDetails} from './errors.ts';
 
 /** What jobs there are: name → what goes in, what comes out, and what a part is (never where there are none). */
 export type JobMap = Record<string, {in: unknown; out: unknown; part: unknown}>;
@@ -78,8 +78,9 @@ export interface PlainError {
 
 /** Errors as plain data, for crossing threads. */
 export function plainError(error: unknown): PlainError {
-  if (isTowlineError(error)) {
-    return {message: error.message, code: error.code, details: {...error.details}, stack: error.stack};
+  const coded = isTowlineError(error) ? error : systemErrorOf(error);
+  if (coded !== undefined) {
+    return {message: coded.message, code: coded.code, details: {...coded.details}, stack: coded.stack};
   }
   const known = error as {message?: string; stack?: string};
   return {message: known.message ?? String(error), code: undefined, details: undefined, stack: known.stack};

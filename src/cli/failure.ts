@@ -1,7 +1,7 @@
 /**
  * How a command that failed says so: one line on stderr, and what a bug report must name.
  */
-import {EXIT_CODE, isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
+import {EXIT_CODE, isTowlineError, messageOf, systemErrorOf, TowlineError} from '../base/errors.ts';
 import {oneLine} from './text.ts';
 import {versionsForReport} from './version.ts';
 
@@ -14,9 +14,11 @@ export function errorLine(error: TowlineError): string {
   return `Error: ${oneLine(error.message)}; this is a bug: please report it with what you ran and ${versionsForReport()}`;
 }
 
-/** Any thrown value as an error with a code: what nobody gave one is a bug. */
+/** Any thrown value as an error with a code: what nobody gave one is a failed system call, or a bug. */
 export function asTowlineError(thrown: unknown): TowlineError {
   if (isTowlineError(thrown)) return thrown;
+  const failed = systemErrorOf(thrown);
+  if (failed !== undefined) return failed;
   const message = messageOf(thrown);
   return new TowlineError('BUG', `unexpected: ${message}`, {what: message}, {cause: thrown});
 }

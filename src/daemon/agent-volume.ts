@@ -6,7 +6,7 @@
  */
 import {isDeepStrictEqual} from 'node:util';
 import {sleepUnless} from '../base/clock.ts';
-import {EXIT_CODE, isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
+import {EXIT_CODE, isTowlineError, messageOf, systemErrorOf, TowlineError} from '../base/errors.ts';
 import type {AgentLimits, VolumeConfig} from '../config/agent-config.ts';
 import {roleInForce, type RoleInForce} from '../config/volume-role.ts';
 import type {VolumeReport} from '../control/agent-api.ts';
@@ -349,8 +349,9 @@ export class AgentVolume {
     }
   }
 
-  #failed(error: unknown): void {
+  #failed(thrown: unknown): void {
     const {log} = this.#parts;
+    const error = systemErrorOf(thrown) ?? thrown;
     const message = messageOf(error);
     const isHalted = isTowlineError(error) && error.code === 'HALTED';
     if (isHalted && this.#notes.haltOf() === undefined) {

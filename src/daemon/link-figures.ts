@@ -2,7 +2,7 @@
  * Figures and reports that both directions of a link make alike.
  */
 import type {Clock} from '../base/clock.ts';
-import {messageOf, TowlineError, type HaltKind} from '../base/errors.ts';
+import {messageOf, systemErrorOf, TowlineError, type HaltKind} from '../base/errors.ts';
 import type {LinkSettings} from '../config/agent-config.ts';
 import type {HaltReport, LinkOutcome} from '../control/agent-api.ts';
 import type {Halt, LinkNotes} from '../state/agent-store.ts';
@@ -54,8 +54,10 @@ export class Meter {
   }
 }
 
-/** What was thrown and is no error of ours. */
+/** What was thrown and is no error of ours: a failed system call, or a bug. */
 export function bug(error: unknown): TowlineError {
+  const failed = systemErrorOf(error);
+  if (failed !== undefined) return failed;
   const what = messageOf(error);
   return new TowlineError('BUG', `internal error: ${what}; please report it`, {what}, {cause: error});
 }

@@ -1,11 +1,13 @@
 /**
  * What ends a run of `sync`, as errors with codes.
  */
-import {EXIT_CODE, isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
+import {EXIT_CODE, isTowlineError, messageOf, systemErrorOf, TowlineError} from '../base/errors.ts';
 
-/** An error without a code is a bug of ours. */
+/** An error without a code is a bug of ours, unless it is a failed system call. */
 export function asTowlineError(error: unknown): TowlineError {
   if (isTowlineError(error)) return error;
+  const failed = systemErrorOf(error);
+  if (failed !== undefined) return failed;
   return new TowlineError(
     'BUG',
     `internal error: ${messageOf(error)}; please report it`,

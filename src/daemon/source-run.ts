@@ -192,7 +192,7 @@ export class SourceRun {
       this.#progress({phase: 'scan', entriesDone: entries, entriesTotal: undefined, bytesDone: 0, path: undefined});
     this.#scannedSeq = ends.source.seq();
     const result = await ends.scanner.scan(onProgress);
-    if (result.missed.length > 0) this.#live?.volume.noteTree(ROOT);
+    if (result.missed.length > 0) this.#live?.volume.noteTree(ROOT, 'directories changed while they were scanned');
     this.#stats.entriesScanned = ends.source.entryCount();
     this.#stats.directoriesListed += result.directories;
     ends.events.scanned(result.problems, true);

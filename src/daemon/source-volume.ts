@@ -102,6 +102,7 @@ export class SourceVolume {
             for (const listener of this.#listeners) listener.gone(path);
           },
           onNotice: (message) => options.onNotice(message),
+          onScan: (why) => parts.log.info('the volume is scanned', {volume: options.name, why}),
         },
       },
     );
@@ -148,7 +149,7 @@ export class SourceVolume {
         },
       );
       const result: ScanResult = await this.#scanner.scan();
-      if (result.missed.length > 0) this.live.noteTree(ROOT);
+      if (result.missed.length > 0) this.live.noteTree(ROOT, 'directories changed while they were scanned');
       this.#tellScanned(result.problems, true);
       volume.flush();
       this.#firstScan.resolve();

@@ -141,7 +141,12 @@ export class TargetVolume {
         },
         state: tree,
         clock: parts.clock,
-        events: {onProblems: () => undefined, onGone: () => undefined, onNotice: (text) => options.onNotice(text)},
+        events: {
+          onProblems: () => undefined,
+          onGone: () => undefined,
+          onNotice: (text) => options.onNotice(text),
+          onScan: (why) => parts.log.info('the volume is scanned', {volume: config.name, why}),
+        },
       },
     );
     this.#live.follow(this.#driftFollower());

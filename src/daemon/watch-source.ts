@@ -93,10 +93,10 @@ export function takeEvent(event: WatchEvent, {live, onNotice}: WatchParts): void
       return live.note(event.dir, undefined);
     case 'overflow':
       onNotice('warn', `the watcher lost events (${event.reason}); the volume is scanned`);
-      return live.noteTree(ROOT);
+      return live.noteTree(ROOT, `the watcher lost events (${event.reason})`);
     case 'root-gone':
       onNotice('warn', `the root is gone: ${event.reason}`);
-      return live.noteTree(ROOT); // the scan meets what is there now, and halts
+      return live.noteTree(ROOT, event.reason); // the scan meets what is there now, and halts
     case 'degraded':
       if (event.unwatchedDirs > 0)
         onNotice(

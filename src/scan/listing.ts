@@ -84,11 +84,11 @@ export class ListingWriter {
     this.#count = 0;
   }
 
-  /** The directory itself, before its entries; `fill` and `readAttrs` as for `add`. */
-  own(fill: (into: Buffer, at: number) => number, readAttrs: () => Attrs | undefined): void {
+  /** The directory itself, before its entries; `fill` and `readAttrs` as for `add`, but that `fill` throws when it fails. */
+  own(fill: (into: Buffer, at: number) => void, readAttrs: () => Attrs | undefined): void {
     this.#reserve(256);
     const scratch = Buffer.alloc(256);
-    if (fill(scratch, 0) !== 0) return;
+    fill(scratch, 0);
     scratch.copy(this.#bytes, this.#recordAt + OWN_STAT_AT, 0, STAT_BYTES);
     const attrs = readAttrs();
     this.#bytes.writeUInt8(attrs === undefined ? 1 : 0, this.#recordAt + 5);

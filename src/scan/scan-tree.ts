@@ -165,7 +165,10 @@ function statNames(walk: Walk, path: RelPath, names: readonly Name[]): void {
 
 function ownStat(writer: ListingWriter, fd: number): void {
   writer.own(
-    (into, at) => statAtRaw(fd, DOT, into, at),
+    (into, at) => {
+      const result = statAtRaw(fd, DOT, into, at);
+      if (result < 0) throw new LinuxError('statx', -result); // without its own stat it was not read whole
+    },
     () => readAttrsFd(fd),
   );
 }

@@ -55,6 +55,7 @@ const SLEEP_MS_MAX = 3_600_000; // within what a timer can hold
 const RETRY = {delayMsMin: 500, delayMsMax: 60_000};
 const SOON_MS = 5_000; // between two tries, however much goes on the target
 const RESTLESS_MAX = 1_000;
+const ROUNDS_MAX = 6; // comparisons at once: what all of them leave unequal is not on this side, and needs time
 
 export interface LiveLinkOptions extends LiveDeletesOptions {
   /** A file that changes each time it is read is told of after this time. */
@@ -76,6 +77,8 @@ export class LiveLink implements Follower {
   #walkAttempts = 0;
   /** When that was last done. */
   #walkedMs = -Infinity;
+  /** Comparisons in a row after which both sides still differed, although all that was sent arrived. */
+  #rounds = 0;
   #isCatchingUp = false;
   /** Paths that did not arrive, ever. */
   #failureCount = 0;
@@ -337,6 +340,7 @@ export class LiveLink implements Follower {
     const cut = await link.cut();
     if (cut.isEqual && !volume.isRestless) {
       this.#walkAttempts = 0;
+      this.#rounds = 0;
       this.#walkAtMs = undefined;
       if (!this.#needsProof && this.#oldestMs === oldestMs) this.#oldestMs = undefined;
       events.onStatus({kind: 'in-sync', digest: cut.digest});
@@ -346,10 +350,12 @@ export class LiveLink implements Follower {
     const failures = this.#failureCount;
     const sent = hasMovedOn ? 0 : cut.isTreeEqual ? await link.repairLinks() : (await link.catchUp()).steps;
     // What was sent and arrived is proved next; what cannot arrive is tried again after a while only.
-    if (hasMovedOn || (sent > 0 && failures === this.#failureCount)) {
+    const mayHelp = sent > 0 && failures === this.#failureCount && ++this.#rounds <= ROUNDS_MAX;
+    if (hasMovedOn || mayHelp) {
       this.#needsProof = true;
       return;
     }
+    this.#rounds = 0;
     this.#walkAtMs ??= clock.monotonicMs() + backoffDelayMs(this.#walkAttempts++, RETRY, Math.random());
     events.onStatus({kind: 'unequal'});
   }

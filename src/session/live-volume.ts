@@ -37,6 +37,8 @@ export interface LiveVolumeParts {
     /** A path that is no more: its problems go with it. */
     onGone(path: RelPath): void;
     onNotice(message: string): void;
+    /** The whole volume is scanned, and why. */
+    onScan?(why: string): void;
   };
 }
 
@@ -74,7 +76,8 @@ export class LiveVolume {
   readonly #dirty: DirtySet;
   readonly #followers = new Set<Follower>();
   #wake = Promise.withResolvers<void>();
-  #needsScan = false;
+  /** Why the whole volume must be scanned; undefined when it need not. */
+  #scanWhy: string | undefined;
   #rescanAtMs: number;
   /** Directories that were renamed not long ago: what was reported below their old paths is below the new ones. */
   #moves: {from: RelPath; to: RelPath; atMs: number}[] = [];
@@ -103,7 +106,10 @@ export class LiveVolume {
   /** Whether nothing is left to be looked at but what never rests. */
   get isQuiet(): boolean {
     return (
-      this.#dirty.size === this.#dirty.restlessCount && this.#told.length === 0 && !this.#isLooking && !this.#needsScan
+      this.#dirty.size === this.#dirty.restlessCount &&
+      this.#told.length === 0 &&
+      !this.#isLooking &&
+      this.#scanWhy === undefined
     );
   }
 
@@ -133,9 +139,9 @@ export class LiveVolume {
     this.#dirty.setPatience(parentOf(path), nameOf(path), patience);
   }
 
-  /** A directory appeared, or everything is in doubt (`''`): it is scanned with all below it. */
-  noteTree(path: RelPath): void {
-    if (path === ROOT) this.#needsScan = true;
+  /** A directory appeared, or everything is in doubt (`''`): it is scanned with all below it. @param why for the log */
+  noteTree(path: RelPath, why = 'directories moved faster than they were looked at'): void {
+    if (path === ROOT) this.#scanWhy ??= why;
     else this.#dirty.noteTree(path, this.#parts.clock.monotonicMs());
     this.#wake.resolve();
   }
@@ -168,7 +174,7 @@ export class LiveVolume {
   /** Scans the whole volume. @returns when a scan that began after this call has ended and was handed over */
   rescan(): Promise<void> {
     const wanted = ++this.#scans.asked;
-    this.noteTree(ROOT);
+    this.noteTree(ROOT, 'it was asked for');
     return new Promise((resolve) => {
       const check = (): void => {
         if (this.#scans.done >= wanted) resolve();
@@ -211,10 +217,12 @@ export class LiveVolume {
     }
     if (this.#dirty.takeFull()) {
       this.#parts.events.onNotice('more changed than is kept one by one; the volume is scanned');
-      this.#needsScan = true;
+      this.#scanWhy ??= 'more changed than is kept one by one';
     }
-    if (nowMs >= this.#rescanAtMs && !this.#isRescanHeld(nowMs)) this.#needsScan = true;
-    if (this.#needsScan) return this.#working(() => this.#scan());
+    if (nowMs >= this.#rescanAtMs && !this.#isRescanHeld(nowMs))
+      this.#scanWhy ??= this.#isPolling ? 'not all of it is watched' : 'that is done once in a while';
+    const why = this.#scanWhy;
+    if (why !== undefined) return this.#working(() => this.#scan(why));
     const due = this.#dirty.take(nowMs, NAMES_AT_ONCE);
     if (due.length === 0) return false;
     return this.#working(() => this.#look(due));
@@ -236,10 +244,11 @@ export class LiveVolume {
     return true;
   }
 
-  async #scan(): Promise<void> {
+  async #scan(why: string): Promise<void> {
     const {scanner, state, clock, events} = this.#parts;
     const asked = this.#scans.asked;
-    this.#needsScan = false;
+    this.#scanWhy = undefined;
+    events.onScan?.(why);
     this.#rescanAtMs = clock.monotonicMs() + (this.#isPolling ? this.#options.pollMs : this.#options.rescanMs);
     const scannedSince = state.seq();
     const countBefore = state.entryCount();
@@ -264,7 +273,7 @@ export class LiveVolume {
     await this.#alsoOtherNames(result);
     for (const change of result.changes) {
       if (change.kind === 'gone') events.onGone(change.path);
-      if (isOpened(change)) this.noteTree(ROOT);
+      if (isOpened(change)) this.noteTree(ROOT, 'a directory may be readable again');
     }
     if (result.changes.length === 0 && result.newDirs.length === 0) return;
     // The state has lost what is gone already: a burst of deletes is judged against the tree before it.

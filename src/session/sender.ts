@@ -373,17 +373,17 @@ export class Sender {
   #failed(item: Item, op: Op, result: OpResult | undefined): void {
     const code = result?.status === 'failed' ? result.code : 'internal';
     const message = result?.status === 'failed' ? result.message : `${showPath(item.path)}: the target gave no answer`;
+    const {path, step, noticedMs, attempts} = item;
     const isWorthATry = code === 'base-changed' || code === 'corrupt';
-    const isFile = op.kind === 'put-file' || op.kind === 'link';
+    const isFile =
+      op.kind === 'put-file' || (op.kind === 'link' && this.#parts.store.entryAt(op.path)?.type === 'file');
     if (isWorthATry && isFile && item.attempts < ATTEMPTS_MAX) {
       // What the target was thought to have is not there: the bytes themselves go.
-      const {path, noticedMs, attempts} = item;
-      const step: Step = {kind: 'file', path, have: undefined, destroys: 0};
-      this.#track(this.#addItem({path, step, noticedMs, mustSend: true, attempts: attempts + 1}));
+      const again: Step = {kind: 'file', path, have: undefined, destroys: 0};
+      this.#track(this.#addItem({path, step: again, noticedMs, mustSend: true, attempts: attempts + 1}));
       return;
     }
     this.#parts.events.onFailed(item.path, code, message, 'target');
-    const {path, step, noticedMs} = item;
     // Without the link it arrives as a file of its own.
     if (code === 'links-refused' && step.kind === 'file' && op.kind === 'link')
       this.#track(this.#addItem({path, step, noticedMs, mustSend: true, attempts: ATTEMPTS_MAX}));

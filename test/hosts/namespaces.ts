@@ -152,7 +152,13 @@ export class Host {
     ]);
   }
 
-  /** Takes back what `dropPackets` and `rejectPackets` did. */
+  /** Loses a share of all packets, from 0 to 1, each way. */
+  losePackets(share: number): void {
+    const rule = ['-m', 'statistic', '--mode', 'random', '--probability', String(share), '-j', 'DROP'];
+    this.#firewall(undefined, rule);
+  }
+
+  /** Takes back what `dropPackets`, `rejectPackets` and `losePackets` did. */
   openFirewall(): void {
     for (const iptables of ['iptables', 'ip6tables']) this.run(iptables, '-F');
   }

@@ -16,6 +16,7 @@ export interface ProxySettings {
 export type ProxyRequest =
   | {do: 'listen'; host: string; port: number; to: {host: string; port: number}; settings: ProxySettings}
   | {do: 'set'; settings: ProxySettings}
+  | {do: 'cut-next-after'; way: 'forward' | 'back'; bytes: number}
   | {do: 'cut' | 'freeze' | 'thaw' | 'half-open' | 'count' | 'refuse' | 'accept'};
 
 /** The answer to each request. */
@@ -24,6 +25,8 @@ export interface ProxyReport {
   /** Open now, and opened so far. */
   openCount: number;
   acceptedCount: number;
+  /** Connections that were cut as `cut-next-after` asked. */
+  cutCount: number;
   /** Handed on to the listener's side of the connection, and back. */
   forwardBytes: number;
   backBytes: number;
@@ -36,8 +39,10 @@ let settings: ProxySettings = {delayMs: 0, bytesPerSecond: 0};
 let isFrozen = false;
 let isRefusing = false;
 let server: Server | undefined;
-const report: ProxyReport = {port: 0, openCount: 0, acceptedCount: 0, forwardBytes: 0, backBytes: 0};
+const report: ProxyReport = {port: 0, openCount: 0, acceptedCount: 0, cutCount: 0, forwardBytes: 0, backBytes: 0};
 const connections = new Set<Connection>();
+/** For the next connection that comes: after how many bytes of which direction it is cut. */
+let nextCut: {way: 'forward' | 'back'; bytes: number} | undefined;
 /** When each direction's line is free again. */
 const freeAtMs = {forward: 0, back: 0};
 
@@ -49,6 +54,9 @@ class Pipe {
   readonly #waiting: {data: Buffer | undefined; dueMs: number}[] = [];
   #waitingBytes = 0;
   #timer: NodeJS.Timeout | undefined;
+  /** So many bytes are handed on before the connection is cut. */
+  #leftBytes = Infinity;
+  #onCut: () => void = () => undefined;
 
   constructor(from: Socket, to: Socket, way: 'forward' | 'back') {
     this.#from = from;
@@ -57,6 +65,15 @@ class Pipe {
     from.on('data', (data: Buffer) => this.#take(data, data.length));
     from.on('end', () => this.#take(undefined, 0));
     to.on('drain', () => this.give());
+  }
+
+  get way(): 'forward' | 'back' {
+    return this.#way;
+  }
+
+  cutAfter(bytes: number, onCut: () => void): void {
+    this.#leftBytes = bytes;
+    this.#onCut = onCut;
   }
 
   #take(data: Buffer | undefined, sizeBytes: number): void {
@@ -89,9 +106,20 @@ class Pipe {
 
   #write(data: Buffer): void {
     this.#waitingBytes -= data.length;
-    report[this.#way === 'forward' ? 'forwardBytes' : 'backBytes'] += data.length;
-    if (this.#to.writable) this.#to.write(data);
-    this.#pace();
+    const isCut = data.length > this.#leftBytes;
+    const handed = isCut ? data.subarray(0, this.#leftBytes) : data;
+    this.#leftBytes -= handed.length;
+    report[this.#way === 'forward' ? 'forwardBytes' : 'backBytes'] += handed.length;
+    if (!isCut) {
+      if (this.#to.writable) this.#to.write(handed);
+      return this.#pace();
+    }
+    // Who sent is reset; who receives reads what was handed on and then the end: a reset could overtake it.
+    this.#waiting.length = 0;
+    this.#to.removeAllListeners('error').on('error', () => undefined);
+    if (this.#to.writable) this.#to.end(handed, () => this.#to.destroySoon());
+    reset(this.#from);
+    this.#onCut();
   }
 
   /** A sender may be ahead of a slow line by what a router's queue would hold. */
@@ -119,6 +147,7 @@ class Connection {
     this.upstream = connect({...target, allowHalfOpen: true, noDelay: true});
     this.pipes = [new Pipe(client, this.upstream, 'forward'), new Pipe(this.upstream, client, 'back')];
     report.acceptedCount++;
+    this.#planCut();
     for (const [socket, other] of [[client, this.upstream] as const, [this.upstream, client] as const]) {
       socket.setNoDelay(true);
       socket.on('error', () => reset(other));
@@ -126,6 +155,16 @@ class Connection {
         if (client.destroyed && this.upstream.destroyed) connections.delete(this);
       });
     }
+  }
+
+  #planCut(): void {
+    const plan = nextCut;
+    nextCut = undefined;
+    const pipe = this.pipes.find(({way}) => way === plan?.way);
+    pipe?.cutAfter(plan!.bytes, () => {
+      report.cutCount++;
+      for (const each of this.pipes) each.stop();
+    });
   }
 
   cut(): void {
@@ -179,6 +218,7 @@ process.on('message', (request: ProxyRequest) => {
       ({to: target, settings} = request);
       await listen(request.host, request.port);
     } else if (request.do === 'set') ({settings} = request);
+    else if (request.do === 'cut-next-after') nextCut = {way: request.way, bytes: request.bytes};
     else ACTIONS[request.do]();
     report.openCount = connections.size;
     process.send!(report);

@@ -64,6 +64,14 @@ class Proxy {
     await this.#ask({do: 'cut'});
   }
 
+  /**
+   * Cuts the next new connection once it has handed on so many bytes one way: their receiver reads them and then an
+   * end, who sent them is reset.
+   */
+  async cutNextAfter(way: 'forward' | 'back', bytes: number): Promise<void> {
+    await this.#ask({do: 'cut-next-after', way, bytes});
+  }
+
   /** A black hole: connections stay, new ones are taken, nothing is handed on until `thaw`, which loses nothing. */
   async freeze(): Promise<void> {
     await this.#ask({do: 'freeze'});

@@ -1,5 +1,15 @@
 import {describe, expect, test} from 'vitest';
-import {EXIT_CODE, isTowlineError, messageOf, REACTION, TowlineError, worstExitCode} from '../../../src/base/errors.ts';
+import {readFileSync} from 'node:fs';
+import {
+  EXIT_CODE,
+  isTowlineError,
+  messageOf,
+  REACTION,
+  systemErrorOf,
+  TowlineError,
+  worstExitCode,
+} from '../../../src/base/errors.ts';
+import {LinuxError} from '../../../src/linux/linux-error.ts';
 import {plainError, revivedError} from '../../../src/base/jobs.ts';
 
 describe('the worst of several exit codes', () => {
@@ -52,3 +62,26 @@ test('what is no error of ours crosses with its message, and a thrown text is it
   expect([isTowlineError(revived), revived.message]).toEqual([false, 'x is not a function']);
   expect([revivedError(plainError('text')).message, messageOf('text')]).toEqual(['text', 'text']);
 });
+
+describe('a failed system call that nobody gave a meaning', () => {
+  test('is trouble with the system, of libc or of Node', () => {
+    const ofLibc = systemErrorOf(new LinuxError('statx', 5));
+    expect(ofLibc).toMatchObject({code: 'SYSTEM', details: {syscall: 'statx', errno: 'EIO'}});
+    expect(ofLibc?.message).toMatch(/^a system call failed: statx: EIO .*; look at the disk/);
+    const ofNode = caught(() => readFileSync('/nowhere/at/all'));
+    expect(systemErrorOf(ofNode)).toMatchObject({details: {syscall: 'open', errno: 'ENOENT', path: '/nowhere/at/all'}});
+  });
+
+  test('no other error is one', () => {
+    for (const error of [new Error('x'), new TypeError('y'), 'text', undefined])
+      expect(systemErrorOf(error)).toBe(undefined);
+  });
+});
+
+function caught(work: () => unknown): unknown {
+  try {
+    return work();
+  } catch (error) {
+    return error;
+  }
+}
