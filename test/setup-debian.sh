@@ -2,7 +2,7 @@
 # Installs the Debian packages that the tests need beyond npm's (see test/needs.ts). Does nothing when all are there.
 set -eu
 
-packages="acl attr bsdutils btrfs-progs busybox-static debootstrap docker.io e2fsprogs git iproute2 iptables libcap2-bin podman postgresql procps python3 rsync sqlite3 strace systemd systemd-container util-linux xfsprogs"
+packages="acl attr bsdutils btrfs-progs busybox-static debootstrap docker.io e2fsprogs faketime git iproute2 iptables libcap2-bin podman postgresql procps python3 rsync sqlite3 strace systemd systemd-container util-linux xfsprogs"
 
 missing=""
 for package in $packages; do

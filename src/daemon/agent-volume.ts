@@ -24,7 +24,7 @@ import {SendLink} from './send-link.ts';
 import {SourcePool} from './source-pool.ts';
 import type {SourceVolume} from './source-volume.ts';
 import {TargetVolume} from './target-volume.ts';
-import {closeSides, FINAL, stopError, stopSides, whenAborted, type OpenVolume} from './volume-sides.ts';
+import {closeSides, FINAL, sidesEndedBy, stopError, stopSides, whenAborted, type OpenVolume} from './volume-sides.ts';
 import {VolumeEpochs} from './volume-epochs.ts';
 import {receiveScope, sendScope, volumeScope} from './volume-scopes.ts';
 
@@ -313,6 +313,7 @@ export class AgentVolume {
       this.#open = undefined;
       await stopSides(open, stopError(failure, reason));
       await Promise.allSettled(works);
+      if (failure !== undefined) sidesEndedBy(open, failure);
       closeSides(open);
       this.#parts.onChange();
     }

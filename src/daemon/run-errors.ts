@@ -34,3 +34,13 @@ export function exitCodeOf(
   if (error !== undefined) return EXIT_CODE[error.code];
   return problemCount === 0 && (isInSync || isDryRun) ? 0 : 1;
 }
+
+/**
+ * Whether the state itself is the trouble: damaged, or its disk full, read-only or failing. What was not committed is
+ * forgotten then, so the volume is closed and read again.
+ */
+export function isStateTrouble(error: unknown): boolean {
+  if (!isTowlineError(error)) return false;
+  if (error.code === 'STATE_DAMAGED') return true;
+  return error.code === 'SYSTEM' && (error as TowlineError<'SYSTEM'>).details.syscall === 'sqlite';
+}

@@ -34,6 +34,7 @@ import {
   type Proof,
 } from './link-figures.ts';
 import {ProofWaiters} from './proof-waiters.ts';
+import {isStateTrouble} from './run-errors.ts';
 import {newRunning, type RunningLink} from './running-link.ts';
 import type {SourcePool} from './source-pool.ts';
 import type {SourceVolume} from './source-volume.ts';
@@ -187,7 +188,7 @@ export class SendLink {
 
   /**
    * Serves the link while the volume is open.
-   * @throws HALTED when the volume's root is the trouble; everything else is retried in here
+   * @throws HALTED when the volume's root is the trouble, and what its state fails with; all else is retried in here
    */
   async run(sources: SourcePool, signal: AbortSignal): Promise<void> {
     this.#final = undefined;
@@ -202,7 +203,7 @@ export class SendLink {
       } catch (error) {
         if (signal.aborted) return;
         const known = isTowlineError(error) ? error : bug(error);
-        if (isRootHalt(known) && !this.#refusals.has(known)) throw known;
+        if ((isRootHalt(known) || isStateTrouble(known)) && !this.#refusals.has(known)) throw known;
         await this.#pause(this.#judge(known, attempt++), signal);
       }
     }

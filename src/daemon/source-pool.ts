@@ -102,6 +102,10 @@ export class SourcePool {
     await Promise.all([...this.#slots.map(({source}) => source.stop()), ...this.#retiring.values()]);
   }
 
+  endedBy(error: unknown): void {
+    for (const {source} of this.#slots) source.opened.endedBy(error);
+  }
+
   /** Once nobody uses their states any more. @throws the first error, after all were closed */
   close(): void {
     const errors: unknown[] = [];

@@ -76,6 +76,7 @@ export class SourceRun {
       await this.#runLinks(ends, scanned ?? this.#scan(ends));
     } catch (thrown) {
       error = asTowlineError(thrown);
+      if (error !== this.#link?.refusal) ends.state.endedBy(error);
       if (error.code === 'HALTED') this.#halt(ends, error as TowlineError<'HALTED'>);
     } finally {
       this.#over.abort();
@@ -224,9 +225,9 @@ export class SourceRun {
       catchingUp.catch(() => undefined);
       if (this.#live !== undefined && !this.#options.isDryRun) {
         this.#looking ??= this.#look(ends, this.#live.volume);
-        this.#looking.catch(() => undefined);
+        this.#looking.catch(() => (this.#looking = undefined));
         await Promise.race([this.#live.link.follow(link, catchingUp, signal), this.#looking]);
-      } else await catchingUp;
+      } else await Promise.race([catchingUp, new Promise((_, reject) => link.whenOver(reject))]); // a refusal answers no question
       if (signal.aborted) throw cancelled(signal);
     } finally {
       signal.removeEventListener('abort', onAbort);

@@ -19,8 +19,15 @@ import {openVolumeStore, type VolumeStore} from '../state/volume-store.ts';
 import {holdLock, type HeldLock} from '../volume/lock.ts';
 import {ensureMark, identityOf, openRoot} from '../volume/root-identity.ts';
 
+interface Store {
+  readonly isSuspect: boolean;
+  close(): void;
+}
+
 /** Halts that a look at the root itself settles. */
 const ROOT_HALTS: readonly HaltKind[] = ['root-missing', 'root-replaced', 'root-mark-missing'];
+
+const REST_EVERY_MS = 60_000;
 
 export interface OpenStateOptions {
   folder: string;
@@ -47,6 +54,8 @@ export interface OpenState {
   root: RootIdentity;
   /** Whether the root was never seen before with this state. */
   isFirstContact: boolean;
+  /** Takes note of what ended the work on it: where the state itself may be the reason it is made anew the next time. */
+  endedBy(error: unknown): void;
   close(): void;
 }
 
@@ -56,9 +65,9 @@ export function openState(options: OpenStateOptions): OpenState {
   prepareFolder(folder);
   const lock: HeldLock = holdLock(join(folder, 'lock'), `the state in ${folder}`);
   const opened: {close(): void}[] = [];
-  const open = <S extends {close(): void}>(file: string, make: () => S): S => {
+  const open = <S extends Store>(file: string, make: () => S): S => {
     const store = orAside(options, file, make);
-    opened.push(store);
+    opened.push({close: () => closeOrAside(options, file, store)});
     return store;
   };
   const close = (): void => {
@@ -76,6 +85,8 @@ export function openState(options: OpenStateOptions): OpenState {
     const root = recogniseOrHalt(options, agent, known);
     if (!options.isDryRun) agent.setRootIdentity(root);
     const volume = open('volume.db', () => openVolumeStore({place, side, view, bootId, isDurable: options.isDurable}));
+    if (volume.doubtedCount > 0) options.onNotice(doubted(volume.doubtedCount));
+    opened.push(resting(volume));
     let journal: JournalStore | undefined;
     return {
       folder,
@@ -86,6 +97,9 @@ export function openState(options: OpenStateOptions): OpenState {
       },
       root,
       isFirstContact: known === undefined,
+      endedBy: (error) => {
+        if (!isTowlineError(error) || error.code === 'BUG' || error.code === 'STATE_DAMAGED') volume.suspect();
+      },
       close,
     };
   } catch (error) {
@@ -126,10 +140,37 @@ function orAside<S>(options: OpenStateOptions, file: string, make: () => S): S {
     return make();
   } catch (error) {
     if (!isTowlineError(error) || error.code !== 'STATE_DAMAGED') throw error;
-    const aside = setAside({folder: options.folder, file, nowMs: Date.now()});
-    options.onNotice(`${error.message}; it was set aside as ${aside} and is made anew by reading both sides`);
+    putAside(options, file, error.message);
     return make();
   }
+}
+
+/** What was found damaged while it was open is read anew the next time. */
+function closeOrAside(options: OpenStateOptions, file: string, store: Store): void {
+  store.close();
+  if (store.isSuspect) putAside(options, file, `${join(options.folder, file)} may be damaged`);
+}
+
+function putAside(options: OpenStateOptions, file: string, why: string): void {
+  const aside = setAside({folder: options.folder, file, nowMs: Date.now()});
+  options.onNotice(`${why}; it was set aside as ${aside} and is made anew by reading both sides`);
+}
+
+function doubted(count: number): string {
+  return `the machine was started again: ${count} file(s) that had changed in the minutes before it went down are read once more, as a power cut may have taken back what they held`;
+}
+
+/** Has the volume note, while it is open, that it rests. */
+function resting(volume: VolumeStore): {close(): void} {
+  const timer = setInterval(() => {
+    try {
+      volume.rest();
+    } catch {
+      // The next commit fails as well, and says why; what is noted too seldom only makes more to be read.
+    }
+  }, REST_EVERY_MS);
+  timer.unref();
+  return {close: () => clearInterval(timer)};
 }
 
 function readBootId(): string {

@@ -25,6 +25,7 @@ const BEYOND_DIGESTS: readonly ProblemCode[] = [
   'owner-refused',
   'corrupt-here', // the digest is of what was read before
 ];
+const NOTICES_MAX = 100;
 const PAGE = 1_000;
 
 export interface SyncEventsParts {
@@ -38,6 +39,8 @@ export interface SyncEventsParts {
 export class SyncEvents {
   readonly #parts: SyncEventsParts;
   readonly #options: {isLive: boolean; isDryRun: boolean};
+  /** Since both sides were last equal. */
+  readonly #noticed = new Set<string>();
 
   constructor(options: {isLive: boolean; isDryRun: boolean}, parts: SyncEventsParts) {
     this.#options = options;
@@ -48,7 +51,10 @@ export class SyncEvents {
     this.#parts.onEvent(event);
   }
 
+  /** What is tried again and again is told once, until it has worked. */
   notice(level: 'info' | 'warn', message: string): void {
+    if (this.#noticed.has(message)) return;
+    if (this.#noticed.size < NOTICES_MAX) this.#noticed.add(message);
     this.tell({kind: 'notice', level, message});
   }
 
@@ -110,6 +116,7 @@ export class SyncEvents {
 
   /** Both digests are equal: what a digest covers has arrived. */
   proved(): void {
+    this.#noticed.clear();
     this.#solveWhere((problem) => !BEYOND_DIGESTS.includes(problem.code) || problem.side === 'target');
   }
 

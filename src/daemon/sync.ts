@@ -45,12 +45,13 @@ export async function runSync(options: SyncOptions, parts: SyncParts): Promise<S
     checkSource(options.source, join(dryRun?.folder ?? folder, 'source'));
     const isKnown = knowsRoot(join(dryRun?.folder ?? folder, 'target')); // looking into a state may write to it
     const target = isKnown ? options.target : (dryRun?.targetFor(options.target) ?? makeTarget(options.target));
-    const run = new SourceRun(
-      {...options, source: realPathOf(options.source), target: realPathOf(target)},
-      dryRun?.folder ?? folder,
-      parts,
-    );
-    return await run.run();
+    const asked = {...options, source: realPathOf(options.source), target: realPathOf(target)};
+    const run = (): Promise<SyncOutcome> => new SourceRun(asked, dryRun?.folder ?? folder, parts).run();
+    const outcome = await run();
+    if (outcome.error?.code !== 'STATE_DAMAGED' || parts.signal.aborted) return outcome;
+    // By now it is set aside: what it held is read again.
+    parts.onEvent({kind: 'notice', level: 'warn', message: outcome.error.message});
+    return await run();
   } finally {
     dryRun?.remove();
   }

@@ -147,7 +147,10 @@ export class TargetEnd {
         clock: systemClock,
         hour: this.#hour,
         open: (request, view) => this.#open(request, view),
-        onProblem: (error) => this.#parts.onNotice(isTowlineError(error) ? error.message : String(error)),
+        onProblem: (error) => {
+          this.#state.endedBy(error);
+          this.#parts.onNotice(isTowlineError(error) ? error.message : String(error));
+        },
       },
     );
     await session.ready().catch(() => undefined);
@@ -230,7 +233,14 @@ export class TargetEnd {
     await this.#listener?.close();
     await this.#pruneTrash().catch(() => undefined);
     await this.#pool.close();
-    this.#state.close();
+    try {
+      this.#state.close();
+    } finally {
+      this.#leave();
+    }
+  }
+
+  #leave(): void {
     try {
       if (!this.#options.isDryRun) this.#withRootFd((fd) => leavePlaces(fd, this.#places));
     } catch (error) {

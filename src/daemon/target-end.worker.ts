@@ -2,6 +2,7 @@
  * The thread of the target's end. Wiring only: messages in, messages out.
  */
 import {parentPort, workerData} from 'node:worker_threads';
+import {messageOf} from '../base/errors.ts';
 import {plainError} from '../base/jobs.ts';
 import type {Identity} from '../transport/identity.ts';
 import type {Places} from '../volume/places.ts';
@@ -40,7 +41,11 @@ async function listenFor(identity: Identity, sourceId: string): Promise<void> {
 }
 
 async function closeAll(): Promise<void> {
-  await end?.close();
+  try {
+    await end?.close();
+  } catch (error) {
+    tell({kind: 'notice', message: messageOf(error)}); // a full disk of the state, for one: nobody waits for its end
+  }
   tell({kind: 'closed'});
   port?.close();
 }

@@ -26,6 +26,7 @@ import {openRoot} from '../volume/root-identity.ts';
 import type {MessageOf} from '../wire/messages.ts';
 import type {AgentParts, FoundRoot, ScopedJobs} from './agent-parts.ts';
 import {holdingOf, offeredView} from './own-limits.ts';
+import {isStateTrouble} from './run-errors.ts';
 import {sourceState} from './source-state.ts';
 import {RefusedOps} from './refused-ops.ts';
 import {openState, type OpenState} from './state-folder.ts';
@@ -77,6 +78,7 @@ export class TargetVolume {
   readonly #linkJobs: JobRunner<VolumeJobs>;
   readonly #turns = new Turns();
   readonly #proved = Promise.withResolvers<void>();
+  readonly #failed = Promise.withResolvers<never>();
   readonly #live: LiveVolume;
   #ready: {view: View; isDurable: boolean; applier: Applier} | undefined;
   #isWatching = false;
@@ -150,6 +152,7 @@ export class TargetVolume {
       },
     );
     this.#live.follow(this.#driftFollower());
+    this.#failed.promise.catch(() => undefined);
   }
 
   #callbacks(): Omit<TargetCopyOptions, 'config' | 'foldsCase' | 'places'> {
@@ -171,7 +174,7 @@ export class TargetVolume {
     return this.#jobs;
   }
 
-  /** Watches for what others change, and prunes the trash, until the signal is aborted. @throws HALTED */
+  /** Watches for what others change, and prunes the trash, until the signal is aborted. @throws HALTED, and what the state fails with */
   async run(signal: AbortSignal): Promise<void> {
     this.#signal = signal;
     const over = new AbortController();
@@ -182,7 +185,7 @@ export class TargetVolume {
       const {promise, resolve} = Promise.withResolvers<void>();
       signal.addEventListener('abort', () => resolve(), {once: true});
       if (signal.aborted) resolve();
-      await Promise.race([promise, this.#untilReady(signal).then(() => this.#look(signal))]);
+      await Promise.race([promise, this.#failed.promise, this.#untilReady(signal).then(() => this.#look(signal))]);
     } finally {
       over.abort();
       await keeping;
@@ -247,7 +250,10 @@ export class TargetVolume {
           if (!port.isOpen) throw await port.closed; // a newer one came meanwhile: it scans
           return hooks.isReadOnly === true ? this.#openToLook(view) : this.#open(request, view);
         },
-        onProblem: (error) => hooks.onRefused(error),
+        onProblem: (error) => {
+          if (isStateTrouble(error) || !isTowlineError(error)) this.#failed.reject(error);
+          hooks.onRefused(error);
+        },
         refused: (ops) => this.#refused.among(ops),
         heldBack: (path) => this.#refused.file(path),
         ...(hooks.onContradicted && {onContradicted: hooks.onContradicted}),

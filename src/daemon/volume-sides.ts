@@ -32,6 +32,12 @@ export async function stopSides({sources, target}: OpenVolume, reason: TowlineEr
   await Promise.all([sources?.stop(), target?.stop(reason)]);
 }
 
+/** As `OpenState.endedBy`. */
+export function sidesEndedBy({sources, target}: OpenVolume, error: unknown): void {
+  sources?.endedBy(error);
+  target?.opened.endedBy(error);
+}
+
 /** @throws the first error, after all were closed */
 export function closeSides({sources, target}: OpenVolume): void {
   try {

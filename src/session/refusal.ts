@@ -25,6 +25,12 @@ export function refusalError(refusal: MessageOf<'link-refused'>, volume: string)
       return new TowlineError('ROOT_MISSING', message, {path: volume});
     case 'NOT_AUTHORISED':
       return new TowlineError('NOT_AUTHORISED', message, {peer: ''});
+    case 'SYSTEM':
+      return new TowlineError('SYSTEM', message, {syscall: 'of the peer', errno: '', path: volume});
+    case 'STATE_NEWER':
+      return new TowlineError('STATE_NEWER', message, {found: 0, known: 0});
+    case 'STATE_DAMAGED':
+      return new TowlineError('STATE_DAMAGED', message, {path: volume, what: 'the state of the peer'});
     case 'BUG':
       return new TowlineError('BUG', message, {what: message});
     default:

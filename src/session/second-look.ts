@@ -101,7 +101,8 @@ export class SecondLook {
       if (await this.#takeGroup(listener, signal, true)) continue;
       const dueMs = state.fresh.nextDueMs();
       if (dueMs === undefined) await sleepUnless(clock, SLEEP_MS_MAX, {signal, woken: this.#wake.promise});
-      else await clock.sleep(Math.max(0, Math.min(dueMs - clock.nowMs(), SLEEP_MS_MAX)), signal).catch(() => undefined);
+      // Never due later than this, unless the clock was set back meanwhile.
+      else await clock.sleep(within(dueMs - clock.nowMs(), 2 * this.#quietMs), signal).catch(() => undefined);
     }
   }
 
@@ -171,4 +172,8 @@ export class SecondLook {
     }
     if (changes.length > 0) listener.tell(changes);
   }
+}
+
+function within(delayMs: number, delayMsMax: number): number {
+  return Math.max(0, Math.min(delayMs, delayMsMax));
 }

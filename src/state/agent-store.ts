@@ -131,6 +131,11 @@ export class AgentFile {
     return this.#db.openedUnclean;
   }
 
+  /** As of `VolumeStore`. */
+  get isSuspect(): boolean {
+    return this.#db.isSuspect;
+  }
+
   /** Commits what all scopes wrote; durable at return. @throws SYSTEM when the disk is full or read-only */
   flush(): void {
     this.#db.flush();

@@ -4,6 +4,7 @@
  * Invariant: a directory id or sequence number is never given out twice, also not after a crash.
  */
 import type {Database, Statement} from './database.ts';
+import {rowSum} from './row-sum.ts';
 
 // After an unclean stop that many sequence numbers are passed over: a crash may have given them out uncommitted.
 const SEQ_GAP = 1 << 20;
@@ -22,8 +23,8 @@ export class Counters {
 
   constructor(db: Database) {
     this.#db = db;
-    this.#load = db.prepare('SELECT entries, unread, next_dir, seq FROM counters');
-    this.#save = db.prepare('UPDATE counters SET entries = ?, unread = ?, next_dir = ?, seq = ?');
+    this.#load = db.prepare('SELECT entries, unread, next_dir, seq, id FROM counters');
+    this.#save = db.prepare('UPDATE counters SET entries = ?, unread = ?, next_dir = ?, seq = ?, id = ?');
     this.load();
     if (db.openedUnclean) {
       db.begin();
@@ -51,7 +52,9 @@ export class Counters {
   }
 
   load(): void {
-    const row = this.#load.get() as [number, number, number, number];
+    const row = this.#load.get() as [number, number, number, number, number] | undefined;
+    // The guard of deletes counts by them. The id is their checksum; 1: an older version has written them.
+    if (row === undefined || (row[4] !== 1 && row[4] !== sumOf(row))) throw this.#db.damaged('the counters are wrong');
     [this.entries, this.unread] = row;
     this.#nextDirId = Math.max(this.#nextDirId, row[2]);
     this.#seq = Math.max(this.#seq, row[3]);
@@ -59,7 +62,12 @@ export class Counters {
   }
 
   save(): void {
-    this.#save.run(this.entries, this.unread, this.#nextDirId, this.#seq);
+    const row = [this.entries, this.unread, this.#nextDirId, this.#seq];
+    this.#save.run(...row, sumOf(row));
     this.#seqCommitted = this.#seq;
   }
+}
+
+function sumOf(row: readonly number[]): number {
+  return rowSum(row, [0, 1, 2, 3]) + 2; // another than 1
 }

@@ -112,8 +112,8 @@ export class Database {
   readonly path: string;
   /** The last run did not close this file. */
   readonly openedUnclean: boolean;
-  /** The machine went down since, without the last run having closed: what it wrote last may be gone from its disks. */
-  readonly openedAfterCrash: boolean;
+  /** The boot in which the file was opened before; undefined: never. */
+  readonly bootIdBefore: string | undefined;
   readonly #db: DatabaseSync;
   readonly #statementParts = {begin: () => this.begin(), failed: (error: unknown) => this.#failed(error)};
   #hooks: TransactionHooks | undefined;
@@ -121,6 +121,7 @@ export class Database {
   #batchDepth = 0;
   #rows = 0;
   #isClosed = false;
+  #isSuspect = false;
 
   /** @throws STATE_NEWER, STATE_DAMAGED, REFUSED (others may write there), SYSTEM, LOCKED */
   constructor(options: DatabaseOptions) {
@@ -130,7 +131,7 @@ export class Database {
       this.#guard(() => this.#prepare(options));
       const wasOpen = this.meta('open');
       this.openedUnclean = wasOpen === 1;
-      this.openedAfterCrash = this.openedUnclean && (options.bootId === '' || this.meta('boot') !== options.bootId);
+      this.bootIdBefore = this.meta('boot') as string | undefined;
       if (this.openedUnclean) this.#guard(() => this.#check());
       this.setMeta('open', 1);
       this.setMeta('boot', options.bootId);
@@ -145,6 +146,16 @@ export class Database {
   /** Whether anything is not committed yet. */
   get isDirty(): boolean {
     return this.#isOpen;
+  }
+
+  /** Whether the file was found damaged, or may be: who owns it sets it aside after closing it. */
+  get isSuspect(): boolean {
+    return this.#isSuspect;
+  }
+
+  /** Something happened that cannot be, and this file may be the reason. */
+  suspect(): void {
+    this.#isSuspect = true;
   }
 
   /** Whether a batch is running: nothing can be committed now. */
@@ -226,6 +237,7 @@ export class Database {
 
   /** An error that names this file as damaged. */
   damaged(what: string, cause?: unknown): TowlineError {
+    this.#isSuspect = true;
     const message = `the state file ${this.path} is damaged: ${what}; it can be set aside and made anew`;
     return new TowlineError('STATE_DAMAGED', message, {path: this.path, what}, {cause});
   }
@@ -233,6 +245,7 @@ export class Database {
   /** Commits, marks the stop as clean and closes. */
   close(): void {
     if (this.#isClosed) return;
+    if (this.#isSuspect) return this.abandon();
     this.#isClosed = true;
     try {
       this.setMeta('open', 0);

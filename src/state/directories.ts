@@ -1,10 +1,10 @@
 /**
  * The directories of a volume by their ids: where each hangs, its path, and whether its digest still stands.
  *
- * Not the entries: a directory's own metadata is a row of `entries`. Invariant: a directory is only marked stale
- * together with all its ancestors, so that walking up may stop at the first one that is stale already.
+ * Not the entries: a directory's own metadata is a row of `entries`. Invariants: a directory is only marked stale
+ * together with all its ancestors, so that walking up may stop at the first one that is stale already; a path is given out
+ * only where both rows of each of its directories say the same.
  */
-import {invariant} from '../base/errors.ts';
 import {joinPath, nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {nameKey, TRIE_DEPTH_MAX} from '../model/tree.ts';
 import {bufferOf, type Database, type Statement} from './database.ts';
@@ -12,6 +12,7 @@ import {bufferOf, type Database, type Statement} from './database.ts';
 export const ROOT_ID = 1;
 const ROWS_CACHED_MAX = 8_192; // about 2 MB
 const PATHS_CACHED_MAX = 4_096;
+const DEPTH_MAX = 1 << 20; // deeper than any disk's: a circle
 
 export interface Directory {
   readonly id: number;
@@ -26,6 +27,7 @@ export interface Directory {
 }
 
 export class Directories {
+  readonly #db: Database;
   readonly #rows = new Map<number, Directory>();
   readonly #idByPath = new Map<RelPath, number>();
   readonly #pathById = new Map<number, RelPath>();
@@ -41,6 +43,7 @@ export class Directories {
   readonly #removeBelow: Statement[];
 
   constructor(db: Database) {
+    this.#db = db;
     this.#select = db.prepare(
       'SELECT parent, key, name, digest IS NULL, is_split, fingerprint IS NOT NULL FROM dirs WHERE id = ?',
     );
@@ -53,7 +56,7 @@ export class Directories {
     this.#setFingerprint = db.prepare('UPDATE dirs SET fingerprint = ? WHERE id = ?');
     this.#idOfEntry = db.prepare('SELECT dir FROM entries WHERE parent = ? AND key = ? AND name = ?');
     const below = `WITH RECURSIVE below (id) AS
-      (VALUES (?) UNION ALL SELECT dirs.id FROM dirs JOIN below ON dirs.parent = below.id)`;
+      (VALUES (?) UNION SELECT dirs.id FROM dirs JOIN below ON dirs.parent = below.id)`;
     this.#removeBelow = [
       `${below} DELETE FROM nodes WHERE dir IN below`,
       `${below} DELETE FROM entries WHERE parent IN below`,
@@ -77,10 +80,10 @@ export class Directories {
     });
   }
 
-  /** @throws BUG when there is no such directory */
+  /** @throws STATE_DAMAGED when there is no such directory */
   get(id: number): Directory {
     const directory = this.find(id);
-    invariant(directory !== undefined, `directory ${id} is not in the state`);
+    if (directory === undefined) throw this.#db.damaged(`directory ${id} is missing`);
     return directory;
   }
 
@@ -156,14 +159,17 @@ export class Directories {
       missing.push(at);
     }
     for (let at = missing.pop(); at !== undefined; at = missing.pop()) {
-      id = this.#childId(id, nameOf(at));
+      const parentId: number = id;
+      id = this.#childId(parentId, nameOf(at));
       if (id === 0) return undefined;
+      const {parentId: hangsIn, name} = this.get(id);
+      if (hangsIn !== parentId || name !== nameOf(at)) throw this.misplaced(id);
       keepOf(this.#idByPath, at, id, PATHS_CACHED_MAX);
     }
     return id;
   }
 
-  /** Path of a directory. @throws BUG when there is none */
+  /** Path of a directory. @throws STATE_DAMAGED when there is none */
   pathOf(id: number): RelPath {
     const names: Name[] = [];
     let path: RelPath | undefined;
@@ -171,6 +177,9 @@ export class Directories {
       path = at === ROOT_ID ? ROOT : this.#pathById.get(at);
       if (path !== undefined) break;
       const directory = this.get(at);
+      // A name that is wrong here would have something else be deleted or renamed.
+      if (this.#childId(directory.parentId, directory.name) !== at || names.length > DEPTH_MAX)
+        throw this.misplaced(at);
       names.push(directory.name);
       at = directory.parentId;
     }
@@ -182,7 +191,11 @@ export class Directories {
 
   /** Whether a directory is `ancestorId` or lies below it. */
   isWithin(id: number, ancestorId: number): boolean {
-    for (let at = id; at !== ROOT_ID; at = this.get(at).parentId) if (at === ancestorId) return true;
+    let depth = 0;
+    for (let at = id; at !== ROOT_ID; at = this.get(at).parentId) {
+      if (at === ancestorId) return true;
+      if (++depth > DEPTH_MAX) throw this.misplaced(id);
+    }
     return ancestorId === ROOT_ID;
   }
 
@@ -190,6 +203,11 @@ export class Directories {
   forget(): void {
     this.#rows.clear();
     this.#forgetPaths();
+  }
+
+  /** Both rows of a directory do not fit together. */
+  misplaced(id: number): Error {
+    return this.#db.damaged(`directory ${id} hangs in two places`);
   }
 
   #childId(parentId: number, name: Name): number {

@@ -10,6 +10,7 @@ import type {Digest} from '../model/digest.ts';
 import type {Name} from '../model/path.ts';
 import type {VersionVector} from '../model/version.ts';
 import {bufferOf, type SqlRow, type SqlValue} from './database.ts';
+import {checkRow, rowSum, SUMMED} from './row-sum.ts';
 import {ENTRY_COLUMN_NAMES} from './volume-schema.ts';
 
 /** An entry with its place. */
@@ -25,6 +26,7 @@ export const TYPE_DIR = ENTRY_TYPES.indexOf('dir');
 /** What `entryOf` reads, in its order. */
 export const SELECTED = ['parent', 'key', 'name', ...ENTRY_COLUMN_NAMES].join(', ');
 export const SELECTED_COUNT = 3 + ENTRY_COLUMN_NAMES.length;
+const SUMMED_AT = SUMMED.map((column) => ['parent', 'key', 'name', ...ENTRY_COLUMN_NAMES].indexOf(column));
 const KEY_BYTES = 6;
 const VERSION_ELEMENT_BYTES = 16; // 8 of the agent, 8 of the counter
 
@@ -62,11 +64,13 @@ export function fillRow(
   row[25] = versionBytes(entry.version);
   row[26] = entry.attrs.length === 0 ? null : entry.attrs;
   row[27] = entry.flags ?? 0;
+  row[28] = rowSum(row, SUMMED_AT);
   return row;
 }
 
-/** The entry of a row of `SELECTED` columns. */
+/** The entry of a row of `SELECTED` columns. @throws STATE_DAMAGED when it is not as it was written */
 export function entryOf(row: SqlRow): StoredEntry {
+  checkRow(row, SUMMED_AT, SELECTED_COUNT - 1);
   const entry: StoredEntry = {
     parentId: row[0] as number,
     name: row[2] as Name,

@@ -68,7 +68,7 @@ export class EntryTable {
     this.#setUnread = db.prepare(`UPDATE entries SET content = ?, content_key = ? WHERE ${place}
       AND type = ${TYPE_FILE} AND content IS NULL AND ino = ? AND ctime_s = ? AND ctime_ns = ?`);
     const below = `WITH RECURSIVE below (id) AS
-        (VALUES (?) UNION ALL SELECT dirs.id FROM dirs JOIN below ON dirs.parent = below.id)`;
+        (VALUES (?) UNION SELECT dirs.id FROM dirs JOIN below ON dirs.parent = below.id)`;
     this.#linkedBelow = db.prepare(`${below}
       SELECT DISTINCT ino FROM entries WHERE parent IN below AND nlink > 1 AND type <> ${TYPE_DIR}`);
     this.#countBelow = db.prepare(`${below}
@@ -95,6 +95,16 @@ export class EntryTable {
     this.#arrived(parentId, key, entry);
     this.#db.wrote(1);
     return dirId;
+  }
+
+  /** @returns count of entries */
+  forgetContents(entries: Iterable<StoredEntry>): number {
+    let count = 0;
+    for (const {parentId, name} of entries) {
+      this.setContent({parentId, name}, undefined);
+      count++;
+    }
+    return count;
   }
 
   putRoot(entry: Entry): void {

@@ -23,7 +23,7 @@ const CHECKPOINT_PAGES = 2_048; // 16 MB: copying the log costs two fsyncs more,
  * @throws STATE_NEWER, STATE_DAMAGED, REFUSED (others may write there), SYSTEM, LOCKED
  */
 export function openJournalStore(options: {place: Place; bootId: string}): JournalStore {
-  return new JournalStore(
+  const journal = new JournalStore(
     new Database({
       ...options,
       file: 'journal.db',
@@ -34,6 +34,13 @@ export function openJournalStore(options: {place: Place; bootId: string}): Journ
       isExclusive: true,
     }),
   );
+  try {
+    journal.pending(); // what cannot be rolled forward is known before anything is
+    return journal;
+  } catch (error) {
+    journal.abandon();
+    throw error;
+  }
 }
 
 export class JournalStore {
@@ -54,6 +61,11 @@ export class JournalStore {
 
   get openedUnclean(): boolean {
     return this.#db.openedUnclean;
+  }
+
+  /** As of `VolumeStore`. */
+  get isSuspect(): boolean {
+    return this.#db.isSuspect;
   }
 
   /**

@@ -8,10 +8,10 @@
  * Invariant: the shape of a trie follows from the names alone; a stored digest is that of the entries in its range.
  */
 import type {SQLOutputValue} from 'node:sqlite';
-import {ENTRY_TYPES, type Entry, type EntryType} from '../model/entry.ts';
-import {attrsDigest} from '../model/attrs.ts';
+import {ENTRY_TYPES, type Entry, type EntryType, type Meta} from '../model/entry.ts';
+import {attrsDigest, NO_ATTRS} from '../model/attrs.ts';
 import type {Digest} from '../model/digest.ts';
-import type {Name} from '../model/path.ts';
+import {ROOT, type Name} from '../model/path.ts';
 import {
   entryDigestBytes,
   innerNodeDigest,
@@ -30,8 +30,9 @@ import {
 } from '../model/tree.ts';
 import {metaInView, typeEndOf, type View} from '../model/view.ts';
 import {bufferOf, type Database, type SqlRow, type Statement} from './database.ts';
-import type {Directories} from './directories.ts';
+import {ROOT_ID, type Directories} from './directories.ts';
 import {attrsOf, TYPE_DIR} from './entry-row.ts';
+import {checkRow, SUMMED} from './row-sum.ts';
 
 /** A place in a directory's trie. `node` is 256^depth + prefix: 1 is the root, the children of n are 256n + 0..255. */
 interface Place {
@@ -48,8 +49,12 @@ interface Frame extends Place {
 }
 
 const LEAF_COLUMNS = `e.name, e.type, e.mode, e.uid, e.gid, e.mtime_s, e.mtime_ns, e.size, e.content, e.link_target,
-  e.incomplete, e.dir, d.digest, d.total, e.rdev, e.attrs`;
+  e.incomplete, e.dir, d.digest, d.total, e.rdev, e.attrs, e.parent, e.key, e.sum`;
+const LEAF_NAMES = LEAF_COLUMNS.split(',').map((column) => column.trim().replace('e.', ''));
+const SUM_AT = LEAF_NAMES.length - 1;
+const SUMMED_AT = SUMMED.map((column) => LEAF_NAMES.indexOf(column));
 const NOTHING = Buffer.alloc(0);
+const NO_META: Meta = {mode: 0, uid: 0, gid: 0, mtime: {s: 0, ns: 0}, attrs: NO_ATTRS};
 
 export class TreeDigests {
   readonly #db: Database;
@@ -58,6 +63,7 @@ export class TreeDigests {
   readonly #leaf: Statement;
   readonly #wholeLeaf: Statement;
   readonly #root: Statement;
+  readonly #node: Statement;
   readonly #children: Statement;
   readonly #putNode: Statement;
   readonly #putRoot: Statement;
@@ -77,6 +83,7 @@ export class TreeDigests {
     this.#leaf = db.prepare(`${leaf} LIMIT ${TRIE_LEAF_COUNT_MAX + 1}`);
     this.#wholeLeaf = db.prepare(leaf);
     this.#root = db.prepare('SELECT digest, total FROM dirs WHERE id = ?');
+    this.#node = db.prepare('SELECT digest, total FROM nodes WHERE dir = ? AND node = ?');
     this.#children = db.prepare(
       'SELECT node, digest, total FROM nodes WHERE dir = ? AND node >= ? AND node < ? ORDER BY node',
     );
@@ -106,6 +113,17 @@ export class TreeDigests {
     return {digest: bufferOf(row[0]), count: row[1] as number};
   }
 
+  /** Digest of the root's own metadata and all below it. @param root undefined: it equals nothing */
+  rootDigest(root: Entry | undefined): Digest {
+    const {digest, count} = this.digestOf(ROOT_ID);
+    const nothing = {name: ROOT, type: 'dir', sizeBytes: 0, content: undefined, linkTarget: '', rdev: 0} as const;
+    const tree =
+      root === undefined
+        ? {...nothing, meta: NO_META, attrs: undefined, subtree: undefined, count, isIncomplete: true}
+        : {...this.inView(root), name: ROOT, subtree: digest, count};
+    return leafNodeDigest([this.bytesOf(tree)]);
+  }
+
   /** An entry as the view has it; a directory without what is below. */
   inView(entry: Entry): OwnTreeEntry {
     return treeEntryOf(entry, this.#view);
@@ -121,6 +139,12 @@ export class TreeDigests {
     if (prefix.length > TRIE_DEPTH_MAX || this.#directories.find(dir) === undefined) return {kind: 'absent'};
     this.#refresh(dir);
     const place = {dir, node: [...prefix].reduce((node, byte) => node * TRIE_FANOUT + byte, 1), depth: prefix.length};
+    const node = this.#nodeAt(place);
+    this.#checkStored(place, node);
+    return node;
+  }
+
+  #nodeAt(place: Place): TreeNode<OwnTreeEntry> {
     const rows = this.#leafRows(place);
     if (rows !== undefined) {
       if (rows.length === 0 && place.depth > 0) return {kind: 'absent'};
@@ -129,6 +153,18 @@ export class TreeDigests {
     }
     const children = this.#childrenOf(place);
     return {kind: 'inner', digest: innerNodeDigest(children), count: countOfChildren(children), children};
+  }
+
+  /**
+   * A walk comes by where two trees differ, so also where one of them is damaged: in what was digested, or in the digest.
+   * @throws STATE_DAMAGED
+   */
+  #checkStored({dir, node: number, depth}: Place, node: TreeNode<OwnTreeEntry>): void {
+    const row = depth === 0 ? this.#root.get(dir) : this.#node.get(dir, number);
+    if (row === undefined) return; // a part of a leaf
+    const stored = bufferOf(row[0]);
+    const [digest, count] = node.kind === 'absent' ? [NOTHING, 0] : [node.digest, node.count];
+    if (!stored.equals(digest) || row[1] !== count) throw this.#db.damaged(`a digest of directory ${dir} is wrong`);
   }
 
   /** Makes the stale digests at and below a directory. */
@@ -157,7 +193,10 @@ export class TreeDigests {
       return false;
     }
     for (const row of rows) {
-      if (row[1] === TYPE_DIR && row[12] === null) frame.pendingDirs.push(row[11] as number);
+      if (row[1] !== TYPE_DIR || row[12] !== null) continue;
+      const below = row[11] as number;
+      if (this.#directories.get(below).parentId !== frame.dir) throw this.#directories.misplaced(below); // a circle
+      frame.pendingDirs.push(below);
     }
     if (frame.pendingDirs.length > 0) return false;
     const entries = rows.map((row) => treeEntryOfRow(row, this.#view));
@@ -225,7 +264,9 @@ function rangeOf(place: Place): {from: number; to: number} {
   return {from, to: from + span};
 }
 
+/** @throws STATE_DAMAGED when the row is not as it was written */
 function treeEntryOfRow(row: SqlRow, view: View): OwnTreeEntry {
+  checkRow(row, SUMMED_AT, SUM_AT);
   const type = ENTRY_TYPES[row[1] as number] as EntryType;
   const isDir = row[1] === TYPE_DIR;
   const whole = {

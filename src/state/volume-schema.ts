@@ -6,7 +6,7 @@
  * Invariant: a directory without a digest has only ancestors without one, and no trie node stands above it.
  */
 
-export const VOLUME_SCHEMA_VERSION = 2;
+export const VOLUME_SCHEMA_VERSION = 3;
 
 /** Columns of an entry beside its place (parent, key, name), in the order in which they are written and read. */
 export const ENTRY_COLUMNS = [
@@ -35,6 +35,7 @@ export const ENTRY_COLUMNS = [
   'version BLOB',
   'attrs BLOB', // of an entry that has extended attributes: their canonical bytes
   'flags INTEGER NOT NULL DEFAULT 0', // of chattr, as statx tells them
+  'sum INTEGER NOT NULL DEFAULT 0', // of what is sent as it stands here (row-sum.ts); 0: none
 ] as const;
 
 /** Names of the columns above. */
@@ -87,14 +88,17 @@ CREATE TABLE signature_rows (
  * Makes the next scan look at every entry, its content kept: a count of links that nothing has differs from what is
  * found, as does, of the root, which no listing shows, the mode.
  */
-export const LOOK_AGAIN = `UPDATE entries SET nlink = 0 WHERE parent <> 0; UPDATE entries SET mode = 65535 WHERE parent = 0;
+export const LOOK_AGAIN = `UPDATE entries SET nlink = 0 WHERE parent <> 0; UPDATE entries SET mode = 65535, sum = 0 WHERE parent = 0;
   UPDATE dirs SET fingerprint = NULL;`;
 
-/** Version 1 did not look at attributes and flags. */
+/** Version 1 did not look at attributes and flags, version 2 had no checksums of rows. */
 export const VOLUME_UPGRADES: Readonly<Record<number, string>> = {
   1: `ALTER TABLE entries RENAME COLUMN xattrs TO attrs;
     ALTER TABLE entries ADD COLUMN flags INTEGER NOT NULL DEFAULT 0;
-    CREATE INDEX entries_flags ON entries (flags) WHERE flags <> 0; ${LOOK_AGAIN}`,
+    CREATE INDEX entries_flags ON entries (flags) WHERE flags <> 0;
+    UPDATE entries SET nlink = 0 WHERE parent <> 0; UPDATE entries SET mode = 65535 WHERE parent = 0;
+    UPDATE dirs SET fingerprint = NULL;`,
+  2: 'ALTER TABLE entries ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;',
 };
 
 /** Tables that live as long as the process. */

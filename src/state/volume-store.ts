@@ -6,12 +6,12 @@
  *
  * Invariant: every change leaves the digests above it stale, in the same transaction.
  */
+import {systemClock, type Clock} from '../base/clock.ts';
 import {invariant} from '../base/errors.ts';
-import {NO_ATTRS} from '../model/attrs.ts';
 import type {Digest} from '../model/digest.ts';
-import type {Entry, Meta, Outline} from '../model/entry.ts';
+import type {Entry, Outline} from '../model/entry.ts';
 import {nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
-import {leafNodeDigest, type Side, type OwnTreeEntry, type TreeNode} from '../model/tree.ts';
+import type {Side, OwnTreeEntry, TreeNode} from '../model/tree.ts';
 import type {View} from '../model/view.ts';
 import {Counters} from './counters.ts';
 import {Database, type Place as DatabasePlace} from './database.ts';
@@ -21,6 +21,7 @@ import {EntryTable} from './entry-table.ts';
 import {FreshReads} from './fresh-reads.ts';
 import {LeftOutQueries} from './left-out.ts';
 import {LinkGroups} from './link-groups.ts';
+import {ProofOfLife} from './proof-of-life.ts';
 import {SignatureCache, type SignatureHeader, type StoredSignature} from './signature-cache.ts';
 import {storedView, storeIds, storeView} from './stored-view.ts';
 import {TreeDigests} from './tree-digests.ts';
@@ -38,12 +39,13 @@ export interface VolumeStoreOptions {
   signatureBytesMax?: number;
   /** As in DatabaseOptions. */
   isDurable?: boolean;
+  /** The machine's unless a test gives another. */
+  clock?: Clock;
 }
 
 const CACHE_KIB = 8 * 1024;
 const CHECKPOINT_PAGES = 2_000; // 16 MB of log: a bulk of writes is copied into the file a few times only
 const SIGNATURE_BYTES_MAX = 1 << 30;
-const NO_META: Meta = {mode: 0, uid: 0, gid: 0, mtime: {s: 0, ns: 0}, attrs: NO_ATTRS};
 
 /**
  * Opens `volume.db`, or makes it.
@@ -79,6 +81,8 @@ export class VolumeStore {
   readonly freshReads: FreshReads;
   /** What a narrower view leaves out. */
   readonly leftOut: LeftOutQueries;
+  /** Files whose content was forgotten when this was opened: they had changed shortly before the machine went down. */
+  readonly doubtedCount: number;
   readonly #db: Database;
   readonly #side: Side;
   readonly #counters: Counters;
@@ -88,6 +92,7 @@ export class VolumeStore {
   readonly #groups: LinkGroups;
   readonly #entries: EntryTable;
   readonly #signatures: SignatureCache;
+  readonly #life: ProofOfLife;
 
   constructor(db: Database, options: VolumeStoreOptions) {
     this.#db = db;
@@ -108,10 +113,14 @@ export class VolumeStore {
     this.#entries = new EntryTable(db, {directories, queries, groups, counters});
     this.#signatures = new SignatureCache(db, {limitBytes: options.signatureBytesMax ?? SIGNATURE_BYTES_MAX});
     this.freshReads = new FreshReads(db);
+    this.#life = new ProofOfLife(db, {bootId: options.bootId, clock: options.clock ?? systemClock});
     db.useHooks({onCommit: () => this.#save(), onRollback: () => this.#forget()});
     this.stateId = db.randomMeta('state-id', 16);
     this.hashSeed = db.randomMeta('hash-seed', 8);
     this.setView(view);
+    const doubtedFromS = this.#life.doubtedFromS();
+    this.doubtedCount = doubtedFromS === undefined ? 0 : this.distrustSince(doubtedFromS);
+    this.#life.settle();
     db.flush();
   }
 
@@ -120,9 +129,13 @@ export class VolumeStore {
     return this.#db.openedUnclean;
   }
 
-  /** The machine went down without this store having been closed: contents read shortly before cannot be trusted. */
-  get openedAfterCrash(): boolean {
-    return this.#db.openedAfterCrash;
+  /** Whether it is to be set aside after it was closed: it was found damaged, or may be. */
+  get isSuspect(): boolean {
+    return this.#db.isSuspect;
+  }
+
+  suspect(): void {
+    this.#db.suspect();
   }
 
   /** Whether anything is not committed yet. */
@@ -154,7 +167,7 @@ export class VolumeStore {
   /**
    * Adds an entry or replaces the one of that name; a directory that stays one keeps what is below it.
    * @returns own id of a directory, 0 for other types
-   * @throws BUG when the parent is not a directory of this volume
+   * @throws STATE_DAMAGED when the parent is not a directory of this volume
    */
   put(parentId: number, entry: Entry): number {
     return this.#entries.put(parentId, entry);
@@ -218,7 +231,7 @@ export class VolumeStore {
     return this.#directories.find(dirId) !== undefined;
   }
 
-  /** Path of a directory. @throws BUG when there is none */
+  /** Path of a directory. @throws STATE_DAMAGED when there is none */
   pathOf(dirId: number): RelPath {
     return this.#directories.pathOf(dirId);
   }
@@ -263,12 +276,7 @@ export class VolumeStore {
 
   /** Forgets the content of files with a ctime from `ctimeS` (seconds) on. @returns their count */
   distrustSince(ctimeS: number): number {
-    let count = 0;
-    for (const entry of this.#queries.readSince(ctimeS)) {
-      this.setContent(entry.parentId, entry.name, undefined);
-      count++;
-    }
-    return count;
+    return this.#entries.forgetContents(this.#queries.readSince(ctimeS));
   }
 
   /** What the scanner noted of a directory's whole listing; dropped by any change among its children. */
@@ -286,14 +294,7 @@ export class VolumeStore {
 
   /** Digest of the root's own metadata and all below it. Without a root entry it equals nothing. */
   rootDigest(): Digest {
-    const {digest, count} = this.#digests.digestOf(ROOT_ID);
-    const root = this.getRoot();
-    const nothing = {name: ROOT, type: 'dir', sizeBytes: 0, content: undefined, linkTarget: '', rdev: 0} as const;
-    const tree =
-      root === undefined
-        ? {...nothing, meta: NO_META, attrs: undefined, subtree: undefined, count, isIncomplete: true}
-        : {...this.#digests.inView(root), name: ROOT, subtree: digest, count};
-    return leafNodeDigest([this.#digests.bytesOf(tree)]);
+    return this.#digests.rootDigest(this.getRoot());
   }
 
   /** One node of a directory's trie; a prefix below a leaf gives the part of it. */
@@ -371,6 +372,11 @@ export class VolumeStore {
     this.#db.flush();
   }
 
+  /** To be called every minute or so: notes once that a volume which rests is on its disks. @throws SYSTEM */
+  rest(): void {
+    if (!this.#db.isDirty && this.#life.rest()) this.#db.flush();
+  }
+
   /** Commits, marks the stop as clean, closes. */
   close(): void {
     this.#db.close();
@@ -384,6 +390,7 @@ export class VolumeStore {
   #save(): void {
     this.#counters.save();
     this.freshReads.save();
+    this.#life.save();
   }
 
   #forget(): void {
@@ -391,5 +398,6 @@ export class VolumeStore {
     this.#directories.forget();
     this.#groups.markStale();
     this.#signatures.reload();
+    this.#life.forget();
   }
 }

@@ -1,5 +1,6 @@
 /** The trash with a planted bug: what others have changed is dropped, as if this link had written it. */
-import {removeTree, Trash as RealTrash} from '../../../src/apply/trash.ts';
+import {removeTree} from '../../../src/apply/remove-tree.ts';
+import {Trash as RealTrash} from '../../../src/apply/trash.ts';
 
 export * from '../../../src/apply/trash.ts';
 
