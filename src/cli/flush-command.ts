@@ -13,6 +13,7 @@ import {Teller} from './teller.ts';
 export interface FlushFlags extends CommonFlags {
   timeout?: string;
   rescan?: boolean;
+  quiesce?: boolean;
 }
 
 export const FLUSH_TIMEOUT = '1m';
@@ -27,7 +28,7 @@ export function flushCommand(
   return untilInterrupted(parts, async (signal) => {
     const client = await connectAgent(flags);
     const volume = typed === undefined ? undefined : volumeNamed(await client.report(), typed);
-    const query = {volume, timeoutMs, isRescan: flags.rescan === true};
-    return tellOutcome(await orAborted(client.flush(query), signal), new Teller(flags, parts));
+    const query = {volume, timeoutMs, isRescan: flags.rescan === true, isQuiesced: flags.quiesce === true};
+    return tellOutcome(await orAborted(client.flush(query, signal), signal), new Teller(flags, parts));
   });
 }

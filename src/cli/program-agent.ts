@@ -63,7 +63,8 @@ Exit codes: 0 nothing is pending, 1 something is.`,
   flush: `
 Examples:
   towline flush pgdata                      returns when the peers have what was written before
-  towline flush --timeout 10m --rescan      all volumes; also what was written through mmap`,
+  towline flush --timeout 10m --rescan      all volumes; also what was written through mmap
+  towline flush pgdata --quiesce            runs its hooks around it: the peers have it as of one moment`,
   verify: `
 Examples:
   towline verify pgdata                     reads every file again, and tells what rots on disk
@@ -201,7 +202,11 @@ function defineChanging(program: Command, actions: AgentActions, {flagsOf, setEx
   )
     .argument('[VOLUME]', VOLUME)
     .option('--timeout <TIME>', `give up after this time (default: ${FLUSH_TIMEOUT})`)
-    .option('--rescan', 'read the whole tree first: finds what was written through mmap too');
+    .option('--rescan', 'read the whole tree first: finds what was written through mmap too')
+    .option(
+      '--quiesce',
+      "of one volume, while its hooks hold its application still: the peers' copies are of one moment",
+    );
   flush.action(async (volume: string | undefined) =>
     setExitCode(await actions.flush(volume, flagsOf(flush.opts<FlushFlags>()))),
   );

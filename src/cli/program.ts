@@ -130,6 +130,12 @@ function syncDefinition(command: Command): Command {
     )
     .option('--settle <TIME>', 'quiet time before a changed file is read (default: 50ms)')
     .option('--max-wait <TIME>', 'a file that never settles is read then (default: 2s)')
+    .addOption(
+      new Option(
+        '--hot <HOW>',
+        'one that changes while it is read, where the filesystem makes no clones: wait until it rests, or read it torn (default: wait)',
+      ).choices(['wait', 'torn']),
+    )
     .option('--rescan <TIME>', 'look at the whole tree so often, whatever was noticed (default: 1h)')
     .addOption(
       new Option('--watch <HOW>', 'how changes are noticed (default: auto)').choices(['auto', 'inotify', 'chokidar']),

@@ -34,6 +34,7 @@ export interface SyncCommandFlags extends CommonFlags {
   durability?: string;
   settle?: string;
   maxWait?: string;
+  hot?: string;
   rescan?: string;
   watch?: string;
   stats?: boolean;

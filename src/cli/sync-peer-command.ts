@@ -42,6 +42,7 @@ const NOT_HERE = {
   durability: '--durability',
   settle: '--settle',
   maxWait: '--max-wait',
+  hot: '--hot',
   rescan: '--rescan',
   watch: '--watch',
   stats: '--stats',

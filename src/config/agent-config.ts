@@ -85,6 +85,8 @@ export interface LinkSettings {
   ids: string[];
   settleMs: number;
   maxWaitMs: number;
+  /** A file that never settles, where the filesystem makes no clones: waited for, or read as it is. */
+  hot: 'wait' | 'torn';
   rescanMs: number;
   durability: 'batch' | 'none';
   deleteLimits: DeleteLimits;
@@ -110,8 +112,21 @@ export interface ReceiveConfig {
   ignorePin: string | undefined;
 }
 
+/** A program that is run at a moment. */
+export interface HookConfig {
+  /** The absolute path of the program, and its words. */
+  run: string[];
+  timeoutMs: number;
+  /** `stop`: what it was for is not done; `warn`: it is told, and nothing more. */
+  onFailure: 'stop' | 'warn';
+}
+
+export type HookName = 'quiesce' | 'resume';
+
 export interface VolumeConfig extends LinkSettings {
   name: string;
+  /** Undefined where there is none. */
+  hooks: Record<HookName, HookConfig | undefined>;
   at: Address;
   send: SendConfig[];
   receive: ReceiveConfig | undefined;

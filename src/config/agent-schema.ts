@@ -25,6 +25,9 @@ const EVERY_MS_MAX = 366 * 86_400_000;
 const RATE_BYTES_MIN = 1_000; // below it not even the heartbeats get through in time
 export const UNLIMITED_COUNT = Number.MAX_SAFE_INTEGER; // not Infinity: it must survive JSON
 const RESERVE_MAX = 0.9; // more, and nothing could ever be copied
+const HOOK_MS_MIN = 100;
+const HOOK_MS_MAX = 3_600_000;
+const ARGV_WORDS_MAX = 100;
 const WORKERS_MIN = 2; // one for short jobs, one for long ones
 const WORKERS_MAX = 16;
 
@@ -113,6 +116,11 @@ function attempt<T>(parse: () => T): T | undefined {
   }
 }
 
+function refuseNul(text: string): string {
+  if (text.includes('\0')) throw notAllowed();
+  return text;
+}
+
 const name = (what: string) =>
   leaf(
     what,
@@ -183,6 +191,38 @@ const trash = z.strictObject({
   size: size().optional(),
 });
 
+/** A program and its words, as they are: no shell reads them. */
+const argv = z
+  .array(leaf('a word of a command', refuseNul), {
+    error: () => "a list of words, like [/usr/local/bin/freeze, '--now']",
+  })
+  .max(ARGV_WORDS_MAX, {error: () => `at most ${ARGV_WORDS_MAX} words`});
+
+const hook = z
+  .union(
+    [
+      argv,
+      z.strictObject({
+        run: argv,
+        timeout: duration(HOOK_MS_MIN, HOOK_MS_MAX).optional(),
+        'on-failure': oneOf(['stop', 'warn']).optional(),
+      }),
+    ],
+    {
+      error: () => 'a list of words, or a map with run',
+    },
+  )
+  .transform((found) => (Array.isArray(found) ? {run: found} : found))
+  .superRefine(({run: [program]}, context) => {
+    if (program === '' || (program?.includes('/') === true && !isAbsolute(program)))
+      context.addIssue({
+        code: 'custom',
+        message: `found ${showText(program)}; allowed is a program's name, or its absolute path`,
+      });
+  });
+
+const hooks = z.strictObject({quiesce: hook.optional(), resume: hook.optional()});
+
 const limit = z.strictObject({rate: rate().optional()});
 
 const truth = () =>
@@ -247,6 +287,7 @@ const linkSettings = {
   ids: ids.optional(),
   settle: duration(0, SETTLE_MS_MAX).optional(),
   'max-wait': duration(0, MAX_WAIT_MS_MAX).optional(),
+  hot: oneOf(['wait', 'torn']).optional(),
   rescan: duration(RESCAN_MS_MIN, RESCAN_MS_MAX).optional(),
   durability: oneOf(['batch', 'none']).optional(),
   guard: guard.optional(),
@@ -285,6 +326,7 @@ const volume = z.strictObject({
   trash: trash.optional(),
   drift: oneOf(['repair', 'report']).optional(),
   accept: accept.optional(),
+  hooks: hooks.optional(),
 });
 
 const peer = z.strictObject({
@@ -344,6 +386,8 @@ export const KNOWN_KEYS = {
   trash: Object.keys(trash.shape),
   limit: Object.keys(limit.shape),
   accept: Object.keys(accept.shape),
+  hooks: Object.keys(hooks.shape),
+  hook: ['run', 'timeout', 'on-failure'],
   limits: Object.keys(limits.shape),
   engines: Object.keys(engines.shape),
   engine: Object.keys(engine.shape),

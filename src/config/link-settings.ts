@@ -1,7 +1,7 @@
 /**
  * What a volume's links are set to: defaults below the volume's keys, those below the link's own. Pure.
  */
-import type {LinkSettings} from './agent-config.ts';
+import type {HookConfig, HookName, LinkSettings} from './agent-config.ts';
 import type {RawSendLink, RawVolume} from './agent-schema.ts';
 
 const DAY_MS = 86_400_000;
@@ -14,6 +14,7 @@ export const DEFAULTS: LinkSettings = {
   ids: [],
   settleMs: 50, // longer than the pause between the writes of one save
   maxWaitMs: 2_000,
+  hot: 'wait',
   rescanMs: 3_600_000,
   durability: 'batch',
   deleteLimits: {share: 0.5, count: 10_000, shareFrom: 20},
@@ -40,6 +41,7 @@ function lay(below: LinkSettings, raw: Partial<RawVolume & RawSendLink>): LinkSe
     ids: raw.ids ?? below.ids,
     settleMs: raw.settle ?? below.settleMs,
     maxWaitMs: raw['max-wait'] ?? below.maxWaitMs,
+    hot: raw.hot ?? below.hot,
     rescanMs: raw.rescan ?? below.rescanMs,
     durability: raw.durability ?? below.durability,
     deleteLimits: {
@@ -57,4 +59,16 @@ function lay(below: LinkSettings, raw: Partial<RawVolume & RawSendLink>): LinkSe
       xattrs: raw.accept?.xattrs ?? below.accept.xattrs,
     },
   };
+}
+
+const HOOK_MS = 30_000;
+
+/** A volume's hooks; an empty list of words is none. */
+export function hooksOf({hooks}: Pick<RawVolume, 'hooks'>): Record<HookName, HookConfig | undefined> {
+  const hookOf = (raw: NonNullable<RawVolume['hooks']>[HookName]): HookConfig | undefined => {
+    if (raw === undefined || raw.run.length === 0) return undefined;
+    const {timeout, 'on-failure': onFailure} = {timeout: undefined, 'on-failure': undefined, ...raw};
+    return {run: raw.run, timeoutMs: timeout ?? HOOK_MS, onFailure: onFailure ?? 'stop'};
+  };
+  return {quiesce: hookOf(hooks?.quiesce), resume: hookOf(hooks?.resume)};
 }

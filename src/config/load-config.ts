@@ -14,7 +14,7 @@ import {NAME, NAME_ALLOWED, NAME_CHARS_MAX} from '../model/name.ts';
 import type {AgentConfig, EngineConfig, PeerConfig, VolumeConfig} from './agent-config.ts';
 import {configSchema, peerFileSchema, type RawConfig, showText} from './agent-schema.ts';
 import {checkLinks, type CheckedConfig, type KnownPeers, linkNotices, receivedFrom} from './check-links.ts';
-import {settle} from './link-settings.ts';
+import {hooksOf, settle} from './link-settings.ts';
 import {schemaFaults} from './schema-faults.ts';
 import {AGENT_STATE_FOLDER} from './state-folder.ts';
 import {type Fault, YamlSource} from './yaml-source.ts';
@@ -205,6 +205,7 @@ function volumesOf(raw: RawConfig, peers: KnownPeers): VolumeConfig[] {
         .map((link) => ({to: link.to, as: link.as ?? name, ...settle([volume, link])})),
       receive: from === undefined || !isActive(from) ? undefined : {from, ignorePin},
       ...settle([volume]),
+      hooks: hooksOf(volume),
     };
   });
 }

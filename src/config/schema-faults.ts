@@ -13,8 +13,9 @@ type Issue = z.core.$ZodIssue;
 const LATER: Partial<Record<Place, readonly string[]>> = {
   top: ['docker', 'repositories', 'snapshots'],
   agent: ['api', 'timezone'],
-  volume: ['hot', 'replace', 'mounts', 'extents', 'quiesce', 'hooks', 'snapshot', 'labels'],
-  send: ['hot', 'replace', 'mounts', 'extents', 'quiesce', 'hooks', 'schedule'],
+  volume: ['replace', 'mounts', 'extents', 'quiesce', 'snapshot', 'labels'],
+  send: ['replace', 'mounts', 'extents', 'quiesce', 'schedule'],
+  hooks: ['before-batch', 'after-batch', 'on-halt', 'on-problem', 'on-in-sync'],
   receive: ['keep'],
   limit: ['schedule'],
   limits: ['memory', 'signatures', 'reserve'],
@@ -22,6 +23,8 @@ const LATER: Partial<Record<Place, readonly string[]>> = {
 const TWO_WAY = ['both', 'conflicts', 'two-way'];
 /** Keys of a volume that the receiving agent's configuration decides. */
 const OF_RECEIVER = ['trash', 'drift', 'accept'];
+/** Keys of a volume that are the same for all of its links. */
+const OF_VOLUME = ['hooks'];
 
 /** @param top how the source's own top is called: the whole configuration, or a file of peers.d */
 export function schemaFaults(error: z.ZodError, source: YamlSource, top: 'top' | 'peer'): Fault[] {
@@ -69,6 +72,8 @@ function unknownKey(key: string, place: Place): string {
   if (TWO_WAY.includes(key)) return twoWayError().message;
   if (LATER[place]?.includes(key) === true) return `${shown} comes in a later version`;
   if (place === 'send' && OF_RECEIVER.includes(key)) return `${shown} is set at the volume of the agent that receives`;
+  if ((place === 'send' || place === 'receive') && OF_VOLUME.includes(key))
+    return `${shown} is set at the volume, for all of its links`;
   if (place === 'receive' && OF_RECEIVER.includes(key)) return `${shown} is set at the volume, beside receive`;
   const nearest = nearestWord(key, KNOWN_KEYS[place]);
   const hint = nearest === undefined ? '' : `; did you mean ${nearest}?`;
@@ -84,8 +89,14 @@ function placeOf(path: KeyPath, top: 'top' | 'peer'): Place {
   if (first === 'peers') return 'peer';
   if (first === 'limits') return 'limits';
   if (first === 'engines') return path.length === 1 ? 'engines' : 'engine';
-  const isInner = last === 'guard' || last === 'trash' || last === 'limit' || last === 'accept';
+  const isInner =
+    last === 'guard' ||
+    last === 'trash' ||
+    last === 'limit' ||
+    last === 'accept' ||
+    (last === 'hooks' && path.length === 3);
   if (path.length > 2 && isInner) return last;
+  if (third === 'hooks') return 'hook';
   if (third === 'send' && fourth !== undefined) return 'send';
   return third === 'receive' ? 'receive' : 'volume';
 }

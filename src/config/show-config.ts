@@ -7,7 +7,7 @@ import {Document, isMap, type Pair, type Scalar, type YAMLMap} from 'yaml';
 import {showAddress} from '../model/address.ts';
 import {rangesOfIds} from '../model/ids.ts';
 import {ignorePinOf} from '../model/view.ts';
-import type {AgentConfig, LinkSettings, PeerConfig, SendConfig, VolumeConfig} from './agent-config.ts';
+import type {AgentConfig, HookConfig, LinkSettings, PeerConfig, SendConfig, VolumeConfig} from './agent-config.ts';
 import {UNLIMITED_COUNT} from './agent-schema.ts';
 import {showHostPort} from './host-port.ts';
 import {spellDuration, spellSize} from './units.ts';
@@ -69,7 +69,13 @@ function plainVolume(volume: VolumeConfig): Plain {
     trash: {keep: spellDuration(trash.keepMs), size: zeroOr(spellSize(trash.sizeBytes))},
     drift: volume.drift,
     accept: {...volume.accept},
+    hooks: {quiesce: plainHook(volume.hooks.quiesce), resume: plainHook(volume.hooks.resume)},
   };
+}
+
+function plainHook(hook: HookConfig | undefined): Plain | string[] {
+  if (hook === undefined) return [];
+  return {run: hook.run, timeout: spellDuration(hook.timeoutMs), 'on-failure': hook.onFailure};
 }
 
 function plainLink(link: SendConfig): Plain {
@@ -86,6 +92,7 @@ function plainSettings(settings: LinkSettings): Plain {
     ids: plainIds(settings.ids),
     settle: spellDuration(settings.settleMs),
     'max-wait': spellDuration(settings.maxWaitMs),
+    hot: settings.hot,
     rescan: spellDuration(settings.rescanMs),
     durability: settings.durability,
     guard: {

@@ -42,6 +42,8 @@ export interface SyncOptions {
   durability: 'batch' | 'none';
   settleMs: number;
   maxWaitMs: number;
+  /** A file that never settles, where the filesystem makes no clones: waited for, or read as it is. */
+  hot: 'wait' | 'torn';
   watch: 'auto' | 'inotify' | 'chokidar';
   /** `--state`; undefined for `defaultStateFolder`. */
   stateFolder: string | undefined;
@@ -63,6 +65,7 @@ export interface SyncFlags {
   durability?: string | undefined;
   settle?: string | undefined;
   maxWait?: string | undefined;
+  hot?: string | undefined;
   rescan?: string | undefined;
   watch?: string | undefined;
   state?: string | undefined;
@@ -75,6 +78,7 @@ const UNLIMITED_COUNT = Number.MAX_SAFE_INTEGER; // not Infinity: it must surviv
 
 const DURABILITIES = ['batch', 'none'] as const;
 const SPECIALS = ['keep', 'skip'] as const;
+const HOTS = ['wait', 'torn'] as const;
 const WATCHES = ['auto', 'inotify', 'chokidar'] as const;
 
 const SETTLE_MS = 50; // longer than the pause between the writes of one save
@@ -119,6 +123,7 @@ export function makeSyncOptions(source: string, target: string, flags: SyncFlags
     durability: oneOf('--durability', flags.durability, DURABILITIES),
     settleMs,
     maxWaitMs,
+    hot: oneOf('--hot', flags.hot, HOTS),
     watch: oneOf('--watch', flags.watch, WATCHES),
     stateFolder: stateFolderOf(flags.state),
     rescanMs,

@@ -161,9 +161,30 @@ export interface LinkOutcome {
 }
 
 export interface RunOutcome {
-  /** The worst of the links'. */
+  /** The worst of the links', and of the hooks'. */
   exitCode: number;
   links: LinkOutcome[];
+  /** Hooks that were run for it, in their order. */
+  hooks?: HookRun[];
+}
+
+/** How a program of the operator's went. */
+export interface HookRun {
+  hook: 'quiesce' | 'resume';
+  /** One sentence: why it failed; undefined when it did not. */
+  failure: string | undefined;
+  /** The end of what it said, stdout and stderr together. */
+  output: string;
+  elapsedMs: number;
+}
+
+export interface FlushQuery {
+  volume: string | undefined;
+  timeoutMs: number;
+  /** Read the whole tree first: it finds what no event tells (mmap). */
+  isRescan: boolean;
+  /** While the volume's hooks hold its application still. */
+  isQuiesced: boolean;
 }
 
 export interface Invitation {
@@ -227,8 +248,11 @@ export interface AgentControl {
   /** Calls back whenever a report would be another one, at most ten times a second. @returns ends it */
   onChange(listener: () => void): () => void;
   pending(query: {volume: string; after: string | undefined; countMax: number}): PendingPage;
-  /** @param volume undefined: all that send; `rescan` also finds what no event tells (mmap) */
-  flush(query: {volume: string | undefined; timeoutMs: number; isRescan: boolean}): Promise<RunOutcome>;
+  /**
+   * @param query `volume` undefined: all that send
+   * @param signal aborted: nobody waits any longer; what was quiesced is resumed
+   */
+  flush(query: FlushQuery, signal?: AbortSignal): Promise<RunOutcome>;
   /** One catch-up of each named volume (all when empty) to the cut taken now. */
   once(query: {volumes: string[]; timeoutMs: number}): Promise<RunOutcome>;
   /** What `confirm` would let go on: the volume's own halt and its links'. */

@@ -5,7 +5,7 @@
  */
 import {join} from 'node:path';
 import {rmSync} from 'node:fs';
-import {EXIT_CODE, TowlineError, worstExitCode} from '../base/errors.ts';
+import {EXIT_CODE, TowlineError} from '../base/errors.ts';
 import {parseAddress} from '../config/address.ts';
 import type {AgentConfig, VolumeConfig} from '../config/agent-config.ts';
 import {DEFAULTS} from '../config/link-settings.ts';
@@ -26,7 +26,7 @@ import type {AgentVolume} from './agent-volume.ts';
 import {confirmHalts, haltsOf} from './volume-halts.ts';
 import {forgetVolume} from './volume-scopes.ts';
 import {rotate} from './agent-rotate.ts';
-import type {ReceiveLink} from './receive-link.ts';
+import {flushLinks, quiescedFlush, together, type Waited} from './flush-links.ts';
 import type {SendLink} from './send-link.ts';
 import {verifyVolume} from './verify-volume.ts';
 import {sha256} from '../model/digest.ts';
@@ -59,15 +59,15 @@ export function agentControl(parts: AgentControlParts): AgentControl {
       return () => parts.listeners.delete(listener);
     },
     pending: (query) => pendingPage(volumeOf(query.volume), query),
-    flush: ({volume, timeoutMs, isRescan}) => {
+    flush: (query, signal) => {
+      const {volume} = query;
       const volumes = volume === undefined ? core.allVolumes() : [volumeOf(volume)];
-      const sends = volumes.flatMap((each) => each.sends.map((send) => ({each, send})));
-      if (sends.length === 0 && volume !== undefined) throw notSent(volume);
-      return together(
-        core,
-        timeoutMs,
-        sends.map(({each, send}) => ({link: send, run: () => flushed(each, send, isRescan)})),
-      );
+      const [first] = volumes;
+      if (volume !== undefined && first?.sends.length === 0) throw notSent(volume);
+      if (!query.isQuiesced) return flushLinks(volumes, query, core.parts.clock);
+      if (volume === undefined || first === undefined)
+        throw new TowlineError('USAGE', 'flush --quiesce is for one volume: name it', {hint: 'name a volume'});
+      return quiescedFlush(first, query, {clock: core.parts.clock, signal});
     },
     once: ({volumes, timeoutMs}) =>
       once(core, volumes.length === 0 ? core.allVolumes() : volumes.map(volumeOf), timeoutMs),
@@ -149,34 +149,6 @@ function readCursor(after: string): {link: number; side: 'source' | 'target'; pa
   throw new TowlineError('USAGE', 'the place to go on from is not one that was given', {hint: 'leave it out'});
 }
 
-interface Waited {
-  link: SendLink | ReceiveLink;
-  run: () => Promise<LinkOutcome>;
-}
-
-/** Runs all, each to its end or to the deadline. */
-async function together(core: AgentCore, timeoutMs: number, waited: readonly Waited[]): Promise<RunOutcome> {
-  const waker = new AbortController();
-  const late = core.parts.clock.sleep(timeoutMs, waker.signal).then(
-    () => undefined,
-    () => undefined,
-  );
-  const links = await Promise.all(
-    waited.map(async ({link, run}) => (await Promise.race([run(), late])) ?? link.lateOutcome()),
-  );
-  waker.abort();
-  return {exitCode: worstExitCode(links.map(({exitCode}) => exitCode)), links};
-}
-
-async function flushed(volume: AgentVolume, send: SendLink, isRescan: boolean): Promise<LinkOutcome> {
-  const source = volume.sourceOf(send);
-  await source?.scanned.catch(() => undefined);
-  await source?.drain();
-  // Where not everything is watched, no event tells what is not.
-  if (isRescan || source?.live.isPolling === true) await source?.live.rescan();
-  return send.nextProof(false);
-}
-
 /** One catch-up of each link of these volumes, to the cut taken now. */
 export function once(core: AgentCore, volumes: readonly AgentVolume[], timeoutMs: number): Promise<RunOutcome> {
   const waited = volumes.flatMap((volume): Waited[] => {
@@ -188,7 +160,7 @@ export function once(core: AgentCore, volumes: readonly AgentVolume[], timeoutMs
     const hint = 'give it send: or receive: in the configuration';
     throw new TowlineError('USAGE', `no volume here has a link; ${hint}`, {hint});
   }
-  return together(core, timeoutMs, waited);
+  return together(core.parts.clock, timeoutMs, waited);
 }
 
 async function caughtUp(volume: AgentVolume, send: SendLink): Promise<LinkOutcome> {
@@ -310,7 +282,8 @@ function adHocVolume(core: AgentCore, {address, peer, peerVolume, special, ids}:
       holder: 'this agent',
     });
   const settings = {...DEFAULTS, special: parseSpecial(special), ids: parseIds(ids)};
-  return {...settings, name, at, receive: undefined, send: [{...settings, to: peer, as: peerVolume}]};
+  const hooks = {quiesce: undefined, resume: undefined};
+  return {...settings, name, at, hooks, receive: undefined, send: [{...settings, to: peer, as: peerVolume}]};
 }
 
 function notSent(volume: string): TowlineError {

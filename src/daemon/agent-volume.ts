@@ -17,6 +17,7 @@ import type {LinkNotes} from '../state/agent-store.ts';
 import {besideIfUsed} from '../volume/places.ts';
 import type {AgentParts, FoundRoot, LinkEvent} from './agent-parts.ts';
 import {haltReport} from './link-figures.ts';
+import {Quiesce} from './quiesce.ts';
 import {roleNotices, roleReport} from './role-report.ts';
 import {RootWatch} from './root-watch.ts';
 import {ReceiveLink} from './receive-link.ts';
@@ -50,6 +51,7 @@ export class AgentVolume {
   readonly epochs: VolumeEpochs;
   readonly sends: readonly SendLink[];
   readonly receive: ReceiveLink | undefined;
+  readonly quiesce: Quiesce;
   readonly #parts: AgentParts;
   readonly #limits: VolumeLimits;
   readonly #inForce: RoleInForce;
@@ -81,6 +83,14 @@ export class AgentVolume {
     const inForce = roleInForce(configured, role, isPeer);
     this.#inForce = {...inForce, contradiction: damage ?? inForce.contradiction};
     const config = (this.config = inForce.config);
+    const {clock, log} = parts;
+    const onChange = (): void => parts.onChange();
+    const path = (): string | undefined => {
+      const known = this.#notes.rootIdentity();
+      return this.#found?.path ?? (known && bytesOf(known.path).toString());
+    };
+    const hooked = {volume: name, hooks: config.hooks};
+    this.quiesce = new Quiesce(hooked, {notes: this.#notes, clock, log, path, onChange});
     this.sends = config.send.map(
       (send) =>
         new SendLink(
@@ -162,6 +172,7 @@ export class AgentVolume {
       trash: this.#open?.target?.places.trash,
       role: roleReport(this.epochs.role, {source: this.receive?.from, advice: this.#inForce.advice}),
       notices: [
+        ...this.quiesce.notices,
         ...roleNotices(this.epochs.role, this.#inForce.advice, this.sourceTrouble),
         ...this.#notices,
         ...(this.#open?.target?.notices ?? []),
@@ -170,11 +181,13 @@ export class AgentVolume {
   }
 
   start(): void {
-    this.#ended = this.#run(this.#controller.signal);
+    this.#ended = this.quiesce.recover().then(() => this.#run(this.#controller.signal));
   }
 
   async stop(reason: string): Promise<void> {
+    const resumed = this.quiesce.stop();
     this.#controller.abort(new TowlineError('CANCELLED', reason, {signal: 'stop'}));
+    await resumed;
     await this.#ended;
   }
 

@@ -41,7 +41,7 @@ export function newRunning(
   const {deleteLimits} = config;
   const {state} = source;
   const live = new LiveLink(
-    {deleteLimits, confirmedDeletes: 0, volume, maxWaitMs: config.maxWaitMs},
+    {deleteLimits, confirmedDeletes: 0, volume, maxWaitMs: config.maxWaitMs, hot: config.hot},
     {
       volume: source.live,
       state,
@@ -49,7 +49,7 @@ export function newRunning(
       hour,
       events: {
         onStatus: (status) => parts.onStatus(status),
-        onRestless: (path, message) => events.failed(path, 'changing', message, 'source'),
+        onRestless: (path, {code, message}) => events.failed(path, code, message, 'source'),
       },
     },
   );
@@ -74,10 +74,11 @@ export function newRunning(
       hour,
       seed: source.opened.volume.hashSeed,
       signatures: signatureStore(source.opened.volume),
+      hot: live,
       events: {
         onApplied: (applied) => {
           events.applied(applied);
-          live.noteArrival(applied.path);
+          live.noteArrival(applied.path, applied.hot);
           if (applied.op.kind === 'delete') live.tryAgainSoon();
         },
         onFailed: (path, code, message, side) => {

@@ -6,7 +6,7 @@
 import {systemClock as clock} from '../base/clock.ts';
 import {REACTION, type TowlineError} from '../base/errors.ts';
 import {backoffDelayMs} from '../base/backoff.ts';
-import {joinPath, nameOf, parentOf, ROOT, showPath, type Name, type RelPath} from '../model/path.ts';
+import {joinPath, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {zeroStats, type LinkStats, type LinkStatus} from '../model/status.ts';
 import {RollingHour} from '../reconcile/rolling-hour.ts';
 import type {ScanResult} from '../scan/pass.ts';
@@ -19,6 +19,7 @@ import {dial} from '../transport/dial.ts';
 import type {Identity} from '../transport/identity.ts';
 import {MappedFiles} from '../watch/mapped-files.ts';
 import {FRAME_BYTES_MAX} from '../wire/limits.ts';
+import {AgainPaths} from './again-paths.ts';
 import {leftOutProblems} from './left-out-problems.ts';
 import {pairIdentities} from './pair-identities.ts';
 import {asTowlineError, cancelled, exitCodeOf} from './run-errors.ts';
@@ -45,7 +46,7 @@ export class SourceRun {
   #link: SourceLink | undefined;
   #looking: Promise<void> | undefined;
   readonly #over = new AbortController();
-  #again = new Set<RelPath>();
+  #again: AgainPaths | undefined;
   #assumed = 0;
   /** Sequence number before the last scan. */
   #scannedSeq = 0;
@@ -64,6 +65,7 @@ export class SourceRun {
   /** @throws TowlineError for what is found before both ends are open */
   async run(): Promise<SyncOutcome> {
     const ends = openEnds(this.#options, this.#folder, this.#parts);
+    this.#again = new AgainPaths(this.#options, {clock, events: ends.events, scanner: ends.scanner});
     let watch: RunningWatch | undefined;
     let error: TowlineError | undefined;
     try {
@@ -88,7 +90,7 @@ export class SourceRun {
   }
 
   async #startLive(ends: SourceEnds): Promise<RunningWatch> {
-    const {settleMs, maxWaitMs, rescanMs} = this.#options;
+    const {settleMs, maxWaitMs, rescanMs, hot} = this.#options;
     const volume = new LiveVolume(
       {settleMs, maxWaitMs, rescanMs, pollMs: POLL_MS},
       {
@@ -103,7 +105,7 @@ export class SourceRun {
       },
     );
     const link = new LiveLink(
-      {deleteLimits: this.#options.deleteLimit, confirmedDeletes: 0, volume: this.#options.source, maxWaitMs},
+      {deleteLimits: this.#options.deleteLimit, confirmedDeletes: 0, volume: this.#options.source, maxWaitMs, hot},
       {
         volume,
         state: ends.source,
@@ -111,7 +113,7 @@ export class SourceRun {
         hour: this.#hour,
         events: {
           onStatus: (status) => this.#liveStatus(ends, status),
-          onRestless: (path, message) => ends.events.failed(path, 'changing', message, 'source'),
+          onRestless: (path, {code, message}) => ends.events.failed(path, code, message, 'source'),
         },
       },
     );
@@ -262,11 +264,12 @@ export class SourceRun {
         stats: this.#stats,
         seed: ends.state.volume.hashSeed,
         signatures: signatureStore(ends.state.volume),
+        hot: this.#live?.link ?? this.#again,
         events: {
           onApplied: (applied) => {
             ends.events.applied(applied);
-            this.#again.delete(applied.path);
-            this.#live?.link.noteArrival(applied.path);
+            this.#again?.arrived(applied);
+            this.#live?.link.noteArrival(applied.path, applied.hot);
             this.#progress({
               phase: 'copy',
               entriesDone: this.#stats.filesSent,
@@ -290,7 +293,7 @@ export class SourceRun {
     side: 'source' | 'target',
   ): void {
     const isChanging = code === 'changing' || code === 'vanished';
-    if (isChanging) this.#again.add(path);
+    if (isChanging) this.#again?.failed(path);
     const retryMs = isChanging ? undefined : ends.events.failed(path, code, message, side);
     this.#live?.link.noteFailure(path, retryMs);
   }
@@ -310,28 +313,22 @@ export class SourceRun {
       this.#setStatus({kind: 'comparing'});
       // With contents unknown nothing can be equal: the digests need not be made.
       const cut = ends.source.hasUnread() ? undefined : await link.cut();
-      if (cut?.isEqual === true) return this.#proved(ends, cut.digest);
+      if (cut?.isEqual === true && this.#live?.volume.isRestless !== true) return this.#proved(ends, cut.digest);
       const sent = cut?.isTreeEqual === true ? await link.repairLinks() : await this.#sendDifferences(link);
       // A round that sent nothing may have read what makes the trees equal; links are repaired only after that.
-      idleRounds = sent === 0 && this.#again.size === 0 ? idleRounds + 1 : 0;
-      if (round < ROUNDS_MAX - 1) await this.#lookAgain(ends); // what failed in the last round is told below
+      idleRounds = sent === 0 && this.#again?.size === 0 ? idleRounds + 1 : 0;
+      if (round < ROUNDS_MAX - 1) await this.#again?.lookAgain(); // what failed in the last round is told below
     }
     const cut = await link.cut();
-    if (cut.isEqual) return this.#proved(ends, cut.digest);
+    if (cut.isEqual && this.#again?.size === 0) return this.#proved(ends, cut.digest);
     this.#tellLeftOut(ends);
-    for (const path of this.#again)
-      ends.events.failed(
-        path,
-        'changing',
-        `${showPath(path)} changes faster than it can be read; it is tried again`,
-        'source',
-      );
+    this.#again?.tell();
     this.#setStatus({kind: 'problems', count: ends.events.problems().count, asOfMs: clock.nowMs()});
   }
 
   /** What an earlier run read too soon. */
   #readAgain(ends: SourceEnds): Promise<void> {
-    const note = (dir: RelPath, name: Name): void => void this.#again.add(joinPath(dir, name));
+    const note = (dir: RelPath, name: Name): void => this.#again?.note(joinPath(dir, name));
     return ends.secondLook.catchUp({note, tell: () => undefined}, this.#parts.signal);
   }
 
@@ -339,16 +336,6 @@ export class SourceRun {
     const {steps, assumed} = await link.catchUp();
     this.#assumed = assumed;
     return steps;
-  }
-
-  /** Files that changed while they were read are looked at once more. */
-  async #lookAgain(ends: SourceEnds): Promise<void> {
-    const paths = [...this.#again];
-    this.#again = new Set();
-    if (paths.length === 0) return;
-    const dirs = [...Map.groupBy(paths, parentOf)].map(([path, names]) => ({path, names: names.map(nameOf)}));
-    const result = await ends.scanner.lookAt(dirs);
-    ends.events.scanned(result.problems, false);
   }
 
   #halt(ends: SourceEnds, error: TowlineError<'HALTED'>): void {

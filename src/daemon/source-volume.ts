@@ -183,6 +183,13 @@ export class SourceVolume {
     this.live.hurry();
   }
 
+  /** Everything is looked at, and what may have been read too soon is read again. For when nothing is written. */
+  async readAll(signal: AbortSignal): Promise<void> {
+    await this.drain();
+    await this.live.rescan();
+    await this.#secondLook.readNow(this.live, signal);
+  }
+
   #tellScanned(problems: readonly PathProblem[], isWhole: boolean): void {
     if (isWhole) this.#problems.clear();
     for (const problem of problems) this.#problems.set(problem.path, problem);

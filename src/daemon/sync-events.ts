@@ -26,6 +26,8 @@ const BEYOND_DIGESTS: readonly ProblemCode[] = [
   'corrupt-here', // the digest is of what was read before
 ];
 const NOTICES_MAX = 100;
+/** Codes that a version which has changed since does not heal. */
+const STILL_HOT: readonly ProblemCode[] = ['changing', 'torn'];
 const PAGE = 1_000;
 
 export interface SyncEventsParts {
@@ -58,7 +60,7 @@ export class SyncEvents {
     this.tell({kind: 'notice', level, message});
   }
 
-  applied({path, op, isReplaced, sizeBytes, noticedMs}: Applied): void {
+  applied({path, op, isReplaced, sizeBytes, noticedMs, hot}: Applied): void {
     const to = op.kind === 'rename' || op.kind === 'exchange' || op.kind === 'link' ? op.to : undefined;
     const latencyMs =
       noticedMs === undefined || !this.#options.isLive ? undefined : this.#parts.clock.monotonicMs() - noticedMs;
@@ -67,7 +69,8 @@ export class SyncEvents {
     this.tell({kind: 'applied', ...told, latencyMs});
     // Found when it was scanned or read: the metadata that arrived does not heal it, nor does content its attributes.
     const isMetaOnly = op.kind === 'set-meta' || op.kind === 'make-dir';
-    this.#solved(path, isMetaOnly ? BEYOND_DIGESTS : ['attributes']);
+    const still = hot === undefined ? [] : STILL_HOT;
+    this.#solved(path, isMetaOnly ? [...BEYOND_DIGESTS, ...still] : ['attributes', ...still]);
   }
 
   /**
@@ -77,6 +80,8 @@ export class SyncEvents {
    */
   failed(path: RelPath, code: ProblemCode, message: string, side: Problem['side'], retryMsMin = 0): number {
     const {agent, clock} = this.#parts;
+    // What lies on the target is torn until something whole replaces it, however often that fails.
+    if (code === 'changing' && agent.problemOf('source', path)?.code === 'torn') return retryMsMin;
     const nowMs = clock.nowMs();
     const known = agent.problemCount() === 0 ? undefined : agent.problemOf(side, path);
     const firstSeenMs = known?.firstSeenMs ?? nowMs;

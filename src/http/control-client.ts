@@ -14,6 +14,7 @@ import {fromWire} from './wire-error.ts';
 
 const SILENCE_MS_MAX = 15_000; // three signs of life (reply.ts)
 const TIMER_MS_MAX = 2 ** 31 - 1; // setTimeout fires at once for more
+const HOOKS_MS = 2 * 3_600_000; // the longest that its hooks may take
 const GRACE_MS = 60_000; // beyond the time that the agent was given itself
 
 type Asked<F> = F extends (...args: infer A) => infer R ? (...args: A) => Promise<Awaited<R>> : never;
@@ -68,15 +69,21 @@ function clientOf(connection: Connection, version: string): AgentClient {
   const done = async (path: string, fields: object): Promise<void> => {
     await post(path, fields);
   };
-  const run = (path: string, fields: {timeoutMs: number}): Promise<RunOutcome> =>
-    connection.ask({method: 'POST', path, fields, endMs: fields.timeoutMs + GRACE_MS});
+  const run = (path: string, fields: {timeoutMs: number; isQuiesced?: boolean}, signal?: AbortSignal) =>
+    connection.ask<RunOutcome>({
+      method: 'POST',
+      path,
+      fields,
+      signal,
+      endMs: fields.timeoutMs + GRACE_MS + (fields.isQuiesced === true ? HOOKS_MS : 0),
+    });
   return {
     version,
     report: (volume) => get('report', {volume}),
     watch: (volume, signal) => watch(connection, volume, signal),
     pending: (query) => get('pending', query),
     halts: (volume) => get('halts', {volume}),
-    flush: (query) => run('flush', query),
+    flush: (query, signal) => run('flush', query, signal),
     once: (query) => run('once', query),
     confirm: (request) => done('confirm', request),
     pause: (volume) => done('pause', {volume}),

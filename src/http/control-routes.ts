@@ -43,8 +43,10 @@ export const ROUTES: ReadonlyMap<string, Route> = new Map([
   ['/v1/halts', answering('GET', VOLUME, ({volume}, control) => control.halts(volume))],
   [
     '/v1/flush',
-    answering('POST', {volume: optionalText, timeoutMs: whole(0, TIMEOUT_MS_MAX), isRescan: flag}, (query, control) =>
-      control.flush(query),
+    answering(
+      'POST',
+      {volume: optionalText, timeoutMs: whole(0, TIMEOUT_MS_MAX), isRescan: flag, isQuiesced: flag},
+      (query, control, signal) => control.flush(query, signal),
     ),
   ],
   [
@@ -87,11 +89,11 @@ export const ROUTES: ReadonlyMap<string, Route> = new Map([
 function answering<S extends Shape>(
   method: Route['method'],
   shape: S,
-  ask: (fields: Fields<S>, control: AgentControl) => unknown,
+  ask: (fields: Fields<S>, control: AgentControl, signal: AbortSignal) => unknown,
 ): Route {
   return {
     method,
-    run: async (input, control, reply) => reply.answer(await ask(readFields(input, shape), control)),
+    run: async (input, control, reply) => reply.answer(await ask(readFields(input, shape), control, reply.signal)),
   };
 }
 

@@ -10,6 +10,9 @@ import {EINTR, EINVAL, ENOSYS, ENOTSUP, ENOTTY, ENXIO, EPERM, ETXTBSY, EXDEV} fr
 
 const FICLONE = 0x40049409;
 const FICLONERANGE = 0x4020940d;
+const FS_IOC_GETFLAGS = 0x80086601;
+const FS_IOC_SETFLAGS = 0x40086602;
+const FS_NOCOW_FL = 0x0080_0000;
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
 const FALLOC_KEEP_SIZE = 1;
@@ -38,6 +41,17 @@ export function cloneRange(
   putU64(16, lengthBytes);
   putU64(24, offset);
   return ioctl(fd, FICLONERANGE, range.address) >= 0 || cannot('FICLONERANGE');
+}
+
+/**
+ * Makes an empty file one whose data is written in place (chattr +C): on btrfs only such a file can share the bytes of
+ * another. False when this filesystem has none.
+ */
+export function setNoCow(fd: number): boolean {
+  range.bytes.fill(0, 0, 8);
+  if (ioctl(fd, FS_IOC_GETFLAGS, range.address) < 0) return cannot('FS_IOC_GETFLAGS');
+  range.bytes.writeUInt32LE((range.bytes.readUInt32LE(0) | FS_NOCOW_FL) >>> 0, 0);
+  return ioctl(fd, FS_IOC_SETFLAGS, range.address) >= 0 || cannot('FS_IOC_SETFLAGS');
 }
 
 /**

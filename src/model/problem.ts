@@ -8,6 +8,7 @@ export const PROBLEM_CODES = [
   'unreadable', // EACCES, EIO … on the source
   'unwritable', // EACCES, EROFS, EIO … on the target
   'changing', // changes faster than it can be read
+  'torn', // arrived as it was read while it changed (`hot: torn`): its copy mixes versions
   'vanished', // gone between scan and read
   'not-carried', // a type or attribute that this version does not carry
   'no-space',
@@ -33,6 +34,7 @@ export const IS_TRANSIENT: Record<ProblemCode, boolean> = {
   unreadable: true,
   unwritable: true,
   changing: true,
+  torn: true,
   vanished: true,
   'not-carried': false,
   'no-space': true,

@@ -1,14 +1,18 @@
 /**
- * Files that changed each time they were read: for how long, and how much quieter they must be before the next try. Pure:
- * the caller gives the time.
+ * Files that changed each time they were read: for how long, how they are read next, and how much quieter they must be
+ * before that. Pure: the caller gives the time.
  *
- * Invariant: what arrives is forgotten; of more paths than are kept the oldest are forgotten, and begin anew.
+ * Invariant: what arrives in its present version is forgotten; of more paths than are kept the oldest are forgotten, and
+ * begin anew.
  */
 import type {RelPath} from '../model/path.ts';
+import type {Reading} from '../model/reading.ts';
 
 export interface RestlessOptions {
   /** A file that was tried for so long without success is told. */
   maxWaitMs: number;
+  /** What is done then, where there is no point-in-time copy: `torn` reads it as it is. */
+  hot: 'wait' | 'torn';
   countMax: number;
 }
 
@@ -20,11 +24,20 @@ export interface Restless {
   patience: number;
 }
 
+interface Known {
+  sinceMs: number;
+  attempts: number;
+  /** When it last arrived in a version that was not the present one. */
+  advancedMs: number | undefined;
+}
+
 const DOUBLINGS_MAX = 5;
+const PATIENCE_ADVANCED = 2; // enough to count as one that does not rest
+const ADVANCED_MS_MAX = 60_000; // by then it has been looked at again (dirty-set.ts)
 
 export class RestlessPaths {
   readonly #options: RestlessOptions;
-  readonly #paths = new Map<RelPath, {sinceMs: number; attempts: number}>();
+  readonly #paths = new Map<RelPath, Known>();
 
   constructor(options: RestlessOptions) {
     this.#options = options;
@@ -32,16 +45,51 @@ export class RestlessPaths {
 
   /** It changed again while it was read or sent. */
   failed(path: RelPath, nowMs: number): Restless {
-    const known = this.#paths.get(path) ?? {sinceMs: nowMs, attempts: 0};
+    const known = this.#paths.get(path) ?? {sinceMs: nowMs, attempts: 0, advancedMs: undefined};
     known.attempts++;
     this.#paths.set(path, known);
     if (this.#paths.size > this.#options.countMax) this.#dropOldest();
-    const {sinceMs, attempts} = known;
-    const patience = 2 ** Math.min(DOUBLINGS_MAX, Math.max(0, attempts - 2));
-    return {sinceMs, isOverdue: nowMs - sinceMs >= this.#options.maxWaitMs, patience};
+    const patience = 2 ** Math.min(DOUBLINGS_MAX, Math.max(0, known.attempts - 2));
+    return {sinceMs: known.sinceMs, isOverdue: this.#isOverdue(known, nowMs), patience};
   }
 
-  /** @returns whether it was one of them */
+  /**
+   * It arrived in a version that it had meanwhile, or torn; it goes on changing.
+   * @param tookMs so long it was on its way: it is left alone for twice that time at least
+   */
+  advanced(path: RelPath, nowMs: number, tookMs: number): Restless {
+    const known = this.#paths.get(path) ?? {sinceMs: nowMs, attempts: 1, advancedMs: undefined};
+    known.attempts = 1;
+    known.advancedMs = nowMs;
+    this.#paths.set(path, known);
+    const patience = Math.max(PATIENCE_ADVANCED, Math.ceil((2 * tookMs) / Math.max(1, this.#options.maxWaitMs)));
+    return {sinceMs: known.sinceMs, isOverdue: this.#isOverdue(known, nowMs), patience};
+  }
+
+  /** What was on its way is lost: none has arrived not long ago. */
+  lost(): void {
+    for (const known of this.#paths.values()) known.advancedMs = undefined;
+  }
+
+  /** How it is to be read. */
+  readingOf(path: RelPath, nowMs: number): Reading {
+    const known = this.#paths.get(path);
+    if (known === undefined) return 'at-rest';
+    return this.#options.hot === 'torn' && this.#isOverdue(known, nowMs) ? 'torn' : 'clone';
+  }
+
+  /** Whether it arrived not long ago, and nothing has failed since. */
+  hasAdvanced(path: RelPath, nowMs: number): boolean {
+    const known = this.#paths.get(path);
+    if (known?.advancedMs === undefined || known.attempts > 1) return false;
+    return nowMs - known.advancedMs < ADVANCED_MS_MAX;
+  }
+
+  #isOverdue({sinceMs}: Known, nowMs: number): boolean {
+    return nowMs - sinceMs >= this.#options.maxWaitMs;
+  }
+
+  /** It arrived as it is, or is no more. @returns whether it was one of them */
   arrived(path: RelPath): boolean {
     return this.#paths.delete(path);
   }

@@ -9,9 +9,10 @@ import {SignatureCollector} from '../delta/signature-parts.ts';
 import {blockBytesFor, type Signature} from '../delta/signature.ts';
 import {DELTA_BYTES_MAX, DELTA_BYTES_MIN} from '../delta/block.ts';
 import {sameDigest, type Digest} from '../model/digest.ts';
-import type {Seen} from '../model/entry.ts';
+import type {FileTime, Seen, StatMeta} from '../model/entry.ts';
 import type {OpResult} from '../model/op.ts';
 import type {RelPath} from '../model/path.ts';
+import type {Reading} from '../model/reading.ts';
 import type {MessageOf} from '../wire/messages.ts';
 import type {LinkSession} from './link-port.ts';
 
@@ -25,20 +26,32 @@ interface LeavesRead {
   literalBytes: number;
   copiedBytes: number;
   needsWeak: boolean;
-  end: {content: Uint8Array; signature: Signature | undefined} | undefined;
+  end: LastLeaf | undefined;
 }
+
+/** What is known once the last leaf was read (volume/read-transfer.ts). */
+interface LastLeaf {
+  content: Uint8Array;
+  signature: Signature | undefined;
+  isTorn: boolean;
+  isCurrent: boolean;
+  mtime: FileTime;
+}
+
+export type OpenedVersion = StatMeta & {sizeBytes: number; isExpected: boolean};
 
 export type LargeFileJobs = {
   'open-transfer': {
     in: {
       token: number;
       file: {path: RelPath; expected: Seen};
+      reading: Reading;
       base: Signature | undefined;
       seed: Uint8Array;
       link: number;
       transfer: number;
     };
-    out: {status: number; errno: number; allocatedBytes: number};
+    out: {status: number; errno: number; allocatedBytes: number; as: Reading; version: OpenedVersion | undefined};
     part: never;
   };
   'give-weak': {in: {token: number; weak: Uint8Array | undefined}; out: undefined; part: never};
@@ -62,6 +75,7 @@ export interface LargeFileOptions {
   transfer: number;
   path: RelPath;
   expected: Seen;
+  reading: Reading;
   /** The file on the target that a delta is made against, with its content where it is known. */
   base: {path: RelPath; sizeBytes: number; content: Digest} | undefined;
 }
@@ -72,6 +86,16 @@ export interface ReadFile {
   content: Digest;
   /** Its size where it has no holes. */
   allocatedBytes: number;
+  /** What was read, where it was read as it was then; else it is the version that was asked for, at rest. */
+  hot?: {
+    as: Reading;
+    version: OpenedVersion;
+    isTorn: boolean;
+    /** Whether the file was still this version once it was read. */
+    isCurrent: boolean;
+    /** Of the file, at the end. */
+    mtime: FileTime;
+  };
 }
 
 export type LargeFileOutcome =
@@ -106,6 +130,7 @@ export class LargeFile {
   #rejection = Promise.withResolvers<undefined>();
   #retries = 0;
   #isAborted = false;
+  #as: Reading = 'at-rest';
   #refusal: Refusal | undefined;
 
   constructor(options: LargeFileOptions, parts: LargeFileParts) {
@@ -125,24 +150,36 @@ export class LargeFile {
     }
   }
 
-  /** The file changed or went away: what was sent is dropped. */
-  abort(): void {
-    this.#isAborted = true;
+  /** Whether it is read as it is now: others need not wait until it has arrived, as it will not be the last version. */
+  get isHot(): boolean {
+    return this.#options.reading !== 'at-rest';
+  }
+
+  /**
+   * The file changed or went away: what was sent is dropped.
+   * @param isChange it is the same file in another version, which does no harm to one that is read as it is
+   */
+  abort(isChange: boolean): void {
+    if (!isChange || this.#as === 'at-rest') this.#isAborted = true;
   }
 
   /** Runs the transfer to its end. @throws the reason why the session ended */
   async run(): Promise<LargeFileOutcome> {
-    const {link, transfer, path, expected, base} = this.#options;
+    const {link, transfer, path, expected, reading, base} = this.#options;
     const {session, jobs, seed} = this.#parts;
     const signature = base === undefined ? undefined : await this.#baseSignature(base, false);
     const token = this.#token;
-    const input = {token, file: {path, expected}, base: signature, seed, link, transfer};
+    this.#as = reading;
+    const input = {token, file: {path, expected}, reading, base: signature, seed, link, transfer};
     const opened = await jobs.run('open-transfer', input, {lane: 1});
-    if (opened.status !== READ_STATUS.ok) return {kind: 'unread', status: opened.status, errno: opened.errno};
+    const {version} = opened;
+    if (opened.status !== READ_STATUS.ok || version === undefined)
+      return {kind: 'unread', status: opened.status, errno: opened.errno};
+    this.#as = opened.as;
     try {
       const started =
         signature === undefined || base === undefined ? undefined : {path: base.path, content: base.content};
-      const {sizeBytes} = expected;
+      const {sizeBytes} = version;
       const allocatedBytes = opened.allocatedBytes < sizeBytes ? opened.allocatedBytes : undefined;
       session.send({kind: 'file-start', link, transfer, path, sizeBytes, base: started, allocatedBytes});
       const read = await this.#sendLeaves();
@@ -150,17 +187,20 @@ export class LargeFile {
         session.send({kind: 'file-abort', link, transfer});
         return read;
       }
-      if (this.#parts.accepts?.(read.content) === false) {
+      const {content, isTorn, isCurrent, mtime} = read;
+      if (reading === 'at-rest' && this.#parts.accepts?.(content) === false) {
         session.send({kind: 'file-abort', link, transfer});
         return {kind: 'kept-back'};
       }
-      if (started !== undefined && sameDigest(read.content, base?.content)) {
+      const hot = reading === 'at-rest' ? {} : {hot: {as: opened.as, version, isTorn, isCurrent, mtime}};
+      const file = {content, allocatedBytes: opened.allocatedBytes, ...hot};
+      if (started !== undefined && sameDigest(content, base?.content)) {
         session.send({kind: 'file-abort', link, transfer});
-        return {kind: 'equal', content: read.content, allocatedBytes: opened.allocatedBytes};
+        return {kind: 'equal', ...file};
       }
-      session.send({kind: 'file-end', link, transfer, content: read.content});
+      session.send({kind: 'file-end', link, transfer, content});
       const failed = await this.#untilStaged();
-      if (failed === undefined) return {kind: 'staged', content: read.content, allocatedBytes: opened.allocatedBytes};
+      if (failed === undefined) return {kind: 'staged', ...file};
       session.send({kind: 'file-abort', link, transfer});
       return failed;
     } finally {
@@ -169,7 +209,7 @@ export class LargeFile {
   }
 
   /** Sends every leaf, one job read ahead. @returns the content, or why the transfer ended before */
-  async #sendLeaves(): Promise<{content: Digest} | Failed> {
+  async #sendLeaves(): Promise<(Omit<LastLeaf, 'signature' | 'content'> & {content: Digest}) | Failed> {
     const {jobs, signatures, session} = this.#parts;
     const token = this.#token;
     const next = (): Promise<LeavesRead> => jobs.run('read-leaves', {token, leafCount: LEAVES_PER_JOB}, {lane: 1});
@@ -190,7 +230,8 @@ export class LargeFile {
       if (read.end === undefined) continue;
       const content = Buffer.from(read.end.content);
       if (read.end.signature !== undefined) signatures.put(content, buffers(read.end.signature));
-      return {content};
+      const {isTorn, isCurrent, mtime} = read.end;
+      return {content, isTorn, isCurrent, mtime};
     }
   }
 

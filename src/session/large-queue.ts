@@ -7,10 +7,12 @@ import {sameDigest, type Digest} from '../model/digest.ts';
 import {isUntouched, seenOf, type Entry} from '../model/entry.ts';
 import type {Op, OpResult} from '../model/op.ts';
 import type {RelPath} from '../model/path.ts';
-import {sameInPrecision} from '../model/tree.ts';
+import type {Reading} from '../model/reading.ts';
+import {sameInPrecision, treeEntryOf} from '../model/tree.ts';
 import type {Have} from '../reconcile/plan-path.ts';
 import type {MessageOf} from '../wire/messages.ts';
-import {LargeFile, READ_STATUS, type LargeFileOutcome} from './large-file.ts';
+import {HotVersions, versionSent} from './hot-versions.ts';
+import {LargeFile, READ_STATUS, type LargeFileOutcome, type ReadFile} from './large-file.ts';
 import {
   metaOp,
   noteContent,
@@ -40,12 +42,15 @@ interface Running {
   item: Item;
   entry: Entry;
   have: Have | undefined;
+  reading: Reading;
+  startMs: number;
   transfer: number;
   large: LargeFile;
 }
 
 const LARGE_OPEN_MAX = 2;
 const WAITING_MAX = 4_096; // paths only; so many large files don't hold back what comes after them
+const SHORTER_MAX = 3;
 const NO_CONTENT = Buffer.alloc(32);
 
 export class LargeQueue {
@@ -54,6 +59,7 @@ export class LargeQueue {
   readonly #large = new Map<number, LargeFile>();
   readonly #byPath = new Map<RelPath, LargeFile>();
   readonly #waiting: Item[] = [];
+  readonly #hotVersions = new HotVersions();
   #nextTransfer = 1;
 
   constructor(options: SenderOptions, parts: SenderParts & {batches: BatchPort}) {
@@ -66,9 +72,15 @@ export class LargeQueue {
     return this.#large.size + this.#waiting.length;
   }
 
-  /** A file changed again: what is being sent of it is out of date. */
-  abort(path: RelPath): void {
-    this.#byPath.get(path)?.abort();
+  /** Of these, transfers of files that are read as they are now. */
+  get hotCount(): number {
+    return [...this.#byPath.values()].filter(({isHot}) => isHot).length;
+  }
+
+  /** A file changed again, or went away: what is being sent of it is out of date. */
+  abort(path: RelPath, isChange: boolean): void {
+    this.#byPath.get(path)?.abort(isChange);
+    if (!isChange) this.#hotVersions.forget(path);
   }
 
   /** The peer's messages about a transfer. */
@@ -79,6 +91,9 @@ export class LargeQueue {
   /** Takes a file, whose transfer starts when it is its turn. @throws the reason why the session ended */
   async add(item: Item): Promise<void> {
     while (this.#waiting.length >= WAITING_MAX) await this.#parts.batches.room();
+    // What is read as it is then need not be read twice: the one that waits has the older base.
+    const isHot = item.reading !== undefined && item.reading !== 'at-rest' && !item.mustSend;
+    if (isHot && this.#waiting.some(({path}) => path === item.path)) return;
     this.#waiting.push(item);
     this.#startNext();
   }
@@ -94,9 +109,11 @@ export class LargeQueue {
   }
 
   #start(item: Item, entry: Entry): void {
-    const {session, jobs, signatures, seed, stats, batches} = this.#parts;
+    const {session, jobs, signatures, seed, stats, batches, clock} = this.#parts;
     const transfer = this.#nextTransfer++;
-    const have = item.step.kind === 'file' && item.step.have?.type === 'file' ? item.step.have : undefined;
+    const reading = item.reading ?? 'at-rest';
+    const planned = item.step.kind === 'file' && item.step.have?.type === 'file' ? item.step.have : undefined;
+    const have = planned?.content === undefined ? (this.#hotVersions.of(item.path) ?? planned) : planned;
     const base =
       have?.content === undefined || item.mustSend
         ? undefined
@@ -107,12 +124,12 @@ export class LargeQueue {
     };
     const accepts = (content: Digest): boolean => noteContent(this.#parts, item.path, {entry, content});
     const large = new LargeFile(
-      {link: this.#options.link, transfer, path: item.path, expected: seenOf(entry), base},
+      {link: this.#options.link, transfer, path: item.path, expected: seenOf(entry), reading, base},
       {session, jobs, signatures, seed, onBytes, accepts},
     );
     this.#large.set(transfer, large);
     this.#byPath.set(item.path, large);
-    batches.track(this.#run({item, entry, have, transfer, large}));
+    batches.track(this.#run({item, entry, have, reading, startMs: clock.nowMs(), transfer, large}));
   }
 
   async #run(running: Running): Promise<void> {
@@ -132,9 +149,9 @@ export class LargeQueue {
   }
 
   /** A content that the target may have already is hashed first: then nothing has to be sent. */
-  async #knownContent({item, entry, have}: Running): Promise<LargeFileOutcome | 'stop' | undefined> {
+  async #knownContent({item, entry, have, reading}: Running): Promise<LargeFileOutcome | 'stop' | undefined> {
     const {store, jobs, stats, events, batches} = this.#parts;
-    if (item.mustSend) return undefined;
+    if (item.mustSend || reading !== 'at-rest') return undefined;
     const mayBeEqual =
       have?.content !== undefined &&
       have.sizeBytes === entry.sizeBytes &&
@@ -169,28 +186,39 @@ export class LargeQueue {
       if (this.#waiting[index]?.path === path) this.#waiting.splice(index, 1);
   }
 
-  #takeOutcome({item, entry, have, transfer}: Running, outcome: LargeFileOutcome): void {
-    const {store, events, batches} = this.#parts;
-    const {path} = item;
-    switch (outcome.kind) {
-      case 'kept-back':
-        return;
-      case 'unread':
-        return tellUnread(events, path, outcome);
-      case 'refused':
-        return batches.refused(item, putFile(path, entry, NO_CONTENT, {from: 'staged', transfer}), outcome.result);
-      case 'equal': {
-        this.#dropRepeats(path, entry);
-        store.setContentOf(entry, outcome.content);
-        const {allocatedBytes} = outcome;
-        const op = have && metaOp(path, entry, have, {view: this.#options.view, allocatedBytes});
-        if (op !== undefined) batches.push(item, op);
-        return;
-      }
-      case 'staged':
-        this.#dropRepeats(path, entry);
-        store.setContentOf(entry, outcome.content);
-        batches.push(item, putFile(path, entry, outcome.content, {from: 'staged', transfer}, outcome));
+  #takeOutcome(running: Running, outcome: LargeFileOutcome): void {
+    const {batches, events} = this.#parts;
+    const {item, entry, transfer} = running;
+    if (outcome.kind === 'kept-back') return;
+    if (outcome.kind === 'unread') {
+      // Shorter than it was: what is there now is read, at once.
+      const isShorter = outcome.status === READ_STATUS.changed && running.reading === 'torn';
+      if (!isShorter || item.attempts >= SHORTER_MAX) return tellUnread(events, item.path, outcome);
+      return batches.track(this.add({...item, attempts: item.attempts + 1}));
     }
+    if (outcome.kind === 'refused') {
+      this.#hotVersions.forget(item.path);
+      return batches.refused(item, putFile(item.path, entry, NO_CONTENT, {from: 'staged', transfer}), outcome.result);
+    }
+    this.#takeRead(running, outcome);
+  }
+
+  #takeRead({item, entry, have, transfer, startMs}: Running, read: Extract<LargeFileOutcome, ReadFile>): void {
+    const {store, batches, clock} = this.#parts;
+    const {path} = item;
+    const {content, allocatedBytes} = read;
+    const {sent, hot, isExpected} = versionSent(entry, read, {fromMs: startMs, toMs: clock.nowMs()});
+    if (isExpected) {
+      this.#dropRepeats(path, entry);
+      store.setContentOf(entry, content);
+    }
+    if (isExpected) this.#hotVersions.forget(path);
+    else this.#hotVersions.note(path, {...treeEntryOf(sent, this.#options.view), content, count: 0});
+    const {view} = this.#options;
+    const op =
+      read.kind === 'staged'
+        ? putFile(path, sent, content, {from: 'staged', transfer}, {allocatedBytes})
+        : have && metaOp(path, sent, have, {view, allocatedBytes});
+    if (op !== undefined) batches.push({...item, hot}, op);
   }
 }

@@ -7,13 +7,17 @@
 import {backoffDelayMs} from '../base/backoff.ts';
 import type {Clock} from '../base/clock.ts';
 import type {Digest} from '../model/digest.ts';
-import {nameOf, parentOf, showPath, type Name, type RelPath} from '../model/path.ts';
+import {sameInode} from '../model/entry.ts';
+import {nameOf, parentOf, type Name, type RelPath} from '../model/path.ts';
+import type {HotRead, Reading} from '../model/reading.ts';
 import {RestlessPaths} from '../reconcile/restless-paths.ts';
 import type {RollingHour} from '../reconcile/rolling-hour.ts';
 import type {Change} from '../scan/pass.ts';
 import {moveSteps, orderChanges, stepOf} from './change-steps.ts';
+import {restlessSentence, type RestlessTold} from './hot-sentences.ts';
 import {LiveDeletes, type LiveDeletesOptions} from './live-deletes.ts';
 import type {Follower, Noticed} from './live-volume.ts';
+import type {HotPort} from './send-item.ts';
 import type {SourceLink, SourceState} from './source-link.ts';
 import {createSteps} from './walk.ts';
 
@@ -40,8 +44,8 @@ export interface LiveLinkParts {
   hour?: RollingHour;
   events: {
     onStatus(status: FollowStatus): void;
-    /** A file changes each time it is read, for longer than it is waited for. */
-    onRestless(path: RelPath, message: string): void;
+    /** A file changes each time it is read, for longer than it is waited for; what has become of it. */
+    onRestless(path: RelPath, told: RestlessTold): void;
   };
 }
 
@@ -60,9 +64,11 @@ const ROUNDS_MAX = 6; // comparisons at once: what all of them leave unequal is 
 export interface LiveLinkOptions extends LiveDeletesOptions {
   /** A file that changes each time it is read is told of after this time. */
   maxWaitMs: number;
+  /** What is done with it then, where the filesystem makes no clones. */
+  hot: 'wait' | 'torn';
 }
 
-export class LiveLink implements Follower {
+export class LiveLink implements Follower, HotPort {
   readonly #parts: LiveLinkParts;
   readonly #restless: RestlessPaths;
   readonly #deletes: LiveDeletes;
@@ -87,7 +93,8 @@ export class LiveLink implements Follower {
 
   constructor(options: LiveLinkOptions, parts: LiveLinkParts) {
     this.#parts = parts;
-    this.#restless = new RestlessPaths({maxWaitMs: options.maxWaitMs, countMax: RESTLESS_MAX});
+    const {maxWaitMs, hot} = options;
+    this.#restless = new RestlessPaths({maxWaitMs, hot, countMax: RESTLESS_MAX});
     this.#deletes = new LiveDeletes(options, parts);
   }
 
@@ -108,8 +115,11 @@ export class LiveLink implements Follower {
   take(noticed: Noticed): Promise<void> {
     const {changes} = noticed.result;
     for (const change of changes) if (change.kind === 'gone') this.noteArrival(change.path);
-    for (const change of changes)
-      if (change.kind !== 'put' || change.after.type === 'file') this.#link?.sender.abortLarge(change.path);
+    for (const change of changes) {
+      if (change.kind === 'put' && change.after.type !== 'file') continue;
+      const isChange = change.kind === 'put' && change.before !== undefined && sameInode(change.before, change.after);
+      this.#link?.sender.abortLarge(change.path, isChange);
+    }
     this.#needsProof = true;
     this.#oldestMs ??= noticed.noticedMs;
     const isLagging = this.#isSending || this.#queue.length > 0;
@@ -162,10 +172,8 @@ export class LiveLink implements Follower {
     volume.note(parentOf(path), nameOf(path));
     if (patience === 1) this.#needsProof = true;
     else this.#failureCount++;
-    if (!isOverdue) return;
-    const seconds = Math.round((clock.monotonicMs() - sinceMs) / 1_000);
-    const message = `${showPath(path)} has changed each time it was read, for ${seconds} s; its last whole version stays on the target until it rests`;
-    events.onRestless(path, message);
+    const nowMs = clock.monotonicMs();
+    if (isOverdue) events.onRestless(path, restlessSentence(path, {forMs: nowMs - sinceMs, hot: undefined}));
   }
 
   /** Something made room on the target: what did not arrive may do so now. */
@@ -176,9 +184,29 @@ export class LiveLink implements Follower {
     this.#wake.resolve();
   }
 
-  /** A path has arrived, or is no more. */
-  noteArrival(path: RelPath): void {
-    if (this.#restless.arrived(path)) this.#parts.volume.setPatience(path, 1);
+  /** A path has arrived, or is no more. @param hot set where it has changed since */
+  noteArrival(path: RelPath, hot?: HotRead): void {
+    if (hot !== undefined) this.#advanced(path, hot);
+    else if (this.#restless.arrived(path)) this.#parts.volume.setPatience(path, 1);
+  }
+
+  /** It goes on changing: it is looked at again soon, and until then nobody waits for it. */
+  #advanced(path: RelPath, hot: HotRead): void {
+    const {volume, clock, events} = this.#parts;
+    const nowMs = clock.monotonicMs();
+    const {sinceMs, isOverdue, patience} = this.#restless.advanced(path, nowMs, hot.toMs - hot.fromMs);
+    volume.setPatience(path, patience);
+    volume.note(parentOf(path), nameOf(path));
+    this.#failureCount++;
+    if (isOverdue || hot.as === 'torn') events.onRestless(path, restlessSentence(path, {forMs: nowMs - sinceMs, hot}));
+    this.#wake.resolve();
+  }
+
+  readingOf(path: RelPath, isNoticed: boolean): Reading | undefined {
+    const nowMs = this.#parts.clock.monotonicMs();
+    if (isNoticed || !this.#restless.hasAdvanced(path, nowMs)) return this.#restless.readingOf(path, nowMs);
+    this.#failureCount++; // both sides differ, and it is not sent for that
+    return undefined;
   }
 
   /**
@@ -190,6 +218,7 @@ export class LiveLink implements Follower {
     const {volume} = this.#parts;
     this.#link = link;
     this.#needsProof = true;
+    this.#restless.lost();
     let failure: {reason: unknown} | undefined;
     const fail = (reason: unknown): void => {
       failure ??= {reason};
@@ -230,7 +259,7 @@ export class LiveLink implements Follower {
       );
       return true;
     }
-    const isSent = !this.#isCatchingUp && link.sender.pendingCount === 0 && this.#deletes.heldCount === 0;
+    const isSent = !this.#isCatchingUp && link.sender.isSettled && this.#deletes.heldCount === 0;
     if (!this.#needsProof || !isSent || !this.#parts.volume.isQuiet) return false;
     this.#needsProof = false;
     await this.#prove(link);

@@ -111,13 +111,28 @@ export class SecondLook {
     while (!signal.aborted && (await this.#takeGroup(listener, signal, false)));
   }
 
+  /** Reads all of them now, due or not: who asks knows that nothing is written meanwhile. They stay noted. */
+  async readNow(listener: SecondLookListener, signal: AbortSignal): Promise<void> {
+    const {fresh} = this.#parts.state;
+    const all = new Set<number>();
+    for (let group = fresh.due(Infinity, Infinity); group !== undefined; group = fresh.due(Infinity, Infinity)) {
+      for (const ino of group.inodes) all.add(ino);
+      group.done();
+    }
+    for (const ino of all) this.doubt(ino);
+    for (const files of this.#slices([...all], 0)) {
+      if (signal.aborted) return;
+      await this.#read(files, listener, signal);
+    }
+  }
+
   /** @returns whether there was one */
   async #takeGroup(listener: SecondLookListener, signal: AbortSignal, isPaced: boolean): Promise<boolean> {
     const {clock, state} = this.#parts;
     const nowMs = clock.nowMs();
     const group = state.fresh.due(nowMs, nowMs + 2 * this.#quietMs);
     if (group === undefined) return false;
-    for (const files of this.#slices(group.inodes)) {
+    for (const files of this.#slices(group.inodes, this.#quietMs)) {
       const startMs = clock.monotonicMs();
       await this.#read(files, listener, signal);
       if (signal.aborted) return true; // what is left is still noted
@@ -129,15 +144,14 @@ export class SecondLook {
   }
 
   /** The files that are still to be read, some at a time; each is looked up when it is its turn. */
-  *#slices(inodes: readonly number[]): Generator<{path: RelPath; entry: Entry}[]> {
+  *#slices(inodes: readonly number[], quietMs: number): Generator<{path: RelPath; entry: Entry}[]> {
     const {state, clock} = this.#parts;
     let files: {path: RelPath; entry: Entry}[] = [];
     let bytes = 0;
     for (const ino of inodes) {
       const file = state.fileOf(ino);
       // Unread: it will be, and is noted then.
-      if (file?.entry.content === undefined || isStillChanging(file.entry.ctime, clock.nowMs(), this.#quietMs))
-        continue;
+      if (file?.entry.content === undefined || isStillChanging(file.entry.ctime, clock.nowMs(), quietMs)) continue;
       files.push(file);
       bytes += file.entry.sizeBytes;
       if (files.length < FILES_AT_ONCE && bytes < BYTES_AT_ONCE) continue;

@@ -9,12 +9,14 @@ import type {JobRunner} from '../base/jobs.ts';
 import type {Digest} from '../model/digest.ts';
 import {metaOf, type Entry, type Seen} from '../model/entry.ts';
 import {corruptHere} from '../model/problem.ts';
-import type {Op} from '../model/op.ts';
+import {inlineBytesOf, type Op} from '../model/op.ts';
 import {showPath, type RelPath} from '../model/path.ts';
+import type {HotRead, Reading} from '../model/reading.ts';
 import type {ProblemCode} from '../model/problem.ts';
 import type {LinkStats} from '../model/status.ts';
 import {metaInView, type View} from '../model/view.ts';
 import {planMeta, type Have, type Step} from '../reconcile/plan-path.ts';
+import {BatchWriter} from '../wire/batch-writer.ts';
 import {READ_STATUS, type LargeFileJobs, type LargeFileParts} from './large-file.ts';
 import type {LinkSession} from './link-port.ts';
 
@@ -46,12 +48,26 @@ export interface SourceStore {
   countOfSize(sizeBytes: number): number;
 }
 
-export type Applied = {path: RelPath; op: Op; isReplaced: boolean; sizeBytes: number; noticedMs: number | undefined};
+export interface Applied {
+  path: RelPath;
+  op: Op;
+  isReplaced: boolean;
+  sizeBytes: number;
+  noticedMs: number | undefined;
+  /** Set where it is not the file's present version. */
+  hot?: HotRead | undefined;
+}
 
 export interface SenderEvents {
   onApplied(applied: Applied): void;
   /** A path that did not arrive: what is known about why. */
   onFailed(path: RelPath, code: ProblemCode, message: string, side: 'source' | 'target'): void;
+}
+
+/** Knows which files change each time they are read. */
+export interface HotPort {
+  /** How a file is to be read. @returns undefined: not now, it is waited for elsewhere. @param isNoticed a change of it was */
+  readingOf(path: RelPath, isNoticed: boolean): Reading | undefined;
 }
 
 export interface SenderOptions {
@@ -68,6 +84,8 @@ export interface SenderParts extends Omit<LargeFileParts, 'onBytes' | 'jobs'> {
   clock: Clock;
   stats: LinkStats;
   events: SenderEvents;
+  /** Without it every file is read at rest. */
+  hot?: HotPort | undefined;
 }
 
 /** A step on its way. */
@@ -80,8 +98,17 @@ export interface Item {
   attempts: number;
   /** The file as it was when the step was taken. */
   entry?: Entry;
+  reading?: Reading | undefined;
+  /** What was read is not the present version. */
+  hot?: HotRead | undefined;
   /** What was decided once the content was known. */
   op?: Op;
+}
+
+/** An operation and the item that it carries out. */
+export interface Ready {
+  item: Item;
+  op: Op;
 }
 
 /** A file's operation, whole, from wherever the target gets its bytes. */
@@ -151,6 +178,15 @@ export function countApplied(stats: LinkStats, op: Op, isReplaced: boolean): voi
   else if (op.kind === 'set-meta') stats.metaChanged++;
   else if (isReplaced) stats.replaced++;
   else stats.created++;
+}
+
+export function newWriter(ready: readonly {op: Op}[]): BatchWriter {
+  const bytes = ready.reduce((sum, {op}) => sum + 160 + inlineBytesOf(op), 0);
+  return new BatchWriter({capacityBytes: Math.min(bytes, 1 << 20)});
+}
+
+export function opOfStep(step: Step): Op | undefined {
+  return step.kind === 'op' ? step.op : undefined;
 }
 
 /** What an answer needs of an operation. */

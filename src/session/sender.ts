@@ -13,7 +13,7 @@ import {inlineBytesOf, opInView, type Op, type OpResult} from '../model/op.ts';
 import {showPath, type RelPath} from '../model/path.ts';
 import type {View} from '../model/view.ts';
 import type {Step} from '../reconcile/plan-path.ts';
-import {BatchWriter} from '../wire/batch-writer.ts';
+import type {BatchWriter} from '../wire/batch-writer.ts';
 import type {Message} from '../wire/messages.ts';
 import {FirstNames} from './first-names.ts';
 import {ownEntry} from './groups.ts';
@@ -22,20 +22,17 @@ import {LargeQueue} from './large-queue.ts';
 import {
   countApplied,
   metaOp,
+  newWriter,
   noteContent,
+  opOfStep,
   putFile,
   tellUnread,
   withoutBytes,
   type Item,
+  type Ready,
   type SenderOptions,
   type SenderParts,
 } from './send-item.ts';
-
-/** An operation and the item that it carries out. */
-interface Ready {
-  item: Item;
-  op: Op;
-}
 
 /** A file that was read, or is imagined in a dry run. */
 interface SmallFile {
@@ -99,6 +96,11 @@ export class Sender {
     return count + this.#work.size; // what is just being read is on its way too
   }
 
+  /** Whether all is answered but files that go on changing. */
+  get isSettled(): boolean {
+    return this.pendingCount === 2 * this.#large.hotCount; // each is open, and at work
+  }
+
   /** Takes a step, waiting while too much is on its way. @throws the reason why the session ended */
   async add(step: Step, noticedMs?: number): Promise<void> {
     const item: Item = {path: step.path, step, noticedMs, mustSend: false, attempts: 0};
@@ -115,7 +117,13 @@ export class Sender {
         this.#links.push(item);
         return;
       }
-      if (entry.sizeBytes > INLINE_FILE_BYTES_MAX && !this.#options.isDryRun) return this.#large.add(item);
+      if (!this.#options.isDryRun) {
+        const {hot} = this.#parts;
+        item.reading =
+          hot === undefined ? 'at-rest' : hot.readingOf(path, item.mustSend || item.noticedMs !== undefined);
+        if (item.reading === undefined) return; // it is looked at again soon, and was sent not long ago
+        if (entry.sizeBytes > INLINE_FILE_BYTES_MAX || item.reading !== 'at-rest') return this.#large.add(item);
+      }
       if (!this.#options.isDryRun) this.#groupBytes += entry.sizeBytes + entry.attrs.length;
       item.entry = entry;
     }
@@ -151,9 +159,9 @@ export class Sender {
     while (open.some((batch) => this.#openBatches.has(batch))) await this.#room();
   }
 
-  /** A file changed again: what is being sent of it is out of date. */
-  abortLarge(path: RelPath): void {
-    this.#large.abort(path);
+  /** A file changed again, or went away: what is being sent of it is out of date. */
+  abortLarge(path: RelPath, isChange: boolean): void {
+    this.#large.abort(path, isChange);
   }
 
   /** The session ended: nothing more will be answered. */
@@ -367,7 +375,7 @@ export class Sender {
     const isReplaced = have !== undefined && op.kind === 'put-file';
     countApplied(stats, op, isReplaced);
     const sizeBytes = op.kind === 'put-file' ? op.sizeBytes : 0;
-    events.onApplied({path: item.path, op, isReplaced, sizeBytes, noticedMs: item.noticedMs});
+    events.onApplied({path: item.path, op, isReplaced, sizeBytes, noticedMs: item.noticedMs, hot: item.hot});
   }
 
   #failed(item: Item, op: Op, result: OpResult | undefined): void {
@@ -388,13 +396,4 @@ export class Sender {
     if (code === 'links-refused' && step.kind === 'file' && op.kind === 'link')
       this.#track(this.#addItem({path, step, noticedMs, mustSend: true, attempts: ATTEMPTS_MAX}));
   }
-}
-
-function opOfStep(step: Step): Op | undefined {
-  return step.kind === 'op' ? step.op : undefined;
-}
-
-function newWriter(ready: readonly {op: Op}[]): BatchWriter {
-  const bytes = ready.reduce((sum, {op}) => sum + 160 + inlineBytesOf(op), 0);
-  return new BatchWriter({capacityBytes: Math.min(bytes, 1 << 20)});
 }

@@ -283,6 +283,16 @@ export class LinkNotes {
     this.#write('role', role);
   }
 
+  /** Since when an application is quiesced for this volume, also over a restart: it is to be resumed. */
+  quiescedSinceMs(): number | undefined {
+    return (this.#read('quiesced') as {sinceMs: number} | undefined)?.sinceMs;
+  }
+
+  /** Durable at return. @param sinceMs undefined: it was resumed */
+  setQuiesced(sinceMs: number | undefined): void {
+    this.#write('quiesced', sinceMs === undefined ? undefined : {sinceMs});
+  }
+
   /** How far the link is; at the beginning when nothing was noted. */
   linkBase(): LinkBase {
     const stored = this.#read('link') as StoredLinkBase | undefined;

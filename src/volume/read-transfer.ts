@@ -2,7 +2,8 @@
  * Reads one large file leaf by leaf and makes its delta against what the peer holds. Runs in a worker, below a held
  * root; the open file is kept between jobs by a token, and until it is closed the scope's jobs come to this worker.
  *
- * Invariant: `content` is only given when the file was the expected version from the first leaf to the last.
+ * Invariant: `content` is only given when the file was the version that `open-transfer` has told from the first leaf to
+ * the last, or when it is told to be torn.
  */
 import type {JobHandlers, ScopeHandlers} from '../base/jobs.ts';
 import {OWN_MEMORY_BYTES, release} from '../base/memory.ts';
@@ -15,9 +16,11 @@ import {closeFd} from '../linux/open-fd.ts';
 import {statFd} from '../linux/stat.ts';
 import {ContentHash, zeroLeafDigest} from '../model/content-hash.ts';
 import {LEAF_BYTES, leafCountOf, sha256, type Digest} from '../model/digest.ts';
-import {isUntouched, type Seen} from '../model/entry.ts';
+import {isUntouched, seenOf, type FileTime, type Seen, type Stat, type StatMeta} from '../model/entry.ts';
 import {nameOf, parentOf} from '../model/path.ts';
+import type {Reading} from '../model/reading.ts';
 import type {OpenRoot, WithRoot} from '../model/root.ts';
+import {FileClones} from './file-clones.ts';
 import {LeafFrames, literalFrame, type PackedLeaves} from './leaf-frames.ts';
 import {holesOf, toldAllocation, type LeafHoles} from './leaf-holes.ts';
 import {failureOf, READ, type FileToRead} from './read-files.ts';
@@ -28,8 +31,27 @@ export interface LeavesRead extends PackedLeaves {
   errno: number;
   /** The rolling search needs the base's weak sums now; nothing more comes before they are given. */
   needsWeak: boolean;
-  /** Set with the last leaf; without a signature for a file that is too large for one. */
-  end: {content: Uint8Array; signature: Signature | undefined} | undefined;
+  /** Set with the last leaf. */
+  end: TransferEnd | undefined;
+}
+
+export interface TransferEnd {
+  content: Uint8Array;
+  /** None for a file that is too large for one. */
+  signature: Signature | undefined;
+  /** The file changed while it was read as it is: these bytes were never together in it. */
+  isTorn: boolean;
+  /** Whether the file is still what was read. */
+  isCurrent: boolean;
+  /** Of the file, now. */
+  mtime: FileTime;
+}
+
+/** What a transfer reads. */
+export interface OpenedVersion extends StatMeta {
+  sizeBytes: number;
+  /** Whether it is the version that was asked for. */
+  isExpected: boolean;
 }
 
 export type TransferJobs = {
@@ -37,13 +59,14 @@ export type TransferJobs = {
     in: {
       token: number;
       file: FileToRead;
+      reading: Reading;
       base: Signature | undefined;
       seed: Uint8Array;
       link: number;
       transfer: number;
     };
-    /** `allocatedBytes`: its size where it has no holes. */
-    out: {status: number; errno: number; allocatedBytes: number};
+    /** `allocatedBytes`: its size where it has no holes. `as`: how it is read now. */
+    out: {status: number; errno: number; allocatedBytes: number; as: Reading; version: OpenedVersion | undefined};
     part: never;
   };
   'give-weak': {in: {token: number; weak: Uint8Array | undefined}; out: undefined; part: never};
@@ -54,8 +77,14 @@ export type TransferJobs = {
 };
 
 interface OpenTransfer {
+  /** What is read: the file, or its clone. */
   fd: number;
+  /** The file itself. */
+  fileFd: number;
+  as: Reading;
   expected: Seen;
+  /** Whether `expected` is the version of the clone's bytes, and not an older one. */
+  isExact: boolean;
   numbers: {link: number; transfer: number};
   holes: LeafHoles | undefined;
   differ: Differ | undefined;
@@ -72,17 +101,20 @@ const RUN_LEAVES_MAX = 1 << 19; // 128 GiB: about 10 ms of hashing, several time
 
 export function transferHandlers(withRoot: WithRoot): ScopeHandlers<TransferJobs> {
   const open = new Map<number, OpenTransfer>();
+  const clones = new FileClones();
   const close = (token: number): undefined => {
     const transfer = open.get(token);
     open.delete(token);
-    if (transfer !== undefined) closeFd(transfer.fd);
+    if (transfer === undefined) return;
+    if (transfer.fd !== transfer.fileFd) clones.close(transfer.fd);
+    closeFd(transfer.fileFd);
   };
   const handlers: JobHandlers<TransferJobs> = {
     'open-transfer': (input) => {
       try {
-        return withRoot((root) => openTransfer(root, input, open));
+        return withRoot((root) => openTransfer(root, input, {open, clones}));
       } catch (error) {
-        return failureOf(error);
+        return notOpened(failureOf(error));
       }
     },
     'give-weak': ({token, weak}) => {
@@ -91,7 +123,7 @@ export function transferHandlers(withRoot: WithRoot): ScopeHandlers<TransferJobs
     },
     'read-leaves': ({token, leafCount}, context) => {
       const transfer = open.get(token);
-      if (transfer === undefined) return lost();
+      if (transfer === undefined || !clones.mayKeep(transfer.fd)) return lost();
       try {
         const read = readLeaves(transfer, leafCount);
         context.transfer(
@@ -119,21 +151,35 @@ export function transferHandlers(withRoot: WithRoot): ScopeHandlers<TransferJobs
   };
 }
 
+type Opened = TransferJobs['open-transfer']['out'];
+
+function notOpened({status, errno}: {status: number; errno: number}): Opened {
+  return {status, errno, allocatedBytes: 0, as: 'at-rest', version: undefined};
+}
+
 function openTransfer(
   root: OpenRoot,
   input: TransferJobs['open-transfer']['in'],
-  open: Map<number, OpenTransfer>,
-): TransferJobs['open-transfer']['out'] {
-  const dirFd = openBeneath(root.fd, parentOf(input.file.path));
+  {open, clones}: {open: Map<number, OpenTransfer>; clones: FileClones},
+): Opened {
+  const {path, expected} = input.file;
+  const dirFd = openBeneath(root.fd, parentOf(path));
   let openedFd = -1;
   try {
-    const {fd, stat} = openRegular(dirFd, nameOf(input.file.path));
-    openedFd = fd;
-    if (!isUntouched(input.file.expected, stat)) return {status: READ.changed, errno: 0, allocatedBytes: 0};
-    const holes = holesOf(fd, stat);
-    open.set(input.token, newTransfer(fd, holes, input));
+    const opened = openRegular(dirFd, nameOf(path));
+    openedFd = opened.fd;
+    if (input.reading === 'at-rest' && !isUntouched(expected, opened.stat))
+      return notOpened({status: READ.changed, errno: 0});
+    const clone = input.reading === 'at-rest' ? undefined : clones.take(dirFd, opened.fd);
+    const {fd, stat, isExact} = clone ?? {...opened, isExact: true};
+    const as = clone !== undefined ? 'clone' : input.reading === 'torn' ? 'torn' : 'at-rest';
+    const holes = as === 'torn' ? undefined : holesOf(fd, stat);
+    open.set(input.token, newTransfer({fd, fileFd: opened.fd, stat, isExact, as, holes}, input));
     openedFd = -1;
-    return {status: READ.ok, errno: 0, allocatedBytes: toldAllocation(stat, holes !== undefined)};
+    const {sizeBytes, mode, uid, gid, mtime} = stat;
+    const isExpected = isExact && isUntouched(expected, stat);
+    const allocatedBytes = toldAllocation(stat, holes !== undefined);
+    return {status: READ.ok, errno: 0, allocatedBytes, as, version: {sizeBytes, mode, uid, gid, mtime, isExpected}};
   } finally {
     if (openedFd >= 0) closeFd(openedFd);
     closeFd(dirFd);
@@ -141,11 +187,11 @@ function openTransfer(
 }
 
 function newTransfer(
-  fd: number,
-  holes: LeafHoles | undefined,
+  opened: {fd: number; fileFd: number; stat: Stat; isExact: boolean; as: Reading; holes: LeafHoles | undefined},
   input: TransferJobs['open-transfer']['in'],
 ): OpenTransfer {
-  const {expected} = input.file;
+  const {stat, ...rest} = opened;
+  const {sizeBytes} = stat;
   const numbers = {link: input.link, transfer: input.transfer};
   const seed = bufferOf(input.seed);
   const base =
@@ -153,16 +199,15 @@ function newTransfer(
       ? undefined
       : {...input.base, strong: bufferOf(input.base.strong), weak: bufferOf(input.base.weak)};
   return {
-    fd,
-    expected,
+    ...rest,
+    expected: seenOf(stat),
     numbers,
-    holes,
     differ: base === undefined ? undefined : new Differ({base, seed}),
-    frames: new LeafFrames(numbers, {isSparse: holes !== undefined}),
+    frames: new LeafFrames(numbers, {isSparse: opened.holes !== undefined}),
     signature:
-      expected.sizeBytes > DELTA_BYTES_MAX
+      sizeBytes > DELTA_BYTES_MAX
         ? undefined
-        : new SignatureBuilder({blockBytes: blockBytesFor(expected.sizeBytes), seed, withWeak: false}),
+        : new SignatureBuilder({blockBytes: blockBytesFor(sizeBytes), seed, withWeak: false}),
     content: new ContentHash(),
     undecided: [],
     leavesRead: 0,
@@ -212,8 +257,16 @@ function readLeaves(transfer: OpenTransfer, leafCount: number): LeavesRead {
   // A differ keeps what it may still refer to; without one every leaf is in its frame by now.
   for (const leaf of literals) release(leaf);
   if (transfer.isFinished && frames.leafCount === leafTotal) {
-    if (!isUntouched(transfer.expected, statFd(transfer.fd))) return {...out, status: READ.changed};
-    out.end = {content: transfer.content.finish(), signature: transfer.signature?.finish()};
+    const stat = statFd(transfer.fileFd);
+    const isUnchanged = isUntouched(transfer.expected, stat);
+    if (!isUnchanged && transfer.as === 'at-rest') return {...out, status: READ.changed};
+    out.end = {
+      content: transfer.content.finish(),
+      signature: transfer.signature?.finish(),
+      isTorn: !isUnchanged && transfer.as === 'torn',
+      isCurrent: isUnchanged && transfer.isExact,
+      mtime: stat.mtime,
+    };
   }
   return out;
 }
@@ -246,12 +299,17 @@ function readLeaf(transfer: OpenTransfer, leafIndex: number): Buffer | undefined
 /** Whether it is the leaf that was announced is seen by who takes it: it is not kept here what that was. */
 function readLiteralLeaf(transfer: OpenTransfer, leafIndex: number): LeavesRead {
   const leaf = readLeaf(transfer, leafIndex);
-  if (leaf === undefined || !isUntouched(transfer.expected, statFd(transfer.fd))) return nothing(READ.changed);
+  if (leaf === undefined || !isReadable(transfer)) return nothing(READ.changed);
   const frame = literalFrame(transfer.numbers, leafIndex, {
     digest: sha256(leaf),
     ops: [{kind: 'literal', bytes: leaf}],
   });
   return {...nothing(READ.ok), frames: [frame], literalBytes: leaf.length};
+}
+
+/** Whether a leaf can be what it was: a clone never changes; of a torn file the peer sees whether it is the same. */
+function isReadable({as, expected, fd}: OpenTransfer): boolean {
+  return as !== 'at-rest' || isUntouched(expected, statFd(fd));
 }
 
 /** The thread that had it open has ended, or had to be given up: it is read once more from the start. */

@@ -109,6 +109,7 @@ export const PROBLEM_CODE: Record<ProblemCode, number> = {
   attributes: 18,
   'corrupt-here': 19,
   drifted: 20,
+  torn: 21,
 };
 
 /** The table read backwards: index is the number on the wire. */

@@ -232,18 +232,18 @@ describe('runs', () => {
     expect(ran).toMatchObject({exitCode: 6, stderr: 'Error: another agent runs\n'});
   });
 
-  test('flush takes its time limit and --rescan along', async () => {
+  test('flush takes its time limit and --rescan and --quiesce along', async () => {
     const {agent, run} = await startAgent();
     expect(await run('flush')).toMatchObject({exitCode: 0, stdout: 'pgdata → db-2: in sync, digest 7d017d017d01…\n'});
     agent.outcome = runOutcomeOf({
       exitCode: 5,
       links: [linkOutcomeOf({exitCode: 5, reason: '3 changes are not there yet'})],
     });
-    const late = await run('flush pgdata --rescan --timeout 500ms');
+    const late = await run('flush pgdata --rescan --quiesce --timeout 500ms');
     expect(late).toMatchObject({exitCode: 5, stdout: 'pgdata → db-2: not in sync: 3 changes are not there yet\n'});
     expect(agent.asked).toEqual([
-      ['flush', {volume: undefined, timeoutMs: 60_000, isRescan: false}],
-      ['flush', {volume: 'pgdata', timeoutMs: 500, isRescan: true}],
+      ['flush', {volume: undefined, timeoutMs: 60_000, isRescan: false, isQuiesced: false}],
+      ['flush', {volume: 'pgdata', timeoutMs: 500, isRescan: true, isQuiesced: true}],
     ]);
   });
 

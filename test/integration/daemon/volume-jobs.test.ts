@@ -91,7 +91,15 @@ test('a closed scope leaves no file of its volume open, neither read nor staged;
   const [gone, stays] = [volumeIn(pool, true), volumeIn(pool)];
   const bytes = randomBytes(3 * LEAF_BYTES);
   for (const {root, jobs} of [gone, stays]) {
-    const input = {token: 1, file: fileIn(root, 'big', bytes), base: undefined, seed: Buffer.alloc(8), link: 1};
+    const reading = 'at-rest' as const;
+    const input = {
+      token: 1,
+      file: fileIn(root, 'big', bytes),
+      reading,
+      base: undefined,
+      seed: Buffer.alloc(8),
+      link: 1,
+    };
     expect(await jobs.run('open-transfer', {...input, transfer: 1}, {lane: 1})).toMatchObject({status: 0});
   }
   const file = {path: 'new', sizeBytes: LEAF_BYTES, base: undefined, allocatedBytes: undefined};

@@ -34,6 +34,7 @@ export function volumeOf(name: string, path: string, direction: 'send' | 'receiv
     special: 'keep',
     settleMs: 50,
     maxWaitMs: 2_000,
+    hot: 'wait',
     rescanMs: 3_600_000,
     durability: 'batch',
     deleteLimits: {count: 10_000, share: 0.5, shareFrom: 20},
@@ -48,6 +49,7 @@ export function volumeOf(name: string, path: string, direction: 'send' | 'receiv
     name,
     at: {kind: 'path', path},
     send: direction === 'send' ? [{...settings, ...lists, to: 'db-2', as: name}] : [],
+    hooks: {quiesce: undefined, resume: undefined},
     receive: direction === 'receive' ? {from: 'db-2', ignorePin: undefined} : undefined,
   };
 }

@@ -36,7 +36,9 @@ describe('routes', () => {
     expect(await client.report()).toEqual(report);
     expect((await client.report('pgdata')).volumes).toHaveLength(1);
     expect(await client.halts('pgdata')).toEqual([{halt: haltOf()}]);
-    expect(await client.flush({volume: undefined, timeoutMs: 500, isRescan: true})).toMatchObject({exitCode: 0});
+    expect(await client.flush({volume: undefined, timeoutMs: 500, isRescan: true, isQuiesced: false})).toMatchObject({
+      exitCode: 0,
+    });
     expect(await client.once({volumes: ['a', 'b'], timeoutMs: 0})).toMatchObject({links: [{peer: 'db-2'}]});
     await client.confirm({volume: 'pgdata', count: 1_234});
     await client.pause('pgdata');
@@ -47,7 +49,7 @@ describe('routes', () => {
     expect(await client.reload()).toEqual(['volume pgdata: settle is 1 s now']);
     expect(await client.rotate({isForced: true})).toEqual(['a new key was made']);
     expect(agent.asked).toEqual([
-      ['flush', {volume: undefined, timeoutMs: 500, isRescan: true}],
+      ['flush', {volume: undefined, timeoutMs: 500, isRescan: true, isQuiesced: false}],
       ['once', {volumes: ['a', 'b'], timeoutMs: 0}],
       ['confirm', {volume: 'pgdata', count: 1_234}],
       ['pause', 'pgdata'],

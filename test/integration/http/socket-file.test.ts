@@ -84,7 +84,9 @@ describe('the socket', () => {
     const {agent, folder} = await serve({signOfLifeMs: 50});
     const client = await clientOf(folder, {silenceMsMax: 300});
     agent.runs = new Promise((resolve) => setTimeout(resolve, 600));
-    expect(await client.flush({volume: undefined, timeoutMs: 10_000, isRescan: false})).toMatchObject({exitCode: 0});
+    expect(
+      await client.flush({volume: undefined, timeoutMs: 10_000, isRescan: false, isQuiesced: false}),
+    ).toMatchObject({exitCode: 0});
   });
 
   test('an agent of another version is named as such', async () => {

@@ -107,7 +107,7 @@ test('every option of sync reaches the run, ignore rules in the order they were 
   mkdirSync(join(dir, 'src'));
   const typed = `--once -n --quick --ignore *.tmp --ignore-from ${dir}/rules --ignore !a.log --delete-limit 5,10%
     --durability none --special skip --devices --xattrs acl,user
-    --ids 0-9:100 --ids 33:1033 --settle 1s --max-wait 3s --rescan 5m --watch chokidar --state ${dir}/state --no-progress --stats -vq`;
+    --ids 0-9:100 --ids 33:1033 --settle 1s --max-wait 3s --hot torn --rescan 5m --watch chokidar --state ${dir}/state --no-progress --stats -vq`;
   const ran = await runScripted(['sync', `path:${dir}/src`, `${dir}/dst/.`, ...typed.split(/\s+/)]);
   expect(ran.stderr).toBe('');
   expect(ran.runs).toEqual([
@@ -125,6 +125,7 @@ test('every option of sync reaches the run, ignore rules in the order they were 
       durability: 'none',
       settleMs: 1_000,
       maxWaitMs: 3_000,
+      hot: 'torn',
       watch: 'chokidar',
       stateFolder: join(dir, 'state'),
       rescanMs: 300_000,

@@ -33,8 +33,34 @@ describe('each fault names file, line, column, key, what was found and what is a
     ['a later key', 'agent: {api: 127.0.0.1:1}', 'towline.yaml:1:9: agent.api: "api" comes in a later version'],
     [
       'a later key of a volume',
-      `${VOLUME}hot: wait`,
-      'towline.yaml:4:5: volumes.pg.hot: "hot" comes in a later version',
+      `${VOLUME}replace: atomic`,
+      'towline.yaml:4:5: volumes.pg.replace: "replace" comes in a later version',
+    ],
+    ['hot', `${VOLUME}hot: cold`, 'volumes.pg.hot: found "cold"; allowed is wait or torn'],
+    [
+      'a later hook',
+      `${VOLUME}hooks: {on-halt: [mail]}`,
+      'volumes.pg.hooks.on-halt: "on-halt" comes in a later version',
+    ],
+    [
+      'a hook that is a line for a shell',
+      `${VOLUME}hooks: {quiesce: "fsfreeze -f /srv"}`,
+      'volumes.pg.hooks.quiesce: found "fsfreeze -f /srv"; allowed is a list of words, or a map with run',
+    ],
+    [
+      'a hook by a relative path',
+      `${VOLUME}hooks: {quiesce: [bin/freeze]}`,
+      'volumes.pg.hooks.quiesce: found "bin/freeze"; allowed is a program\'s name, or its absolute path',
+    ],
+    [
+      'a key of a hook',
+      `${VOLUME}hooks: {quiesce: {run: [freeze], timeot: 3s}}`,
+      'volumes.pg.hooks.quiesce.timeot: unknown key "timeot"; did you mean timeout?',
+    ],
+    [
+      'hooks of one link',
+      `${VOLUME}send: [{to: db-2, hooks: {}}]`,
+      '"hooks" is set at the volume, for all of its links',
     ],
     ['a later key of limits', 'limits: {memory: 1GB}', 'limits.memory: "memory" comes in a later version'],
     ['special', `${VOLUME}special: some`, 'volumes.pg.special: found "some"; allowed is keep or skip'],

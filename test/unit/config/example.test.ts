@@ -32,7 +32,16 @@ test('what the example calls the default is the default', () => {
   const [peer] = shown.peers;
   writeBare(bare, peer!.id);
   const {volumes, limits, stateFolder, engines} = loadAgentConfig({file: bare, env: {}});
-  const {ignore: _ignore, ids: _ids, rateBytes: _rate, at: _at, name: _name, send: _send, ...defaults} = volumes[0]!;
+  const {
+    ignore: _ignore,
+    ids: _ids,
+    rateBytes: _rate,
+    at: _at,
+    name: _name,
+    send: _send,
+    hooks: _hooks,
+    ...defaults
+  } = volumes[0]!;
   expect(shown.volumes[0]).toMatchObject(defaults);
   expect(shown.volumes[1]).toMatchObject({trash: defaults.trash, drift: defaults.drift, accept: defaults.accept});
   expect([shown.limits, shown.stateFolder]).toEqual([limits, stateFolder]);

@@ -46,6 +46,8 @@ volumes:
     ids: {"33": 1033, 34-999: 100034, 0-32: 100000}
     settle: 100ms
     max-wait: 5s
+    hot: torn
+    hooks: {quiesce: {run: [/bin/freeze, 7], timeout: 5s, on-failure: warn}, resume: [thaw]}
     rescan: 2h
     durability: none
     guard: {delete-share: 30%, delete-count: 5_000, share-from: 7}
@@ -64,6 +66,7 @@ engines: {podman: {socket: /run/user/0/p.sock}}
       ids: ['0-32:100000', '33-33:1033', '34-999:100034'],
       settleMs: 100,
       maxWaitMs: 5_000,
+      hot: 'torn',
       rescanMs: 7_200_000,
       durability: 'none',
       deleteLimits: {share: 0.3, count: 5_000, shareFrom: 7},
@@ -85,6 +88,10 @@ engines: {podman: {socket: /run/user/0/p.sock}}
         at: {kind: 'container', engine: 'docker', container: 'web', mount: '/var/www'},
         send: [{to: '007', as: 'copy', ...settings}],
         receive: undefined,
+        hooks: {
+          quiesce: {run: ['/bin/freeze', '7'], timeoutMs: 5_000, onFailure: 'warn'},
+          resume: {run: ['thaw'], timeoutMs: 30_000, onFailure: 'stop'},
+        },
         ...settings,
       },
     ]);

@@ -29,6 +29,7 @@ test('fills in every default, and is frozen', () => {
     durability: 'batch',
     settleMs: 50,
     maxWaitMs: 2_000,
+    hot: 'wait',
     watch: 'auto',
     stateFolder: undefined,
     rescanMs: 3_600_000,

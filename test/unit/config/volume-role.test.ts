@@ -9,7 +9,7 @@ const link = (to: string, as = 'data'): SendConfig => ({...DEFAULTS, to, as});
 function volume({from, to = []}: {from?: string; to?: SendConfig[]}): VolumeConfig {
   const at = {kind: 'path', path: '/srv/data'} as const;
   const receive = from === undefined ? undefined : {from, ignorePin: 'abc'};
-  return {...DEFAULTS, name: 'data', at, send: to, receive};
+  return {...DEFAULTS, name: 'data', at, send: to, receive, hooks: {quiesce: undefined, resume: undefined}};
 }
 
 function role(decided: Partial<Decided>): VolumeRole {

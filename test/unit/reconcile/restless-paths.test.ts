@@ -4,7 +4,7 @@ import {RestlessPaths} from '../../../src/reconcile/restless-paths.ts';
 
 describe('files that changed each time they were read', () => {
   test('are told after 2 s, and left alone longer and longer, up to 32 times the usual waits', () => {
-    const restless = new RestlessPaths({maxWaitMs: 2_000, countMax: 10});
+    const restless = new RestlessPaths({maxWaitMs: 2_000, hot: 'wait', countMax: 10});
     const tries = Array.from({length: 9}, (_, index) => restless.failed('log', 500 + index * 1_000));
     expect(tries.map(({isOverdue}) => isOverdue)).toEqual([false, false, ...Array<boolean>(7).fill(true)]);
     expect(tries.map(({patience}) => patience)).toEqual([1, 1, 2, 4, 8, 16, 32, 32, 32]);
@@ -12,16 +12,46 @@ describe('files that changed each time they were read', () => {
   });
 
   test('begin anew once they have arrived', () => {
-    const restless = new RestlessPaths({maxWaitMs: 2_000, countMax: 10});
+    const restless = new RestlessPaths({maxWaitMs: 2_000, hot: 'wait', countMax: 10});
     for (let nowMs = 0; nowMs < 9_000; nowMs += 1_000) restless.failed('log', nowMs);
     expect([restless.arrived('log'), restless.arrived('log')]).toEqual([true, false]);
     expect(restless.failed('log', 9_000)).toEqual({sinceMs: 9_000, isOverdue: false, patience: 1});
   });
 
   test('of more than 10 the oldest begin anew', () => {
-    const restless = new RestlessPaths({maxWaitMs: 2_000, countMax: 10});
+    const restless = new RestlessPaths({maxWaitMs: 2_000, hot: 'wait', countMax: 10});
     for (let index = 0; index <= 10; index++) restless.failed(`log${index}`, index);
     expect([restless.failed('log0', 5_000).sinceMs, restless.failed('log5', 5_000).sinceMs]).toEqual([5_000, 5]);
+  });
+});
+
+describe('how they are read', () => {
+  test.each(['wait', 'torn'] as const)(
+    'at rest, then from a clone, and once they are told with %s: as it says',
+    (hot) => {
+      const restless = new RestlessPaths({maxWaitMs: 2_000, hot, countMax: 10});
+      expect(restless.readingOf('log', 0)).toBe('at-rest');
+      restless.failed('log', 0);
+      expect(restless.readingOf('log', 1_999)).toBe('clone');
+      expect(restless.readingOf('log', 2_000)).toBe(hot === 'torn' ? 'torn' : 'clone');
+      restless.advanced('log', 2_500, 0);
+      expect(restless.readingOf('log', 2_500)).toBe(hot === 'torn' ? 'torn' : 'clone');
+      restless.arrived('log');
+      expect(restless.readingOf('log', 9_000)).toBe('at-rest');
+    },
+  );
+
+  test('one that arrived and goes on changing is left alone for twice the time it took, and its tries begin anew', () => {
+    const restless = new RestlessPaths({maxWaitMs: 2_000, hot: 'wait', countMax: 10});
+    for (let nowMs = 0; nowMs < 9_000; nowMs += 1_000) restless.failed('log', nowMs);
+    expect(restless.advanced('log', 9_000, 500)).toEqual({sinceMs: 0, isOverdue: true, patience: 2});
+    expect(restless.advanced('log', 9_000, 10_000).patience).toBe(10);
+    expect([restless.hasAdvanced('log', 60_000), restless.hasAdvanced('log', 70_000)]).toEqual([true, false]);
+    expect(restless.failed('log', 10_000).patience).toBe(1);
+    expect(restless.hasAdvanced('log', 10_000)).toBe(false);
+    restless.advanced('log', 11_000, 0);
+    restless.lost();
+    expect(restless.hasAdvanced('log', 11_000)).toBe(false);
   });
 });
 

@@ -13,6 +13,7 @@ import {closeFd, openDirPath} from '../../../src/linux/open-fd.ts';
 import {statAt} from '../../../src/linux/stat.ts';
 import {contentDigest, LEAF_BYTES, sha256, type Digest} from '../../../src/model/digest.ts';
 import type {Entry} from '../../../src/model/entry.ts';
+import type {Reading} from '../../../src/model/reading.ts';
 import {LargeFile, type LargeFileOptions} from '../../../src/session/large-file.ts';
 import {ReceiveFiles} from '../../../src/session/receive-files.ts';
 import {Session} from '../../../src/session/session.ts';
@@ -114,7 +115,7 @@ export class Transfers {
 
   /** Writes the source's file, around its zeros if it shall have holes, and sends it. */
   send(
-    file: {name: string; bytes: Buffer; transfer: number; hasHoles?: boolean},
+    file: {name: string; bytes: Buffer; transfer: number; hasHoles?: boolean; reading?: Reading},
     base: LargeFileOptions['base'],
   ): ReturnType<LargeFile['run']> {
     const {name: path, bytes, transfer} = file;
@@ -123,7 +124,7 @@ export class Transfers {
     else writeFileSync(sourcePath, bytes);
     const expected = statAt(this.volumes.sourceFd, path);
     this.#running = new LargeFile(
-      {link: 1, transfer, path, expected, base},
+      {link: 1, transfer, path, expected, reading: file.reading ?? 'at-rest', base},
       {
         session: this.#session,
         jobs: runHere(this.volumes.sourceHandlers.handlers, (kind) => this.onJob(kind)),

@@ -1,0 +1,100 @@
+/** A large file that changes while it is sent, as it is or from a clone. */
+import {randomBytes} from 'node:crypto';
+import {appendFileSync, truncateSync, writeFileSync} from 'node:fs';
+import {join} from 'node:path';
+import {describe, expect, test} from 'vitest';
+import {LEAF_BYTES} from '../../../src/model/digest.ts';
+import type {Entry} from '../../../src/model/entry.ts';
+import {versionSent} from '../../../src/session/hot-versions.ts';
+import {READ_STATUS} from '../../../src/session/large-file.ts';
+import {contentOf, Transfers} from './transfer-fixture.ts';
+
+const name = 'file';
+const LEAVES = 20; // three jobs
+
+/** Changes the file before its leaves are read for the `nth` time. */
+async function changing(nth: number, change: (path: string) => void): Promise<Transfers> {
+  const transfers = await new Transfers().ready();
+  let reads = 0;
+  transfers.onJob = (kind) => {
+    if (kind === 'read-leaves' && ++reads === nth) change(join(transfers.source, name));
+  };
+  return transfers;
+}
+
+describe('a file of 20 leaves that is read torn', () => {
+  test('and is rewritten after the first 8: what was read is staged, each leaf verified, and told to be torn', async () => {
+    const [before, after] = [randomBytes(LEAVES * LEAF_BYTES), randomBytes(LEAVES * LEAF_BYTES)];
+    const transfers = await changing(2, (path) => writeFileSync(path, after));
+    const outcome = await transfers.send({name, bytes: before, transfer: 1, reading: 'torn'}, undefined);
+    const mixed = Buffer.concat([before.subarray(0, 8 * LEAF_BYTES), after.subarray(8 * LEAF_BYTES)]);
+    expect(outcome).toMatchObject({
+      kind: 'staged',
+      content: contentOf(mixed),
+      hot: {as: 'torn', isTorn: true, isCurrent: false},
+    });
+    expect(transfers.stagedBytes(1)?.equals(mixed)).toBe(true);
+  });
+
+  test('and stays as it is: it is whole, and current', async () => {
+    const bytes = randomBytes(LEAVES * LEAF_BYTES);
+    const transfers = await new Transfers().ready();
+    const outcome = await transfers.send({name, bytes, transfer: 1, reading: 'torn'}, undefined);
+    expect(outcome).toMatchObject({kind: 'staged', hot: {isTorn: false, isCurrent: true, version: {isExpected: true}}});
+  });
+
+  test('and grows: it is cut at the size that it had', async () => {
+    const bytes = randomBytes(LEAVES * LEAF_BYTES);
+    const transfers = await changing(2, (path) => appendFileSync(path, 'more'));
+    const outcome = await transfers.send({name, bytes, transfer: 1, reading: 'torn'}, undefined);
+    expect(outcome).toMatchObject({kind: 'staged', content: contentOf(bytes), hot: {isTorn: true}});
+    expect(transfers.stagedBytes(1)?.equals(bytes)).toBe(true);
+  });
+
+  test('and shrinks: it is not staged with bytes that it does not have, and is told as changed', async () => {
+    const bytes = randomBytes(LEAVES * LEAF_BYTES);
+    const transfers = await changing(2, (path) => truncateSync(path, 10 * LEAF_BYTES));
+    const outcome = await transfers.send({name, bytes, transfer: 1, reading: 'torn'}, undefined);
+    expect(outcome).toEqual({kind: 'unread', status: READ_STATUS.changed, errno: 0});
+    await expect.poll(() => transfers.stagedBytes(1)).toBeUndefined();
+  });
+
+  test('and has another version than the one that was noticed: that one is sent, and said not to be the expected one', async () => {
+    const newer = randomBytes(LEAVES * LEAF_BYTES + 5);
+    const transfers = await new Transfers().ready();
+    transfers.onJob = (kind) => {
+      if (kind === 'open-transfer') writeFileSync(join(transfers.source, name), newer);
+    };
+    const outcome = await transfers.send({name, bytes: randomBytes(9), transfer: 1, reading: 'clone'}, undefined);
+    const version = {sizeBytes: newer.length, isExpected: false};
+    expect(outcome).toMatchObject({
+      kind: 'staged',
+      content: contentOf(newer),
+      hot: {isTorn: false, isCurrent: true, version},
+    });
+  });
+});
+
+test('where there are no clones a file that changes is told as changed, as one at rest', async () => {
+  const transfers = await changing(2, (path) => appendFileSync(path, 'more'));
+  const bytes = randomBytes(LEAVES * LEAF_BYTES);
+  const outcome = await transfers.send({name, bytes, transfer: 1, reading: 'clone'}, undefined);
+  expect(outcome).toEqual({kind: 'unread', status: READ_STATUS.changed, errno: 0});
+});
+
+test('torn bytes whose file has its old time again do not get that time', () => {
+  const mtime = {s: 1_000, ns: 5};
+  const version = {sizeBytes: 9, mode: 0o600, uid: 1, gid: 1, mtime, isExpected: true};
+  const read = {as: 'torn' as const, version, isTorn: true, isCurrent: false};
+  const times = {fromMs: 1, toMs: 2};
+  const entry = {mtime, sizeBytes: 9} as Entry;
+  const sent = (hot: object) => versionSent(entry, {hot: {...read, mtime, ...hot}}, times);
+  expect(sent({})).toMatchObject({sent: {mtime: {s: 998, ns: 5}}, isExpected: false, hot: {as: 'torn', ...times}});
+  expect(sent({mtime: {s: 1_001, ns: 0}})).toMatchObject({sent: {mtime}, isExpected: false});
+  expect(sent({isTorn: false, isCurrent: true})).toEqual({
+    sent: expect.objectContaining({mtime}),
+    isExpected: true,
+    hot: undefined,
+  });
+  expect(sent({isTorn: false})).toMatchObject({hot: {as: 'clone'}});
+});
