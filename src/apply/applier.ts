@@ -22,6 +22,7 @@ import {GiveBack} from './give-back.ts';
 import {bytesOfOp} from './make-room.ts';
 import {nameClashes} from './name-clashes.ts';
 import {encodeJournal, type JournalPlaces, type Known} from './journal-record.ts';
+import type {PartialFiles} from './partial-files.ts';
 import {rollForward, type Journal, type RolledForward} from './roll-forward.ts';
 import {TargetRows, type TargetStore} from './target-rows.ts';
 
@@ -30,6 +31,8 @@ export interface ApplierParts {
   store: TargetStore;
   journal: Journal;
   clock: Clock;
+  /** Parts of large files, which are kept until somebody needs their room; partial-files.ts by shape. */
+  partials?: Pick<PartialFiles, 'prune' | 'clear'>;
   /** Told what a batch deleted and replaced, before it is answered. */
   onDestroyed?: (actions: DestroyedAction[]) => void;
 }
@@ -179,7 +182,8 @@ export class Applier {
   }
 
   /** Completes what was journalled and not recorded as done, with what was agreed then. @throws SYSTEM */
-  recover(): Promise<RolledForward> {
+  async recover(): Promise<RolledForward> {
+    await this.#parts.partials?.prune();
     return rollForward(this.#parts, this.#applyOptions());
   }
 
@@ -226,8 +230,9 @@ export class Applier {
     return {isDurable, view, reserved};
   }
 
-  /** A full disk: the oldest of the trash goes; the operations that failed are sent again. */
+  /** A full disk: parts of large files go, else the oldest of the trash; the operations that failed are sent again. */
   async #makeRoom(ops: readonly Op[]): Promise<void> {
+    if (((await this.#parts.partials?.clear()) ?? 0) > 0) return;
     const neededBytes = ops.reduce((sum, op) => sum + bytesOfOp(op), 0);
     await this.#parts.jobs.run('make-room', {neededBytes}, {lane: 1});
   }

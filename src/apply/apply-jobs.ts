@@ -96,8 +96,8 @@ export type ApplyJobs = StagedJobs & {
   };
   /** One step of making the zeros of a file holes; nothing when it is not the file that was expected. */
   'dig-holes': {in: {path: RelPath; expected: Seen; from: number}; out: DugStep | undefined; part: never};
-  /** Removes what an earlier run left in the staging folder. */
-  'sweep-staging': {in: {nowMs: number}; out: {removed: number}; part: never};
+  /** Removes what an earlier run left in the staging folder, but for the names that are spared. */
+  'sweep-staging': {in: {nowMs: number; spared: readonly Name[]}; out: {removed: number}; part: never};
   'prune-trash': {in: PruneOptions; out: {removed: number}; part: never};
   /** Lets the oldest of the trash go after the disk was found full. */
   'make-room': {in: {neededBytes: number}; out: {freed?: Freed}; part: never};
@@ -145,7 +145,7 @@ export function applyHandlers(openPlaces: WithPlaces): ScopeHandlers<ApplyJobs> 
         return {switched, dirs: settleDirs(context)};
       }),
     'dig-holes': ({path, expected, from}) => withPlaces((root) => dig(root, path, {expected, from})),
-    'sweep-staging': ({nowMs}) => withPlaces((_root, places) => sweep(places, nowMs)),
+    'sweep-staging': ({nowMs, spared}) => withPlaces((_root, places) => sweep(places, nowMs, spared)),
     'prune-trash': (options) => withPlaces((_root, {trashFd}) => ({removed: pruneTrash(trashFd, options)})),
     'indexed-trash': ({atMs}) => withPlaces((_root, {trashFd}) => ({items: itemsOf(trashFd, atMs)})),
   };
@@ -288,8 +288,9 @@ function dig(root: OpenRoot, path: RelPath, file: {expected: Seen; from: number}
   }
 }
 
-function sweep({stagingFd, trashFd}: OpenPlaces, nowMs: number): {removed: number} {
-  const names = listNames(stagingFd).filter((name) => /^([bt]\d+|trial|probe)-/.test(name));
+function sweep({stagingFd, trashFd}: OpenPlaces, nowMs: number, spared: readonly Name[]): {removed: number} {
+  const isLeft = (name: Name): boolean => /^([bt]\d+|trial|probe)-/.test(name) && !spared.includes(name);
+  const names = listNames(stagingFd).filter(isLeft);
   const trash = new Trash(trashFd, nowMs);
   try {
     for (const name of names) {

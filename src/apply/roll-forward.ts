@@ -8,6 +8,7 @@
 import type {Clock} from '../base/clock.ts';
 import {TowlineError} from '../base/errors.ts';
 import type {JobRunner} from '../base/jobs.ts';
+import type {PartialFile} from '../model/partial-file.ts';
 import {showPath} from '../model/path.ts';
 import type {ApplyJobs} from './apply-jobs.ts';
 import type {ApplyOptions} from './context.ts';
@@ -21,6 +22,8 @@ export interface Journal {
   append(batch: {id: number; body: Buffer}): void;
   pending(): Iterable<{id: number; body: Uint8Array}>;
   drop(id: number): void;
+  /** Parts of large files, which a later transfer goes on with. */
+  readonly partials?: {all(): readonly PartialFile[]};
 }
 
 export interface RollForwardParts {
@@ -66,7 +69,8 @@ export async function rollForward(parts: RollForwardParts, options?: ApplyOption
     for (const {result} of switched) if (result.status === 'failed') done.problems.push(result.message);
   }
   // In the lane of the scan that follows: one worker less to start.
-  if (done.left === 0) await jobs.run('sweep-staging', {nowMs: clock.nowMs()}, {lane: 1});
+  const spared = journal.partials?.all().map(({stage}) => stage) ?? [];
+  if (done.left === 0) await jobs.run('sweep-staging', {nowMs: clock.nowMs(), spared}, {lane: 1});
   return done;
 }
 

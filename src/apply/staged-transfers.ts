@@ -1,5 +1,6 @@
 /**
- * Receives large files leaf by leaf into the staging folder, outside any batch. Runs in a worker; while a file
+ * Receives large files leaf by leaf into the staging folder, outside any batch, and goes on with the part that an earlier
+ * transfer has left there (partial-file.ts). Runs in a worker; while a file
  * is open there, the scope's jobs come to it. Files are known by a token, unique in this process: transfers of two sessions
  * may have the same number.
  *
@@ -10,22 +11,26 @@
 import {constants} from 'node:fs';
 import type {JobHandlers, ScopeHandlers} from '../base/jobs.ts';
 import {release} from '../base/memory.ts';
-import {buildLeaf, NO_BASE, type BaseReader} from '../delta/patch.ts';
-import {openBeneath} from '../linux/beneath.ts';
-import {openRegular, readInto, truncate, unlinkAt, writeFrom} from '../linux/files.ts';
+import {buildLeaf, type BaseReader} from '../delta/patch.ts';
+import {truncate, unlinkAt, writeFrom} from '../linux/files.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
 import {closeFd, openAt} from '../linux/open-fd.ts';
+import {statFd} from '../linux/stat.ts';
 import {startWriteback, syncFd} from '../linux/sync.ts';
 import {ContentHash} from '../model/content-hash.ts';
 import {LEAF_BYTES, leafCountOf, sha256, type Digest} from '../model/digest.ts';
-import {isUntouched, type Seen} from '../model/entry.ts';
+import type {Seen} from '../model/entry.ts';
 import type {Failed, OpResult} from '../model/op.ts';
-import {nameOf, parentOf, type RelPath} from '../model/path.ts';
+import type {PartialFile} from '../model/partial-file.ts';
+import type {Name, RelPath} from '../model/path.ts';
+import type {OpenRoot} from '../model/root.ts';
 import {decode} from '../wire/codec.ts';
 import type {LeafDelta} from '../wire/messages.ts';
-import type {WithPlaces} from './context.ts';
+import type {OpenPlaces, WithPlaces} from './context.ts';
+import {openBase, type OpenBase} from './delta-base.ts';
 import {DONE, failure, failureFrom} from './failure.ts';
-import {makeRoom, noSpace, roomOn} from './make-room.ts';
+import {makeRoom, noSpace, roomOn, type Room} from './make-room.ts';
+import {clearRange, hasLeaf, heldDigests, removePart, takeUp, type Noted} from './partial-file.ts';
 import {writeSparse} from './sparse.ts';
 import type {Freed} from './trash-age.ts';
 
@@ -40,8 +45,18 @@ export type StagedJobs = {
       isDurable: boolean;
       /** Of a file with holes: what it takes on the source. */
       allocatedBytes: number | undefined;
+      /** What an earlier transfer of the path has left: it is gone on with if it is still there. */
+      partial: PartialFile | undefined;
+      /** Such files of other paths, which go one by one where room is needed. */
+      spare: readonly PartialFile[];
     };
-    out: OpResult & {freed?: Freed};
+    out: OpenedStage;
+    part: never;
+  };
+  /** Digests of leaves that are in the file from an earlier transfer, from one on; fewer where that ends. */
+  'held-leaves': {
+    in: {token: number; leafIndexFirst: number; leafCount: number};
+    out: {digests: Uint8Array[]};
     part: never;
   };
   /** @returns leaves that do not have their digest, and whether the base is to blame */
@@ -54,9 +69,23 @@ export type StagedJobs = {
   'pass-holes': {in: {token: number; leafIndexFirst: number; leafCount: number}; out: OpResult; part: never};
   /** A file that is not whole is closed all the same, and is to be dropped. */
   'finish-staged': {in: {token: number; content: Uint8Array}; out: OpResult; part: never};
-  /** Removes the file, open or not; one that is not there is fine. */
-  'drop-staged': {in: {token: number; stage: string}; out: undefined; part: never};
+  /**
+   * Closes the file and removes it; one that is not there is fine.
+   * @param mayStay it is kept if enough of it came, so that a later transfer can go on
+   */
+  'drop-staged': {in: {token: number; stage: string; mayStay: boolean}; out: {isKept: boolean}; part: never};
+  /** Removes parts that nobody goes on with. */
+  'drop-parts': {in: {parts: readonly PartialFile[]}; out: undefined; part: never};
 };
+
+export interface OpenedStage {
+  result: OpResult;
+  /** The file in the staging folder; undefined where there is none. */
+  file: Noted | undefined;
+  /** Files of other paths that went. */
+  removed: Name[];
+  freed?: Freed;
+}
 
 /** What a batch needs to know of staged files. */
 export interface StagedTransfers {
@@ -80,9 +109,14 @@ interface Receiving {
   isDurable: boolean;
   /** See OpenPlaces. */
   reserve: number;
+  /** Up to here there may be something from an earlier transfer in it. */
+  heldBytes: number;
+  /** What would have to come again without it. */
+  worthBytes: number;
 }
 
 const MISSING_MAX = 1_024; // a source gives up long before
+const WORTH_BYTES_MIN = 1 << 20; // less is sent again soon
 
 const CREATE = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
 const leafInto = Buffer.allocUnsafeSlow(LEAF_BYTES); // a thread builds one leaf at a time, whatever the volume
@@ -98,22 +132,20 @@ export function stagedHandlers(withPlaces: WithPlaces): ScopeHandlers<StagedJobs
   };
   const handlers: JobHandlers<StagedJobs> = {
     'open-staged': (input) => {
-      try {
-        return withPlaces((root, places) => {
-          const {stagingFd, reserve} = places;
-          const neededBytes = input.allocatedBytes ?? input.sizeBytes;
-          const room = makeRoom(places, neededBytes);
-          const freed = room.freed && {freed: room.freed};
-          if (neededBytes > room.spareBytes) return {...noSpace(input.path, neededBytes, room), ...freed};
-          const base = openBase(root.fd, input.base);
-          if (base === undefined)
-            return failure('base-changed', input.path, 'what its delta was made against is not there any more');
-          open.set(input.token, openStaged({stagingFd, reserve}, base, input));
-          return {...DONE, ...freed};
-        });
-      } catch (error) {
-        return failureFrom(error, input.path);
-      }
+      const gone: Gone = {removed: [], freed: undefined};
+      const {result, receiving} = tryToOpen(withPlaces, input, gone);
+      const {removed} = gone;
+      const freed = gone.freed && {freed: gone.freed};
+      if (receiving === undefined) return {result, file: undefined, removed, ...freed};
+      open.set(input.token, receiving);
+      const {ino, btime} = statFd(receiving.fd);
+      return {result, file: {stage: receiving.stage, ino, btime}, removed, ...freed};
+    },
+    'held-leaves': ({token, leafIndexFirst, leafCount}) => {
+      const receiving = open.get(token);
+      if (receiving === undefined) return {digests: []};
+      const {sizeBytes} = receiving;
+      return {digests: heldDigests(receiving, {leafIndexFirst, leafCount, sizeBytes}, leafInto)};
     },
     'write-leaves': ({token, frame}) => {
       const message = decode(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength));
@@ -139,17 +171,24 @@ export function stagedHandlers(withPlaces: WithPlaces): ScopeHandlers<StagedJobs
       close(token);
       return result;
     },
-    'drop-staged': ({token, stage}) => {
+    'drop-staged': ({token, stage, mayStay}) => {
+      // Where the thread that had it open has ended nobody knows what came.
+      const isKept = mayStay && (open.get(token)?.worthBytes ?? Infinity) >= WORTH_BYTES_MIN;
       close(token);
-      withPlaces((_root, {stagingFd}) => unlinkIfAny(stagingFd, stage));
-      return undefined;
+      if (!isKept) withPlaces((_root, {stagingFd}) => unlinkIfAny(stagingFd, stage));
+      return {isKept};
     },
+    'drop-parts': ({parts}) =>
+      withPlaces((_root, {stagingFd}) => {
+        for (const part of parts) removePart(stagingFd, part);
+        return undefined;
+      }),
   };
   return {
     handlers,
     isHolding: () => open.size > 0,
     close: () => {
-      for (const token of [...open.keys()]) close(token); // the files go with the next sweep of the folder
+      for (const token of [...open.keys()]) close(token); // files that nobody noted go with the next sweep of the folder
     },
   };
 }
@@ -179,11 +218,6 @@ function finish(receiving: Receiving, content: Uint8Array): OpResult {
 /** The thread that had it open has ended, or had to be given up: the source sends it once more. */
 const LOST: OpResult = {status: 'failed', code: 'corrupt', message: 'what was received is lost; it is sent again'};
 
-interface OpenBase {
-  baseFd: number;
-  base: BaseReader;
-}
-
 /** The reserve may have shrunk since the file was begun: by others, or by files that came beside it. */
 function roomForLeaves(
   {fd, path, reserve}: Receiving,
@@ -203,44 +237,83 @@ function roomForLeaves(
   }
 }
 
-function openStaged(
-  {stagingFd, reserve}: {stagingFd: number; reserve: number},
-  base: OpenBase,
+/** What had to go for a file: others' parts, and of the trash. */
+interface Gone {
+  removed: Name[];
+  freed: Freed | undefined;
+}
+
+/** Others' parts are given up first, which are only sent again, and then the oldest of the trash. */
+function roomFor(neededBytes: number, places: OpenPlaces, spare: readonly PartialFile[], gone: Gone): Room {
+  const {totalBytes} = roomOn(places.stagingFd, places.reserve);
+  for (const part of neededBytes > totalBytes ? [] : spare) {
+    if (roomOn(places.stagingFd, places.reserve).spareBytes >= neededBytes) break;
+    gone.removed.push(part.stage);
+    removePart(places.stagingFd, part);
+  }
+  const room = makeRoom(places, neededBytes);
+  gone.freed = room.freed;
+  return room;
+}
+
+function tryToOpen(
+  withPlaces: WithPlaces,
   input: StagedJobs['open-staged']['in'],
-): Receiving {
-  const {stage, path, sizeBytes, isDurable} = input;
-  const isSparse = input.allocatedBytes !== undefined;
-  let fd = -1;
+  gone: Gone,
+): {result: OpResult; receiving?: Receiving} {
   try {
-    fd = openAt(stagingFd, stage, CREATE, 0o600);
-    if (isSparse) truncate(fd, sizeBytes);
-    const received = {content: new ContentHash(), nextLeaf: 0, missing: new Map<number, Digest>()};
-    return {stage, path, fd, sizeBytes, ...base, ...received, isSparse, isDurable, reserve};
+    const opened = withPlaces((root, places) => openStaged(root, places, input, gone));
+    return 'status' in opened ? {result: opened} : {result: DONE, receiving: opened};
   } catch (error) {
-    if (fd >= 0) closeFd(fd);
-    if (base.baseFd >= 0) closeFd(base.baseFd);
-    throw error;
+    return {result: failureFrom(error, input.path)};
   }
 }
 
-/** @returns undefined when it is not what the state knows: the delta does not fit it */
-function openBase(rootFd: number, base: StagedJobs['open-staged']['in']['base']): OpenBase | undefined {
-  if (base === undefined) return {baseFd: -1, base: NO_BASE};
-  let dirFd = -1;
+/** @param gone gets what had to go */
+function openStaged(
+  root: OpenRoot,
+  places: OpenPlaces,
+  input: StagedJobs['open-staged']['in'],
+  gone: Gone,
+): Receiving | Failed {
+  const {stage, path, sizeBytes, isDurable, partial, spare} = input;
+  const isSparse = input.allocatedBytes !== undefined;
+  const taken = partial && takeUp(places.stagingFd, partial, {sizeBytes, isSparse});
+  let fd = taken?.fd ?? -1;
+  let base: OpenBase | undefined;
   try {
-    dirFd = openBeneath(rootFd, parentOf(base.path));
-    const {fd, stat} = openRegular(dirFd, nameOf(base.path));
-    const read = (offset: number, size: number, into: Buffer, at: number): void => {
-      if (readInto(fd, into, at, size, offset) !== size) into.fill(0, at, at + size); // shorter by now: its digest will not fit
+    const neededBytes = (input.allocatedBytes ?? sizeBytes) - (taken?.allocatedBytes ?? 0);
+    const room = roomFor(neededBytes, places, spare, gone);
+    if (neededBytes > room.spareBytes) return noSpace(path, neededBytes, room);
+    base = openBase(root.fd, input.base);
+    if (base === undefined)
+      return failure('base-changed', path, 'what its delta was made against is not there any more');
+    if (fd < 0) {
+      fd = openAt(places.stagingFd, stage, CREATE, 0o600);
+      if (isSparse) truncate(fd, sizeBytes);
+    }
+    const received = {content: new ContentHash(), nextLeaf: 0, missing: new Map<number, Digest>()};
+    const {heldBytes, allocatedBytes: worthBytes} = taken ?? {heldBytes: 0, allocatedBytes: 0};
+    const name = taken === undefined ? stage : (partial as PartialFile).stage;
+    const receiving = {
+      stage: name,
+      path,
+      fd,
+      sizeBytes,
+      ...base,
+      ...received,
+      isSparse,
+      isDurable,
+      reserve: places.reserve,
+      heldBytes,
+      worthBytes,
     };
-    if (isUntouched(base.expected, stat)) return {baseFd: fd, base: {sizeBytes: stat.sizeBytes, read}};
-    closeFd(fd);
-    return undefined;
-  } catch (error) {
-    if (isLinuxError(error, 'ENOENT', 'ENOTDIR', 'ELOOP', 'EINVAL')) return undefined;
-    throw error;
+    fd = -1;
+    base = undefined;
+    return receiving;
   } finally {
-    if (dirFd >= 0) closeFd(dirFd);
+    if (fd >= 0) closeFd(fd);
+    if (base !== undefined && base.baseFd >= 0) closeFd(base.baseFd);
   }
 }
 
@@ -294,16 +367,23 @@ function writeLeaf(receiving: Receiving, leafIndex: number, {digest, ops}: LeafD
   const offset = leafIndex * LEAF_BYTES;
   const leafBytes = Math.min(LEAF_BYTES, sizeBytes - offset);
   const only = ops.length === 1 ? ops[0] : undefined;
+  if (only?.kind === 'kept') {
+    return only.sizeBytes === leafBytes && hasLeaf(fd, offset, leafInto.subarray(0, leafBytes), digest);
+  }
   const bytes = only?.kind === 'literal' && only.bytes.length === leafBytes ? only.bytes : built(ops, leafBytes, base);
   if (!sha256(bytes).equals(digest)) return false;
-  if (isSparse) writeSparse(fd, bytes, offset);
-  else writeFrom(fd, bytes, 0, leafBytes, offset);
+  if (isSparse) {
+    clearRange(receiving, offset, offset + leafBytes);
+    writeSparse(fd, bytes, offset);
+  } else writeFrom(fd, bytes, 0, leafBytes, offset);
+  receiving.worthBytes += ops.reduce((sum, op) => sum + (op.kind === 'literal' ? op.bytes.length : 0), 0);
   if (isDurable) startWriteback(fd, offset, leafBytes); // so that the fsync at the end is short
   return true;
 }
 
 function built(ops: LeafDelta['ops'], sizeBytes: number, base: BaseReader): Buffer {
-  buildLeaf(ops, sizeBytes, leafInto, base);
+  const building = ops.filter((op) => op.kind !== 'kept'); // which stands alone
+  buildLeaf(building, sizeBytes, leafInto, base);
   return leafInto.subarray(0, sizeBytes);
 }
 
@@ -312,7 +392,13 @@ function passHoles(receiving: Receiving, leafIndexFirst: number, leafCount: numb
   const end = leafIndexFirst + leafCount;
   if (!isSparse || leafIndexFirst !== nextLeaf || end > leafCountOf(sizeBytes))
     return failure('corrupt', path, `holes from leaf ${leafIndexFirst} to ${end} came out of turn`);
-  receiving.content.zeros(Math.min(sizeBytes, end * LEAF_BYTES) - leafIndexFirst * LEAF_BYTES);
+  const [from, to] = [leafIndexFirst * LEAF_BYTES, Math.min(sizeBytes, end * LEAF_BYTES)];
+  try {
+    clearRange(receiving, from, to);
+  } catch (error) {
+    return failureFrom(error, path);
+  }
+  receiving.content.zeros(to - from);
   receiving.nextLeaf = end;
   return DONE;
 }

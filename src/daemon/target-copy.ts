@@ -7,6 +7,7 @@
  */
 import {Applier} from '../apply/applier.ts';
 import type {DestroyedAction} from '../apply/destroyed.ts';
+import type {PartialFiles} from '../apply/partial-files.ts';
 import {rollForward, type RolledForward} from '../apply/roll-forward.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import type {VolumeConfig} from '../config/agent-config.ts';
@@ -37,6 +38,7 @@ export interface TargetCopyOptions {
 
 export interface TargetCopyParts extends Pick<AgentParts, 'clock' | 'onActions'> {
   opened: OpenState;
+  partials: PartialFiles;
   jobs: JobRunner<VolumeJobs>;
 }
 
@@ -53,13 +55,16 @@ export class TargetCopy {
 
   /** @returns what applies the source's batches, once the copy was rolled forward and scanned */
   async prepare(view: View, isDurable: boolean): Promise<Applier> {
-    const {opened, jobs, clock} = this.#parts;
+    const {opened, partials, jobs, clock} = this.#parts;
     const {config, foldsCase, places, reportsDrift, onDrift} = this.#options;
     const {volume, journal} = opened;
     volume.setView(view);
     const origin = {agent: SOURCE_AGENT, places, peer: config.receive?.from};
     const options = {isDurable, reserved: [RESERVED_NAME], view, foldsCase, ...origin};
-    const applier = new Applier(options, {jobs, store: volume, journal, clock, onDestroyed: this.#noteActions});
+    const applier = new Applier(options, {
+      ...{jobs, store: volume, journal, partials, clock},
+      onDestroyed: this.#noteActions,
+    });
     this.#tellRecovered(await applier.recover());
     const isKnown = volume.entryCount() > 0 && !volume.openedUnclean;
     const {changes} = await this.scan(view);

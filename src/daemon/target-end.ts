@@ -5,6 +5,7 @@
  */
 import {Applier} from '../apply/applier.ts';
 import {dryApplyJobs} from '../apply/dry-apply-jobs.ts';
+import {PartialFiles, type PartialNotes} from '../apply/partial-files.ts';
 import {systemClock} from '../base/clock.ts';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {Accept} from '../config/agent-config.ts';
@@ -65,6 +66,7 @@ export class TargetEnd {
   readonly #lock: HeldLock | undefined;
   readonly #prune: NodeJS.Timeout;
   readonly #hour = new RollingHour();
+  readonly #partials: PartialFiles;
   #prepared: Promise<Applier> | undefined;
   /** Of the link that was opened last. */
   #applier: Promise<Applier> | undefined;
@@ -100,6 +102,8 @@ export class TargetEnd {
       throw error;
     }
     this.#pool = volumePool('towline target', {root, places: this.#places});
+    const notes = (): PartialNotes => this.#state.journal.partials;
+    this.#partials = new PartialFiles({notes, jobs: this.#pool, clock: systemClock});
     // Begun before the source asks: both trees are read at the same time.
     this.#view = narrowedView(options.view, this.#holding.limits);
     this.#prepared = this.#prepare(this.#view, options.isDurable);
@@ -144,6 +148,7 @@ export class TargetEnd {
         session,
         jobs: this.#pool,
         tree: volume,
+        partials: this.#partials,
         clock: systemClock,
         hour: this.#hour,
         open: (request, view) => this.#open(request, view),
@@ -187,7 +192,7 @@ export class TargetEnd {
       places: this.#places,
     };
     const jobs = this.#options.isDryRun ? dryApplyJobs(volume) : this.#pool;
-    const applier = new Applier(options, {jobs, store: volume, journal, clock: systemClock});
+    const applier = new Applier(options, {jobs, store: volume, journal, partials: this.#partials, clock: systemClock});
     if (!this.#options.isDryRun) {
       const {batches: count} = await applier.recover();
       if (count > 0) this.#parts.onNotice(`${count} batch(es) that a crash had interrupted were completed`);
@@ -211,6 +216,7 @@ export class TargetEnd {
 
   async #pruneTrash(): Promise<void> {
     if (this.#options.isDryRun) return;
+    await this.#partials.prune();
     await this.#pool.run('prune-trash', {nowMs: systemClock.nowMs(), keepMs: this.#options.trashKeepMs}, {lane: 1});
   }
 
@@ -224,7 +230,7 @@ export class TargetEnd {
     }
   }
 
-  /** Ends everything; what is half staged is dropped. */
+  /** Ends everything; of large files what is staged in part is kept. */
   async close(): Promise<void> {
     clearInterval(this.#prune);
     this.#session?.close('the target ends');

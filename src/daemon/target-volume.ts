@@ -6,6 +6,7 @@
  */
 import {join} from 'node:path';
 import type {Applier, StagedFile} from '../apply/applier.ts';
+import {PartialFiles, type PartialNotes} from '../apply/partial-files.ts';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import {Turns} from '../base/turns.ts';
@@ -69,6 +70,7 @@ export class TargetVolume {
   readonly #options: TargetVolumeOptions;
   readonly #parts: AgentParts;
   readonly #jobs: ScopedJobs;
+  readonly #partials: PartialFiles;
   readonly #lock: HeldLock;
   readonly #holding: Holding;
   readonly #copy: TargetCopy;
@@ -128,9 +130,17 @@ export class TargetVolume {
     this.#trash = new TrashKeeper(config, {jobs: this.#jobs, clock, log, onChange, onError});
     this.#linkJobs = this.#trash.listening(this.#jobs);
     this.#refused = new RefusedOps({rootPath: found.path}, {engines, store: volume, problems: options.problems});
+    const partialNotes = (): PartialNotes => this.opened.journal.partials;
+    this.#partials = new PartialFiles({notes: partialNotes, jobs: this.#linkJobs, clock});
     this.#copy = new TargetCopy(
       {...this.#callbacks(), config, foldsCase, places: this.places},
-      {clock, opened: this.opened, jobs: this.#linkJobs, onActions: (actions) => parts.onActions(actions)},
+      {
+        clock,
+        opened: this.opened,
+        partials: this.#partials,
+        jobs: this.#linkJobs,
+        onActions: (actions) => parts.onActions(actions),
+      },
     );
     const tree = sourceState(volume);
     const exclusive = <T>(work: () => Promise<T>): Promise<T> => this.#turns.exclusive(work);
@@ -243,6 +253,7 @@ export class TargetVolume {
         session: port,
         jobs: this.#linkJobs,
         tree: volume,
+        partials: this.#partials,
         clock: this.#parts.clock,
         hour: hooks.hour,
         open: async (request, view) => {

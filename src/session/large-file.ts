@@ -14,6 +14,7 @@ import type {OpResult} from '../model/op.ts';
 import type {RelPath} from '../model/path.ts';
 import type {Reading} from '../model/reading.ts';
 import type {MessageOf} from '../wire/messages.ts';
+import {HeldLeaves, type HeldWindow} from './held-leaves.ts';
 import type {LinkSession} from './link-port.ts';
 
 /** Numbers of volume/read-files.ts, which this folder may not tie to a worker: the port below says what it needs. */
@@ -26,6 +27,8 @@ interface LeavesRead {
   literalBytes: number;
   copiedBytes: number;
   needsWeak: boolean;
+  /** Of the file, in all. */
+  leavesRead: number;
   end: LastLeaf | undefined;
 }
 
@@ -55,7 +58,11 @@ export type LargeFileJobs = {
     part: never;
   };
   'give-weak': {in: {token: number; weak: Uint8Array | undefined}; out: undefined; part: never};
-  'read-leaves': {in: {token: number; leafCount: number}; out: LeavesRead; part: never};
+  'read-leaves': {
+    in: {token: number; leafCount: number; held?: HeldWindow | undefined};
+    out: LeavesRead;
+    part: never;
+  };
   'read-leaf': {in: {token: number; leafIndex: number}; out: LeavesRead; part: never};
   'close-transfer': {in: {token: number}; out: undefined; part: never};
 };
@@ -78,6 +85,8 @@ export interface LargeFileOptions {
   reading: Reading;
   /** The file on the target that a delta is made against, with its content where it is known. */
   base: {path: RelPath; sizeBytes: number; content: Digest} | undefined;
+  /** Whether the target may have a part of it: it is asked what. */
+  mayBeHeld?: boolean;
 }
 
 type Refusal = Extract<OpResult, {status: 'failed'}>;
@@ -212,8 +221,14 @@ export class LargeFile {
   async #sendLeaves(): Promise<(Omit<LastLeaf, 'signature' | 'content'> & {content: Digest}) | Failed> {
     const {jobs, signatures, session} = this.#parts;
     const token = this.#token;
-    const next = (): Promise<LeavesRead> => jobs.run('read-leaves', {token, leafCount: LEAVES_PER_JOB}, {lane: 1});
-    let reading = next();
+    const {link, transfer} = this.#options;
+    const isHeld = this.#options.mayBeHeld === true && session.speaks('resume');
+    const heldLeaves = isHeld ? new HeldLeaves({link, transfer}, {session}) : undefined;
+    const next = async (leafIndex: number): Promise<LeavesRead> => {
+      const held = await heldLeaves?.from(leafIndex);
+      return jobs.run('read-leaves', {token, leafCount: LEAVES_PER_JOB, held}, {lane: 1});
+    };
+    let reading = next(0);
     for (;;) {
       const read = await reading;
       if (this.#isAborted) return {kind: 'unread', status: READ_STATUS.changed, errno: 0};
@@ -221,7 +236,7 @@ export class LargeFile {
       if (read.status !== READ_STATUS.ok) return {kind: 'unread', status: read.status, errno: read.errno};
       this.#parts.onBytes(read.literalBytes, read.copiedBytes);
       if (read.needsWeak) await this.#giveWeak();
-      if (read.end === undefined) reading = next();
+      if (read.end === undefined) reading = next(read.leavesRead);
       reading.catch(() => undefined);
       for (const frame of read.frames)
         await session.sendData(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength), false);

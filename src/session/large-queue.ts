@@ -10,7 +10,7 @@ import type {RelPath} from '../model/path.ts';
 import type {Reading} from '../model/reading.ts';
 import {sameInPrecision, treeEntryOf} from '../model/tree.ts';
 import type {Have} from '../reconcile/plan-path.ts';
-import type {MessageOf} from '../wire/messages.ts';
+import type {Message} from '../wire/messages.ts';
 import {HotVersions, versionSent} from './hot-versions.ts';
 import {LargeFile, READ_STATUS, type LargeFileOutcome, type ReadFile} from './large-file.ts';
 import {
@@ -51,6 +51,7 @@ interface Running {
 const LARGE_OPEN_MAX = 2;
 const WAITING_MAX = 4_096; // paths only; so many large files don't hold back what comes after them
 const SHORTER_MAX = 3;
+const PARTIAL_MAX = 1_024;
 const NO_CONTENT = Buffer.alloc(32);
 
 export class LargeQueue {
@@ -60,6 +61,8 @@ export class LargeQueue {
   readonly #byPath = new Map<RelPath, LargeFile>();
   readonly #waiting: Item[] = [];
   readonly #hotVersions = new HotVersions();
+  /** Of these the target may have a part. */
+  readonly #partial = new Set<RelPath>();
   #nextTransfer = 1;
 
   constructor(options: SenderOptions, parts: SenderParts & {batches: BatchPort}) {
@@ -83,9 +86,11 @@ export class LargeQueue {
     if (!isChange) this.#hotVersions.forget(path);
   }
 
-  /** The peer's messages about a transfer. */
-  take(message: MessageOf<'leaf-rejected'> | MessageOf<'file-staged'>): void {
-    this.#large.get(message.transfer)?.take(message);
+  /** The peer's messages about transfers; others are not for here. */
+  take(message: Message): void {
+    if (message.kind === 'partial-files') for (const path of message.paths) this.#noteOne(path);
+    if (message.kind === 'leaf-rejected' || message.kind === 'file-staged')
+      this.#large.get(message.transfer)?.take(message);
   }
 
   /** Takes a file, whose transfer starts when it is its turn. @throws the reason why the session ended */
@@ -124,7 +129,15 @@ export class LargeQueue {
     };
     const accepts = (content: Digest): boolean => noteContent(this.#parts, item.path, {entry, content});
     const large = new LargeFile(
-      {link: this.#options.link, transfer, path: item.path, expected: seenOf(entry), reading, base},
+      {
+        link: this.#options.link,
+        transfer,
+        path: item.path,
+        expected: seenOf(entry),
+        reading,
+        base,
+        mayBeHeld: this.#partial.has(item.path),
+      },
       {session, jobs, signatures, seed, onBytes, accepts},
     );
     this.#large.set(transfer, large);
@@ -138,7 +151,9 @@ export class LargeQueue {
       if (running.have !== undefined) await this.#parts.batches.answered();
       const known = await this.#knownContent(running);
       if (known === 'stop') return;
-      this.#takeOutcome(running, known ?? (await running.large.run()));
+      const outcome = known ?? (await running.large.run());
+      this.#notePartial(running.item.path, outcome);
+      this.#takeOutcome(running, outcome);
     } finally {
       this.#large.delete(running.transfer);
       this.#byPath.delete(running.item.path);
@@ -146,6 +161,16 @@ export class LargeQueue {
       this.#parts.batches.wake();
     }
     await this.#parts.batches.kick();
+  }
+
+  /** What ended early is sent again soon, and the target may have kept what it got. */
+  #notePartial(path: RelPath, {kind}: LargeFileOutcome): void {
+    if (kind === 'staged' || kind === 'equal') this.#partial.delete(path);
+    else this.#noteOne(path);
+  }
+
+  #noteOne(path: RelPath): void {
+    if (this.#partial.size < PARTIAL_MAX) this.#partial.add(path);
   }
 
   /** A content that the target may have already is hashed first: then nothing has to be sent. */

@@ -10,13 +10,14 @@ import type {JobRunner} from '../base/jobs.ts';
 import {sameDigest} from '../model/digest.ts';
 import {seenOf} from '../model/entry.ts';
 import type {Failed, Op, OpResult} from '../model/op.ts';
+import {stageOfTransfer} from '../model/partial-file.ts';
 import type {RelPath} from '../model/path.ts';
 import type {ProblemCode} from '../model/problem.ts';
 import {protocolFault} from '../wire/fault.ts';
 import {TRANSFERS_OPEN_MAX} from '../wire/limits.ts';
 import type {MessageOf} from '../wire/messages.ts';
 import type {LinkSession} from './link-port.ts';
-import {fileAt, type ReceiveJobs, type TargetTree} from './target-tree.ts';
+import {fileAt, type PartialFiles, type ReceiveJobs, type TargetTree} from './target-tree.ts';
 
 export interface ReceiveParts {
   session: LinkSession;
@@ -25,6 +26,8 @@ export interface ReceiveParts {
   clock: Clock;
   /** Why a file is not to be replaced now. */
   heldBack?: (path: RelPath) => Failed | undefined;
+  /** Where parts are kept; without it none is. */
+  partials?: PartialFiles | undefined;
   /** What no transfer survives. */
   onError(error: unknown): void;
 }
@@ -35,9 +38,17 @@ export type StagedFiles = Map<number, {stage: string; content: Uint8Array}>;
 interface Transfer {
   /** What the volume's worker knows it by. */
   token: number;
+  path: RelPath;
   stage: string;
+  /** It may stay where the transfer ends early: it is noted. */
+  isNoted: boolean;
   work: Promise<void>;
+  /** Nothing more is taken of it. */
   isOver: boolean;
+  /** What was taken is of no use any more. */
+  isLost: boolean;
+  /** The disk may not hold what was written. */
+  isSpoilt: boolean;
   /** Leaves that were rejected and are on their way again. */
   missing: Set<number>;
   /** The announced content, once the source said that it has sent everything. */
@@ -64,11 +75,22 @@ export class ReceiveFiles {
       throw protocolFault('a transfer', 'open transfers', this.#transfers.size + 1, TRANSFERS_OPEN_MAX);
     if (this.#transfers.has(transfer)) throw protocolFault('a transfer', 'number', transfer, 'one that is not open');
     const token = ++lastToken;
-    const stage = `t${Math.floor(this.#parts.clock.nowMs())}-${token}`;
+    const stage = stageOfTransfer(this.#parts.clock.nowMs(), token);
     const known = base === undefined ? undefined : fileAt(this.#parts.tree, base.path);
     const isThere = known !== undefined && sameDigest(known.entry.content, base?.content);
     const from = isThere ? {path: known.path, expected: seenOf(known.entry)} : undefined;
-    const state: Transfer = {token, stage, work: Promise.resolve(), isOver: false, missing: new Set(), end: undefined};
+    const fresh = {
+      isNoted: false,
+      isOver: false,
+      isLost: false,
+      isSpoilt: false,
+      missing: new Set<number>(),
+      end: undefined,
+    };
+    // What an earlier transfer of the path leaves, this one goes on with.
+    const before = [...this.#transfers.values()].filter((each) => each.isOver && each.path === message.path);
+    const work = Promise.all(before.map((each) => each.work)).then(() => undefined);
+    const state: Transfer = {token, path: message.path, stage, work, ...fresh};
     this.#transfers.set(transfer, state);
     void this.#then(state, async () => {
       const held = this.#parts.heldBack?.(message.path);
@@ -85,7 +107,7 @@ export class ReceiveFiles {
     if (state === undefined || state.isOver) return undefined;
     const leafIndexes = message.leaves.map((_, index) => message.leafIndexFirst + index);
     return this.#then(state, async () => {
-      if (state.isOver) return;
+      if (state.isLost) return;
       const moved = frame.length >= OWN_MEMORY_BYTES ? [frame.buffer as ArrayBuffer] : [];
       const written = await this.#parts.jobs.run(
         'write-leaves',
@@ -93,6 +115,8 @@ export class ReceiveFiles {
         {lane: 1, transfer: moved},
       );
       const {rejected, isBaseChanged, result} = written;
+      state.isSpoilt ||= result.status === 'failed' && !mayGoOn(result);
+      if (state.isOver) return; // it was only written so that it need not come again
       if (result.status === 'failed') return this.#refuse(transfer, state, result);
       for (const leafIndex of leafIndexes) state.missing.delete(leafIndex);
       for (const leafIndex of rejected) {
@@ -109,11 +133,25 @@ export class ReceiveFiles {
     const state = this.#transfers.get(transfer);
     if (state === undefined || state.isOver) return undefined;
     return this.#then(state, async () => {
-      if (state.isOver) return;
+      if (state.isLost) return;
       const input = {token: state.token, leafIndexFirst, leafCount};
       const result = await this.#parts.jobs.run('pass-holes', input, {lane: 1});
-      if (result.status === 'failed') await this.#refuse(transfer, state, result);
+      state.isSpoilt ||= result.status === 'failed' && !mayGoOn(result);
+      if (result.status === 'failed' && !state.isOver) await this.#refuse(transfer, state, result);
     });
+  }
+
+  /** What is at these places of the file from an earlier transfer. @returns when it is answered */
+  async answerHeld({link, request, transfer, leafIndexFirst, leafCount}: MessageOf<'ask-leaves'>): Promise<void> {
+    const state = this.#transfers.get(transfer);
+    let digests: Uint8Array[] = [];
+    if (state !== undefined)
+      await this.#then(state, async () => {
+        if (state.isOver) return;
+        const input = {token: state.token, leafIndexFirst, leafCount};
+        ({digests} = await this.#parts.jobs.run('held-leaves', input, {lane: 1}));
+      });
+    this.#parts.session.send({kind: 'leaves-held', link, request, digests: digests.map((each) => Buffer.from(each))});
   }
 
   /** The source has sent everything. */
@@ -128,27 +166,51 @@ export class ReceiveFiles {
     });
   }
 
-  /** The source gave up: what was staged goes. The transfer counts as open until it has gone. */
+  /** The source gave up: what was staged goes, or is kept for the next time. Until then the transfer counts as open. */
   drop(transfer: number): Promise<void> | undefined {
     const state = this.#transfers.get(transfer);
     if (state === undefined || state.isOver) return undefined;
     state.isOver = true;
+    state.isLost = !state.isNoted;
     return this.#then(state, async () => {
-      await this.#discard(state);
+      await this.#discard(state, true);
       this.#transfers.delete(transfer);
     });
   }
 
-  /** A batch has taken these files. */
-  forget(ops: readonly Op[]): void {
-    for (const op of ops)
-      if (op.kind === 'put-file' && op.source.from === 'staged') this.staged.delete(op.source.transfer);
+  /** A batch was applied: these files are taken, and no part of what it brought is needed any more. */
+  applied(ops: readonly Op[], results: readonly OpResult[]): void {
+    const {partials} = this.#parts;
+    for (const [index, op] of ops.entries()) {
+      if (op.kind !== 'put-file' || op.source.from !== 'staged') continue;
+      const stage = this.staged.get(op.source.transfer)?.stage;
+      this.staged.delete(op.source.transfer);
+      if (stage === undefined) continue;
+      if (results[index]?.status === 'done') partials?.gone(stage);
+      else this.#aside(partials?.leave(stage));
+    }
+    this.#aside(partials?.outdated(ops, results));
   }
 
-  /** Drops what is being received. */
+  /** Both sides are equal: nothing waits to be sent again. */
+  allArrived(): void {
+    this.#aside(this.#parts.partials?.clear());
+  }
+
+  /** Removing parts keeps no answer waiting. */
+  #aside(work: Promise<unknown> | undefined): void {
+    work?.catch((error: unknown) => this.#parts.onError(error));
+  }
+
+  /** Ends what is being received; parts that are worth it are kept. */
   async close(): Promise<void> {
     for (const transfer of this.#transfers.keys()) void this.drop(transfer);
     await Promise.all([...this.#transfers.values()].map(({work}) => work.catch(() => undefined)));
+    // Never removed here: what a batch has journalled may need it.
+    for (const {stage} of this.staged.values())
+      await this.#parts.partials?.leave(stage).catch((error: unknown) => this.#parts.onError(error));
+    this.staged.clear();
+    await this.#parts.partials?.settled();
   }
 
   async #open(
@@ -158,8 +220,25 @@ export class ReceiveFiles {
   ): Promise<void> {
     const {isDurable} = this.#options;
     const {token, stage} = state;
-    const input = {token, stage, path, sizeBytes, base, isDurable, allocatedBytes};
-    const result = await this.#parts.jobs.run('open-staged', input, {lane: 1});
+    const {jobs, partials} = this.#parts;
+    const isWorth = partials?.isWorth(sizeBytes) === true;
+    const partial = isWorth ? partials.take(path) : undefined;
+    const spare = partials?.idle() ?? [];
+    const input = {token, stage, path, sizeBytes, base, isDurable, allocatedBytes, partial, spare};
+    const opening = jobs.run('open-staged', input, {lane: 1});
+    opening.catch(() => partial && partials?.leave(partial.stage)); // whoever comes next may go on with it
+    const {result, file, removed} = await opening;
+    for (const gone of removed) partials?.gone(gone);
+    if (partial !== undefined && partial.stage !== file?.stage) {
+      if (result.status === 'done')
+        partials?.gone(partial.stage); // another file is there
+      else await partials?.leave(partial.stage);
+    }
+    if (file !== undefined) {
+      state.stage = file.stage;
+      state.isNoted = isWorth;
+      if (isWorth) partials.note({...file, path, sizeBytes});
+    }
     if (result.status === 'done') return;
     if (result.code === 'base-changed' && base !== undefined) this.#doubt(base.path);
     await this.#refuse(transfer, state, result);
@@ -174,7 +253,7 @@ export class ReceiveFiles {
   async #finish(transfer: number, state: Transfer, content: Buffer): Promise<void> {
     const result = await this.#parts.jobs.run('finish-staged', {token: state.token, content}, {lane: 1});
     if (result.status === 'done') this.staged.set(transfer, {stage: state.stage, content});
-    else await this.#discard(state);
+    else await this.#discard(state, mayGoOn(result));
     state.isOver = true;
     this.#transfers.delete(transfer);
     this.#tell(transfer, result);
@@ -184,14 +263,21 @@ export class ReceiveFiles {
   async #refuse(transfer: number, state: Transfer, result: OpResult): Promise<void> {
     if (state.isOver) return;
     state.isOver = true;
-    await this.#discard(state); // before the answer: a source that goes on at once must not find all places taken
+    state.isLost = true;
+    await this.#discard(state, mayGoOn(result)); // before the answer: a source that goes on at once must not find all places taken
     this.#tell(transfer, result);
     await this.#parts.session.drained();
     this.#transfers.delete(transfer);
   }
 
-  async #discard({token, stage}: Transfer): Promise<void> {
-    await this.#parts.jobs.run('drop-staged', {token, stage}, {lane: 1});
+  async #discard({token, stage, isNoted, isSpoilt}: Transfer, mayGoOn: boolean): Promise<void> {
+    const {jobs, partials} = this.#parts;
+    const mayStay = mayGoOn && isNoted && !isSpoilt;
+    const dropping = jobs.run('drop-staged', {token, stage, mayStay}, {lane: 1});
+    dropping.catch(() => partials?.leave(stage)); // whoever comes next may go on with it
+    const {isKept} = await dropping;
+    if (isKept) await partials?.leave(stage);
+    else if (isNoted) partials?.gone(stage);
   }
 
   #tell(transfer: number, result: OpResult): void {
@@ -203,6 +289,11 @@ export class ReceiveFiles {
     state.work.catch((error: unknown) => this.#parts.onError(error));
     return state.work.catch(() => undefined);
   }
+}
+
+/** Whether what is staged is of use after this: not where the disk is full, or may not hold what was written. */
+function mayGoOn(result: OpResult): boolean {
+  return result.status === 'failed' && (result.code === 'base-changed' || result.code === 'corrupt');
 }
 
 function failed(code: ProblemCode, message: string): OpResult {

@@ -174,7 +174,7 @@ export class Sender {
   /** The peer's answers. */
   take(message: Message): void {
     if (message.kind === 'batch-result') this.#takeResults(message.batch, message.results);
-    if (message.kind === 'leaf-rejected' || message.kind === 'file-staged') this.#large.take(message);
+    else this.#large.take(message);
   }
 
   /** The other names of hard links, once the first name's content is there. */

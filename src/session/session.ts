@@ -352,6 +352,7 @@ const ANSWERS: ReadonlySet<MessageKind> = new Set([
   'signature',
   'no-signature',
   'volume-source',
+  'leaves-held',
 ]);
 
 function outOfOrder(kind: MessageKind): TowlineError {

@@ -15,14 +15,15 @@ import {narrowedView, viewDigest, type Holding, type View} from '../model/view.t
 import type {DeleteLimits} from '../reconcile/delete-guard.ts';
 import {RollingHour} from '../reconcile/rolling-hour.ts';
 import {protocolFault} from '../wire/fault.ts';
-import {BATCHES_OPEN_MAX, REQUESTS_OPEN_MAX} from '../wire/limits.ts';
+import {BATCHES_OPEN_MAX, PARTIAL_FILES_MAX, REQUESTS_OPEN_MAX} from '../wire/limits.ts';
 import type {Message, MessageOf} from '../wire/messages.ts';
+import {splitPaths} from '../wire/split.ts';
 import {answerDigests, answerGroups, answerNodes, answerSignature, answerVerify} from './answer-asks.ts';
 import {ReceiveFiles, type StagedFiles} from './receive-files.ts';
 import {refusalMessage} from './refusal.ts';
 import type {LinkSession} from './link-port.ts';
 import {TargetDeletes} from './target-deletes.ts';
-import type {KnownFile, TargetJobs, TargetTree} from './target-tree.ts';
+import type {KnownFile, PartialFiles, TargetJobs, TargetTree} from './target-tree.ts';
 
 /** Applies batches; apply/applier.ts by shape. */
 export interface BatchApplier {
@@ -41,6 +42,8 @@ export interface TargetLinkParts {
   jobs: JobRunner<TargetJobs>;
   tree: TargetTree;
   clock: Clock;
+  /** Where parts of large files are kept; without it none is. */
+  partials?: PartialFiles;
   /** Makes the volume ready in the effective view: recovers, scans. Called once, before anything is answered. */
   open(request: MessageOf<'open-link'>, view: View): Promise<BatchApplier>;
   onProblem(error: unknown): void;
@@ -167,6 +170,8 @@ export class TargetLink {
         return opened.files.writeLeaves(message, frame);
       case 'file-holes':
         return opened.files.passHoles(message);
+      case 'ask-leaves':
+        return this.#counted(() => opened.files.answerHeld(message));
       case 'file-end':
         return opened.files.end(message.transfer, Buffer.from(message.content));
       case 'file-abort':
@@ -181,14 +186,21 @@ export class TargetLink {
   }
 
   /** One answer after the other of each sort: what waits for credit is one answer, however many were asked for. */
-  async #answer(sort: 'tree' | 'content', answer: () => Promise<void>): Promise<void> {
+  #answer(sort: 'tree' | 'content', answer: () => Promise<void>): Promise<void> {
+    return this.#counted(() => {
+      const answered = this.#answers[sort].then(answer);
+      this.#answers[sort] = answered.catch(() => undefined);
+      return answered;
+    });
+  }
+
+  /** @throws PROTOCOL when too many requests are open */
+  async #counted(answer: () => Promise<void>): Promise<void> {
     if (this.#asksOpen >= REQUESTS_OPEN_MAX)
       throw protocolFault('a request', 'open requests', this.#asksOpen + 1, REQUESTS_OPEN_MAX);
     this.#asksOpen++;
-    const answered = this.#answers[sort].then(answer);
-    this.#answers[sort] = answered.catch(() => undefined);
     try {
-      await answered;
+      await answer();
       await this.#parts.session.drained();
     } finally {
       this.#asksOpen--;
@@ -211,6 +223,7 @@ export class TargetLink {
     const {isDurable, link} = message;
     const onError = (error: unknown): void => this.#stop(error);
     this.#opened = {applier, files: new ReceiveFiles({link, isDurable}, {...this.#parts, onError})};
+    this.#tellPartials(message.link);
     session.send({
       kind: 'link-opened',
       link: message.link,
@@ -222,6 +235,14 @@ export class TargetLink {
       stateId: tree.stateId,
     });
     this.#giveBackSoon(applier);
+  }
+
+  /** What is here of files that were begun: before anything of them is sent again. */
+  #tellPartials(link: number): void {
+    const {session, partials} = this.#parts;
+    const all = session.speaks('resume') ? (partials?.paths() ?? []) : [];
+    const [paths = []] = splitPaths(all.slice(-PARTIAL_FILES_MAX));
+    if (paths.length > 0) session.send({kind: 'partial-files', link, paths});
   }
 
   #apply(message: MessageOf<'batch'>, frame: Buffer, {applier, files}: OpenLink): Promise<void> {
@@ -260,7 +281,7 @@ export class TargetLink {
       if (own.status === 'rejected') throw own.reason;
       const results = own.value;
       this.#deletes.noteDone(ops, judged, results);
-      files.forget(ops);
+      files.applied(ops, results);
       release(frame); // whatever is kept of it was copied
       this.#parts.session.send({kind: 'batch-result', link, batch, results});
       this.#digestSoon();
@@ -335,14 +356,15 @@ export class TargetLink {
     });
     const isEqual = rootDigest.equals(asked.rootDigest) && groupsDigest.equals(asked.groupsDigest);
     this.#parts.onCut?.({cut, isEqual, digest: rootDigest});
+    if (isEqual) this.#opened?.files.allArrived();
   }
 
-  /** Drops what was being received; called when the session is over. */
+  /** Ends what was being received; called when the session is over. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#digestLater?.();
-    await this.#opened?.files.close();
     await this.#batches.catch(() => undefined);
+    await this.#opened?.files.close();
     await this.#givingBack;
   }
 }

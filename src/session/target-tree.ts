@@ -6,7 +6,8 @@
 import type {Signature} from '../delta/signature.ts';
 import type {Digest} from '../model/digest.ts';
 import type {Entry, Seen} from '../model/entry.ts';
-import type {OpResult} from '../model/op.ts';
+import type {Op, OpResult} from '../model/op.ts';
+import type {PartialFile} from '../model/partial-file.ts';
 import {nameOf, parentOf, type Name, type RelPath} from '../model/path.ts';
 import type {TreeNode} from '../model/tree.ts';
 
@@ -40,6 +41,21 @@ export function fileAt(tree: TargetTree, path: RelPath): KnownFile | undefined {
   return parentId === undefined || entry?.type !== 'file' ? undefined : {path, parentId, entry};
 }
 
+/** Parts of large files, over the end of a link; apply/partial-files.ts by shape. */
+export interface PartialFiles {
+  isWorth(sizeBytes: number): boolean;
+  paths(): RelPath[];
+  idle(): readonly PartialFile[];
+  take(path: RelPath): PartialFile | undefined;
+  note(part: Omit<PartialFile, 'atMs'>): void;
+  leave(stage: Name): Promise<boolean>;
+  gone(stage: Name): void;
+  outdated(ops: readonly Op[], results: readonly OpResult[]): Promise<void>;
+  clear(): Promise<number>;
+  /** Resolves when what is to be removed is removed. */
+  settled(): Promise<void>;
+}
+
 type FileToRead = {path: RelPath; expected: Seen};
 
 export type AnswerJobs = {
@@ -65,8 +81,19 @@ export type ReceiveJobs = {
       base: FileToRead | undefined;
       isDurable: boolean;
       allocatedBytes: number | undefined;
+      partial: PartialFile | undefined;
+      spare: readonly PartialFile[];
     };
-    out: OpResult;
+    out: {
+      result: OpResult;
+      file: Pick<PartialFile, 'stage' | 'ino' | 'btime'> | undefined;
+      removed: string[];
+    };
+    part: never;
+  };
+  'held-leaves': {
+    in: {token: number; leafIndexFirst: number; leafCount: number};
+    out: {digests: Uint8Array[]};
     part: never;
   };
   'pass-holes': {in: {token: number; leafIndexFirst: number; leafCount: number}; out: OpResult; part: never};
@@ -76,7 +103,7 @@ export type ReceiveJobs = {
     part: never;
   };
   'finish-staged': {in: {token: number; content: Uint8Array}; out: OpResult; part: never};
-  'drop-staged': {in: {token: number; stage: string}; out: undefined; part: never};
+  'drop-staged': {in: {token: number; stage: string; mayStay: boolean}; out: {isKept: boolean}; part: never};
 };
 
 export type TargetJobs = AnswerJobs & ReceiveJobs;

@@ -6,14 +6,17 @@
 import {isTowlineError} from '../base/errors.ts';
 import {sha256} from '../model/digest.ts';
 import {bufferOf, Database, type Place, type Statement} from './database.ts';
+import {PartialRows, PARTIALS_SCHEMA} from './partial-rows.ts';
 
 export interface JournalBatch {
   id: number;
   body: Buffer;
 }
 
-const SCHEMA_VERSION = 1;
-const SCHEMA = 'CREATE TABLE batches (id INTEGER PRIMARY KEY, body BLOB NOT NULL, sum BLOB NOT NULL) STRICT;';
+const SCHEMA_VERSION = 2;
+const SCHEMA = `CREATE TABLE batches (id INTEGER PRIMARY KEY, body BLOB NOT NULL, sum BLOB NOT NULL) STRICT; ${PARTIALS_SCHEMA}`;
+/** Version 1 knew nothing of files that are staged in part. */
+const UPGRADES = {1: PARTIALS_SCHEMA};
 const SETTLE_MS = 500; // nothing follows: the last one leaves the file by itself
 const CACHE_KIB = 2_048;
 const CHECKPOINT_PAGES = 2_048; // 16 MB: copying the log costs two fsyncs more, so it is done seldom
@@ -29,6 +32,7 @@ export function openJournalStore(options: {place: Place; bootId: string}): Journ
       file: 'journal.db',
       schemaVersion: SCHEMA_VERSION,
       schema: SCHEMA,
+      upgrades: UPGRADES,
       cacheKiB: CACHE_KIB,
       checkpointPages: CHECKPOINT_PAGES,
       isExclusive: true,
@@ -44,6 +48,8 @@ export function openJournalStore(options: {place: Place; bootId: string}): Journ
 }
 
 export class JournalStore {
+  /** Files that are staged in part. */
+  readonly partials: PartialRows;
   readonly #db: Database;
   readonly #insert: Statement;
   readonly #all: Statement;
@@ -54,6 +60,7 @@ export class JournalStore {
 
   constructor(db: Database) {
     this.#db = db;
+    this.partials = new PartialRows(db);
     this.#insert = db.prepare('INSERT INTO batches VALUES (?, ?, ?)');
     this.#all = db.prepare('SELECT id, body, sum FROM batches ORDER BY id');
     this.#delete = db.prepare('DELETE FROM batches WHERE id = ?');

@@ -59,7 +59,7 @@ export class LeafFrames {
     this.#leafCount++;
     this.#literalBytes += literalBytes;
     this.#packed.literalBytes += literalBytes;
-    this.#packed.copiedBytes += sizeOf(leaf.ops, 'copy');
+    this.#packed.copiedBytes += sizeOf(leaf.ops, 'copy') + sizeOf(leaf.ops, 'kept');
   }
 
   /** The next leaves lie in a hole. */
@@ -100,7 +100,7 @@ export function literalFrame(numbers: TransferNumbers, leafIndexFirst: number, l
   return encode({kind: 'file-leaves', ...numbers, leafIndexFirst, leaves: [leaf]});
 }
 
-function sizeOf(ops: readonly LeafOp[], kind: 'literal' | 'copy'): number {
+function sizeOf(ops: readonly LeafOp[], kind: Exclude<LeafOp['kind'], 'zeros'>): number {
   return ops.reduce(
     (sum, op) => (op.kind === kind ? sum + (op.kind === 'literal' ? op.bytes.length : op.sizeBytes) : sum),
     0,

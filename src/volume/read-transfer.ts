@@ -15,7 +15,7 @@ import {openRegular, readInto} from '../linux/files.ts';
 import {closeFd} from '../linux/open-fd.ts';
 import {statFd} from '../linux/stat.ts';
 import {ContentHash, zeroLeafDigest} from '../model/content-hash.ts';
-import {LEAF_BYTES, leafCountOf, sha256, type Digest} from '../model/digest.ts';
+import {DIGEST_BYTES, LEAF_BYTES, leafCountOf, sha256, type Digest} from '../model/digest.ts';
 import {isUntouched, seenOf, type FileTime, type Seen, type Stat, type StatMeta} from '../model/entry.ts';
 import {nameOf, parentOf} from '../model/path.ts';
 import type {Reading} from '../model/reading.ts';
@@ -31,6 +31,8 @@ export interface LeavesRead extends PackedLeaves {
   errno: number;
   /** The rolling search needs the base's weak sums now; nothing more comes before they are given. */
   needsWeak: boolean;
+  /** Of the file, in all. */
+  leavesRead: number;
   /** Set with the last leaf. */
   end: TransferEnd | undefined;
 }
@@ -70,11 +72,19 @@ export type TransferJobs = {
     part: never;
   };
   'give-weak': {in: {token: number; weak: Uint8Array | undefined}; out: undefined; part: never};
-  'read-leaves': {in: {token: number; leafCount: number}; out: LeavesRead; part: never};
+  /** `held`: what the target has already; nothing behind it is read unless it is the last of that. */
+  'read-leaves': {in: {token: number; leafCount: number; held?: Held | undefined}; out: LeavesRead; part: never};
   /** One leaf again, literal. */
   'read-leaf': {in: {token: number; leafIndex: number}; out: LeavesRead; part: never};
   'close-transfer': {in: {token: number}; out: undefined; part: never};
 };
+
+/** Digests of leaves in a row that the target has. */
+interface Held {
+  leafIndexFirst: number;
+  digests: Uint8Array;
+  isLast: boolean;
+}
 
 interface OpenTransfer {
   /** What is read: the file, or its clone. */
@@ -121,11 +131,11 @@ export function transferHandlers(withRoot: WithRoot): ScopeHandlers<TransferJobs
       open.get(token)?.differ?.provideWeak(weak === undefined ? undefined : bufferOf(weak));
       return undefined;
     },
-    'read-leaves': ({token, leafCount}, context) => {
+    'read-leaves': ({token, leafCount, held}, context) => {
       const transfer = open.get(token);
       if (transfer === undefined || !clones.mayKeep(transfer.fd)) return lost();
       try {
-        const read = readLeaves(transfer, leafCount);
+        const read = readLeaves(transfer, leafCount, held && {...held, digests: bufferOf(held.digests)});
         context.transfer(
           ...read.frames
             .filter((frame) => frame.length >= OWN_MEMORY_BYTES)
@@ -216,7 +226,7 @@ function newTransfer(
 }
 
 /** @param leafCount leaves to be read at most; a run of holes counts as one */
-function readLeaves(transfer: OpenTransfer, leafCount: number): LeavesRead {
+function readLeaves(transfer: OpenTransfer, leafCount: number, held: Held | undefined): LeavesRead {
   const {differ, frames} = transfer;
   const leafTotal = leafCountOf(transfer.expected.sizeBytes);
   const literals: Buffer[] = [];
@@ -227,6 +237,7 @@ function readLeaves(transfer: OpenTransfer, leafCount: number): LeavesRead {
       passHoles(transfer, holeBytes);
       continue;
     }
+    if (isBehind(held, transfer.leavesRead)) break;
     const leaf = readLeaf(transfer, transfer.leavesRead);
     if (leaf === undefined) return nothing(READ.changed);
     const digest = sha256(leaf);
@@ -235,6 +246,11 @@ function readLeaves(transfer: OpenTransfer, leafCount: number): LeavesRead {
     const isZeros = mayBeZeros && digest.equals(zeroLeafDigest(leaf.length));
     if (isZeros && transfer.holes !== undefined) {
       passHoles(transfer, leaf.length);
+      continue;
+    }
+    if (isHeld(held, transfer.leavesRead, digest)) {
+      keepLeaf(transfer, leaf, digest);
+      release(leaf);
       continue;
     }
     transfer.content.leaf(digest);
@@ -253,7 +269,8 @@ function readLeaves(transfer: OpenTransfer, leafCount: number): LeavesRead {
     transfer.isFinished = !needsWeak(transfer);
   }
   packDecided(transfer);
-  const out: LeavesRead = {...nothing(READ.ok), ...frames.take(), needsWeak: needsWeak(transfer)};
+  const {leavesRead} = transfer;
+  const out: LeavesRead = {...nothing(READ.ok), ...frames.take(), needsWeak: needsWeak(transfer), leavesRead};
   // A differ keeps what it may still refer to; without one every leaf is in its frame by now.
   for (const leaf of literals) release(leaf);
   if (transfer.isFinished && frames.leafCount === leafTotal) {
@@ -284,6 +301,26 @@ function passHoles(transfer: OpenTransfer, sizeBytes: number): void {
   transfer.leavesRead += count;
   transfer.content.zeros(sizeBytes);
   transfer.signature?.zeros(sizeBytes);
+}
+
+/** Whether more of what the target has must be known before this leaf is read. */
+function isBehind(held: Held | undefined, leafIndex: number): boolean {
+  return held?.isLast === false && leafIndex >= held.leafIndexFirst + held.digests.length / DIGEST_BYTES;
+}
+
+function isHeld(held: Held | undefined, leafIndex: number, digest: Digest): boolean {
+  const at = held === undefined ? -1 : (leafIndex - held.leafIndexFirst) * DIGEST_BYTES;
+  return held !== undefined && at >= 0 && digest.equals(held.digests.subarray(at, at + DIGEST_BYTES));
+}
+
+/** The target has this leaf in its place: nothing of it is compared, and nothing is sent but its digest. */
+function keepLeaf(transfer: OpenTransfer, leaf: Buffer, digest: Digest): void {
+  transfer.differ?.skip(leaf.length);
+  packDecided(transfer);
+  transfer.frames.add(digest, [{kind: 'kept', sizeBytes: leaf.length}]);
+  transfer.leavesRead++;
+  transfer.content.leaf(digest);
+  transfer.signature?.update(leaf);
 }
 
 function packDecided({differ, frames, undecided}: OpenTransfer): void {
@@ -318,7 +355,16 @@ function lost(): LeavesRead {
 }
 
 function nothing(status: number): LeavesRead {
-  return {status, errno: 0, frames: [], literalBytes: 0, copiedBytes: 0, needsWeak: false, end: undefined};
+  return {
+    status,
+    errno: 0,
+    frames: [],
+    literalBytes: 0,
+    copiedBytes: 0,
+    needsWeak: false,
+    leavesRead: 0,
+    end: undefined,
+  };
 }
 
 /** Structured clone turns Buffers into plain Uint8Arrays. */

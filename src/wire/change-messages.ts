@@ -2,7 +2,8 @@
  * Layouts of the messages that carry changes: batches, and large files that are staged outside them.
  */
 import type {Op, OpResult} from '../model/op.ts';
-import {LEAF_BYTES} from '../model/digest.ts';
+import {DIGEST_BYTES, LEAF_BYTES} from '../model/digest.ts';
+import type {RelPath} from '../model/path.ts';
 import {byCode, LEAF_OP_CODE} from './codes.ts';
 import {encodeBug} from './fault.ts';
 import * as fields from './fields.ts';
@@ -17,9 +18,19 @@ import type {Writer} from './writer.ts';
 const LEAF_OP_OF_CODE = byCode(LEAF_OP_CODE);
 const LEAF_OP_BYTES_MIN = 5;
 const LEAF_BYTES_MIN = 34;
+const PATH_BYTES_MIN = 4;
 
 type FileKind =
-  'file-start' | 'file-leaves' | 'file-holes' | 'file-end' | 'file-abort' | 'leaf-rejected' | 'file-staged';
+  | 'partial-files'
+  | 'file-start'
+  | 'file-leaves'
+  | 'file-holes'
+  | 'ask-leaves'
+  | 'leaves-held'
+  | 'file-end'
+  | 'file-abort'
+  | 'leaf-rejected'
+  | 'file-staged';
 
 /** The other half of `BatchWriter`. */
 export function readBatch(reader: Reader, link: number): MessageOf<'batch'> {
@@ -54,6 +65,23 @@ export const BATCH_RESULT_CODEC: MessageCodec<'batch-result'> = {
 };
 
 export const FILE_CODECS: {[K in FileKind]: MessageCodec<K>} = {
+  'partial-files': {
+    write(writer, message) {
+      writer.count(message.paths.length, limits.PARTIAL_FILES_MAX);
+      let previous = '';
+      for (const path of message.paths) {
+        writer.path(path, previous);
+        previous = path;
+      }
+    },
+    read(reader, link) {
+      const count = reader.count('paths', limits.PARTIAL_FILES_MAX, PATH_BYTES_MIN);
+      const reading = new PathReader(reader, limits.REQUEST_PATH_BYTES_MAX);
+      const paths: RelPath[] = [];
+      for (let index = 0; index < count; index++) paths.push(reading.next());
+      return {kind: 'partial-files', link, paths};
+    },
+  },
   'file-start': {
     write(writer, message) {
       writer.u64(message.transfer);
@@ -115,6 +143,35 @@ export const FILE_CODECS: {[K in FileKind]: MessageCodec<K>} = {
       return {kind: 'file-holes', link, transfer, leafIndexFirst, leafCount};
     },
   },
+  'ask-leaves': {
+    write(writer, message) {
+      writer.u32(message.request);
+      writer.u64(message.transfer);
+      writer.u32(message.leafIndexFirst);
+      writer.u16(message.leafCount);
+    },
+    read(reader, link) {
+      const request = reader.u32();
+      const transfer = reader.u64('transfer');
+      const leafIndexFirst = reader.within('index of a leaf', reader.u32(), 0, limits.LEAF_INDEX_MAX);
+      const leafCount = reader.within('leaves asked for', reader.u16(), 1, limits.HELD_LEAVES_MAX);
+      return {kind: 'ask-leaves', link, request, transfer, leafIndexFirst, leafCount};
+    },
+  },
+  'leaves-held': {
+    write(writer, message) {
+      writer.u32(message.request);
+      writer.count(message.digests.length, limits.HELD_LEAVES_MAX);
+      for (const digest of message.digests) fields.writeDigest(writer, digest);
+    },
+    read(reader, link) {
+      const request = reader.u32();
+      const count = reader.count('digests', limits.HELD_LEAVES_MAX, DIGEST_BYTES);
+      const digests: Buffer[] = [];
+      for (let index = 0; index < count; index++) digests.push(fields.readDigest(reader));
+      return {kind: 'leaves-held', link, request, digests};
+    },
+  },
   'file-end': {
     write(writer, message) {
       writer.u64(message.transfer);
@@ -159,7 +216,7 @@ export const FILE_CODECS: {[K in FileKind]: MessageCodec<K>} = {
   },
 };
 
-/** 32 digest, u16 count of ops, ops: u8 1, u64 offset, u32 size; u8 2, u32 size, bytes; or u8 3, u32 size. */
+/** 32 digest, u16 count of ops, ops: u8 1, u64 offset, u32 size; u8 2, u32 size, bytes; u8 3 or 4, u32 size. */
 function writeLeaf(writer: Writer, leaf: LeafDelta): void {
   fields.writeDigest(writer, leaf.digest);
   writer.count(leaf.ops.length, limits.LEAF_OPS_MAX);
@@ -184,7 +241,10 @@ function readLeaf(reader: Reader, opCountMax: number): LeafDelta {
     reader.within('end of a copy', baseOffset + sizeBytes, 0, limits.SIZE_BYTES_MAX);
     if (kind === 'copy') ops.push({kind, baseOffset, sizeBytes});
     else if (kind === 'zeros') ops.push({kind, sizeBytes});
-    else ops.push({kind, bytes: reader.bytes(sizeBytes)});
+    else if (kind === 'kept') {
+      reader.within('ops beside one that keeps the leaf', count - 1, 0, 0);
+      ops.push({kind, sizeBytes});
+    } else ops.push({kind, bytes: reader.bytes(sizeBytes)});
   }
   return {digest, ops};
 }

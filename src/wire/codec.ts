@@ -101,6 +101,8 @@ function capacityBytesOf(message: Message): number {
     case 'verify-files':
     case 'list-nodes':
     case 'file-digests':
+    case 'partial-files':
+    case 'leaves-held':
     case 'batch-result':
       return CAPACITY_BYTES_LIST;
     default:

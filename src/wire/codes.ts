@@ -27,6 +27,7 @@ export const MESSAGE_CODE: Record<MessageKind, number> = {
   'close-link': 0x13,
   'link-state': 0x14,
   'target-changed': 0x15,
+  'partial-files': 0x16,
   'list-nodes': 0x20,
   'node-listing': 0x21,
   'hash-files': 0x22,
@@ -46,6 +47,8 @@ export const MESSAGE_CODE: Record<MessageKind, number> = {
   'leaf-rejected': 0x54,
   'file-staged': 0x55,
   'file-holes': 0x56,
+  'ask-leaves': 0x57,
+  'leaves-held': 0x58,
   cut: 0x60,
   'cut-result': 0x61,
 };
@@ -76,7 +79,7 @@ export const OP_CODE: Record<OpKind, number> = {
 };
 
 export const SOURCE_CODE = {inline: 1, staged: 2, copy: 3} as const;
-export const LEAF_OP_CODE = {copy: 1, literal: 2, zeros: 3} as const;
+export const LEAF_OP_CODE = {copy: 1, literal: 2, zeros: 3, kept: 4} as const;
 export const NODE_CODE = {absent: 0, inner: 1, leaf: 2} as const;
 export const SOURCE_STATE_CODE: Record<SourceStateName, number> = {
   'catching-up': 1,

@@ -44,6 +44,7 @@ export const COSTS_CREDIT: Record<MessageKind, boolean> = {
   'close-link': false,
   'link-state': false,
   'target-changed': false,
+  'partial-files': false,
   'list-nodes': false,
   'node-listing': true,
   'hash-files': false,
@@ -63,6 +64,8 @@ export const COSTS_CREDIT: Record<MessageKind, boolean> = {
   'leaf-rejected': false,
   'file-staged': false,
   'file-holes': true,
+  'ask-leaves': false,
+  'leaves-held': false,
   cut: false,
   'cut-result': false,
 };

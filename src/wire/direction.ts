@@ -24,6 +24,7 @@ export const SENT_BY: Record<MessageKind, 'both' | 'source' | 'target'> = {
   'close-link': 'source',
   'link-state': 'source',
   'target-changed': 'target',
+  'partial-files': 'target',
   'list-nodes': 'source',
   'node-listing': 'target',
   'hash-files': 'source',
@@ -43,6 +44,8 @@ export const SENT_BY: Record<MessageKind, 'both' | 'source' | 'target'> = {
   'leaf-rejected': 'target',
   'file-staged': 'target',
   'file-holes': 'source',
+  'ask-leaves': 'source',
+  'leaves-held': 'target',
   cut: 'source',
   'cut-result': 'target',
 };

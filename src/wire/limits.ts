@@ -67,6 +67,10 @@ export const INLINE_BYTES_MAX = LEAF_BYTES;
 /** Bytes of all paths of one batch or group listing, front coding undone: 4 bytes on the wire can stand for 65,535. */
 export const BATCH_PATH_BYTES_MAX = 4 * 1024 * 1024;
 export const LEAVES_MAX = 64;
+/** Files that a target has in part, as it tells its source. */
+export const PARTIAL_FILES_MAX = 64;
+/** Digests of leaves in one answer: 32 MiB of the file are read for it. */
+export const HELD_LEAVES_MAX = 128;
 export const LEAF_OPS_MAX = 4_096;
 export const LEAF_OPS_MAX_PER_FRAME = 16_384;
 export const LEAF_INDEX_MAX = SIZE_BYTES_MAX / LEAF_BYTES - 1;

@@ -11,11 +11,15 @@ import type {ProblemCode} from '../model/problem.ts';
 import type {TreeNode} from '../model/tree.ts';
 import type {Holding, View, ViewLimits} from '../model/view.ts';
 
-/** Copy from the base file, literal bytes, or zeros. A leaf's ops build it front to back. */
+/**
+ * Copy from the base file, literal bytes, or zeros: a leaf's ops build it front to back. `kept` stands alone: the leaf
+ * lies in what the target has staged already.
+ */
 export type LeafOp =
   | {kind: 'copy'; baseOffset: number; sizeBytes: number}
   | {kind: 'literal'; bytes: Buffer}
-  | {kind: 'zeros'; sizeBytes: number};
+  | {kind: 'zeros'; sizeBytes: number}
+  | {kind: 'kept'; sizeBytes: number};
 
 export interface LeafDelta {
   /** Digest of the leaf after the ops: each leaf is verified alone. */
@@ -115,6 +119,8 @@ export type Message =
   | {kind: 'link-state'; link: number; state: SourceStateName; cut: number; problemCount: number; reason: string}
   /** Something else than this link changed the target: the source compares. */
   | {kind: 'target-changed'; link: number}
+  /** Files that an earlier link had begun to send, and of which the target still has a part. Before `link-opened`. */
+  | {kind: 'partial-files'; link: number; paths: RelPath[]}
   // Compare
   | {kind: 'list-nodes'; link: number; request: number; nodes: {path: RelPath; prefix: Buffer}[]}
   | {kind: 'node-listing'; link: number; request: number; nodes: TreeNode[]}
@@ -154,6 +160,17 @@ export type Message =
   | {kind: 'file-leaves'; link: number; transfer: number; leafIndexFirst: number; leaves: LeafDelta[]}
   /** Leaves of a file with holes that are zeros; the last, short one may be among them. */
   | {kind: 'file-holes'; link: number; transfer: number; leafIndexFirst: number; leafCount: number}
+  /** What the target has at these places of the staged file already. */
+  | {
+      kind: 'ask-leaves';
+      link: number;
+      request: number;
+      transfer: number;
+      leafIndexFirst: number;
+      leafCount: number;
+    }
+  /** Digests of them in order; fewer than were asked for at the end of what it has. */
+  | {kind: 'leaves-held'; link: number; request: number; digests: Digest[]}
   | {kind: 'file-end'; link: number; transfer: number; content: Digest}
   | {kind: 'file-abort'; link: number; transfer: number}
   | {kind: 'leaf-rejected'; link: number; transfer: number; leafIndex: number; isBaseChanged: boolean}

@@ -91,7 +91,7 @@ export function leafDeltaBytes(leaf: LeafDelta): number {
 }
 
 function leafOpBytes(op: LeafOp): number {
-  return op.kind === 'copy' ? 13 : op.kind === 'zeros' ? 5 : 5 + op.bytes.length;
+  return op.kind === 'copy' ? 13 : op.kind === 'literal' ? 5 + op.bytes.length : 5;
 }
 
 function runs<T>(items: readonly T[], max: Cost, costOf: (item: T) => Cost): T[][] {

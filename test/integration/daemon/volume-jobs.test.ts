@@ -103,8 +103,8 @@ test('a closed scope leaves no file of its volume open, neither read nor staged;
     expect(await jobs.run('open-transfer', {...input, transfer: 1}, {lane: 1})).toMatchObject({status: 0});
   }
   const file = {path: 'new', sizeBytes: LEAF_BYTES, base: undefined, allocatedBytes: undefined};
-  const staged = {token: 1, stage: 't1-1', ...file, isDurable: false};
-  expect(await gone.jobs.run('open-staged', staged, {lane: 1})).toEqual({status: 'done'});
+  const staged = {token: 1, stage: 't1-1', ...file, isDurable: false, partial: undefined, spare: []};
+  expect(await gone.jobs.run('open-staged', staged, {lane: 1})).toMatchObject({result: {status: 'done'}});
   const folder = join(gone.root, '..');
   expect(openBelow(folder).sort()).toEqual([join(gone.root, 'big'), join(folder, 'staging/t1-1')].sort());
   await gone.jobs.close();
@@ -117,5 +117,5 @@ test('a closed scope leaves no file of its volume open, neither read nor staged;
 
 test('a volume without places refuses what would change it', async () => {
   const {jobs} = volumeIn(makePool());
-  await expect(jobs.run('sweep-staging', {nowMs: 0})).rejects.toThrow('has no staging folder');
+  await expect(jobs.run('sweep-staging', {nowMs: 0, spared: []})).rejects.toThrow('has no staging folder');
 });

@@ -163,7 +163,8 @@ const leaves: Decoder = {
     const message = decode(input);
     if (message.kind !== 'file-leaves') return;
     for (const {ops} of message.leaves) {
-      buildLeaf(ops, 3_000, INTO, {
+      const building = ops.filter((op) => op.kind !== 'kept'); // which stands alone, and needs no base
+      buildLeaf(building, 3_000, INTO, {
         sizeBytes: BASE.length,
         read: (offset, sizeBytes, into, at) => {
           must(offset >= 0 && offset + sizeBytes <= BASE.length, 'a copy outside the base was read');

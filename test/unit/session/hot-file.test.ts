@@ -7,14 +7,14 @@ import {LEAF_BYTES} from '../../../src/model/digest.ts';
 import type {Entry} from '../../../src/model/entry.ts';
 import {versionSent} from '../../../src/session/hot-versions.ts';
 import {READ_STATUS} from '../../../src/session/large-file.ts';
-import {contentOf, Transfers} from './transfer-fixture.ts';
+import {contentOf, Transfers, Volumes} from './transfer-fixture.ts';
 
 const name = 'file';
 const LEAVES = 20; // three jobs
 
 /** Changes the file before its leaves are read for the `nth` time. */
-async function changing(nth: number, change: (path: string) => void): Promise<Transfers> {
-  const transfers = await new Transfers().ready();
+async function changing(nth: number, change: (path: string) => void, volumes = new Volumes()): Promise<Transfers> {
+  const transfers = await new Transfers(volumes).ready();
   let reads = 0;
   transfers.onJob = (kind) => {
     if (kind === 'read-leaves' && ++reads === nth) change(join(transfers.source, name));
@@ -72,6 +72,49 @@ describe('a file of 20 leaves that is read torn', () => {
       content: contentOf(newer),
       hot: {isTorn: false, isCurrent: true, version},
     });
+  });
+});
+
+describe('a file of 48 leaves whose torn transfer ended early, as it became shorter', () => {
+  const total = 48; // enough for a part that is worth keeping
+  const sent = 16;
+
+  /** It is back in its whole length, and read torn once more. */
+  async function goOn(bytes: Buffer, onSecond: (path: string) => void): Promise<Transfers> {
+    const volumes = new Volumes().keepParts();
+    const transfers = await changing(3, (path) => truncateSync(path, 20 * LEAF_BYTES), volumes);
+    const ended = await transfers.send({name, bytes, transfer: 1, reading: 'torn'}, undefined);
+    expect(ended).toEqual({kind: 'unread', status: READ_STATUS.changed, errno: 0});
+    await expect.poll(() => volumes.partials!.idle()).toHaveLength(1);
+    transfers.literalBytes = 0;
+    let reads = 0;
+    transfers.onJob = (kind) => {
+      if (kind === 'read-leaves' && ++reads === 2) onSecond(join(transfers.source, name));
+    };
+    return transfers;
+  }
+
+  test('is gone on with from the part that it left: 16 leaves are kept', async () => {
+    const bytes = randomBytes(total * LEAF_BYTES);
+    const transfers = await goOn(bytes, () => undefined);
+    const outcome = await transfers.send({name, bytes, transfer: 2, reading: 'torn', mayBeHeld: true}, undefined);
+    expect(outcome).toMatchObject({kind: 'staged', content: contentOf(bytes), hot: {isTorn: false}});
+    expect(transfers.literalBytes).toBe((total - sent) * LEAF_BYTES);
+    expect(transfers.stagedBytes(2)?.equals(bytes)).toBe(true);
+  });
+
+  test('and is rewritten after 8 leaves that were kept: these and what is there now are staged, and told to be torn', async () => {
+    const [before, after] = [randomBytes(total * LEAF_BYTES), randomBytes(total * LEAF_BYTES)];
+    const transfers = await goOn(before, (path) => writeFileSync(path, after));
+    const file = {name, bytes: before, transfer: 2, reading: 'torn', mayBeHeld: true} as const;
+    const mixed = Buffer.concat([before.subarray(0, 8 * LEAF_BYTES), after.subarray(8 * LEAF_BYTES)]);
+    expect(await transfers.send(file, undefined)).toMatchObject({
+      kind: 'staged',
+      content: contentOf(mixed),
+      hot: {as: 'torn', isTorn: true, isCurrent: false},
+    });
+    expect(transfers.literalBytes).toBe((total - 8) * LEAF_BYTES);
+    expect(transfers.stagedBytes(2)?.equals(mixed)).toBe(true);
   });
 });
 

@@ -4,9 +4,10 @@
 import {closeSync, mkdirSync, openSync, readFileSync, statSync, truncateSync, writeFileSync, writeSync} from 'node:fs';
 import {join} from 'node:path';
 import {onTestFinished} from 'vitest';
+import {PartialFiles} from '../../../src/apply/partial-files.ts';
 import {stagedHandlers, type StagedJobs} from '../../../src/apply/staged-transfers.ts';
 import type {ScopeHandlers} from '../../../src/base/jobs.ts';
-import {systemClock} from '../../../src/base/clock.ts';
+import {systemClock, type Clock} from '../../../src/base/clock.ts';
 import {loadXxhash} from '../../../src/delta/hash.ts';
 import {blockBytesFor, signatureOf, type Signature} from '../../../src/delta/signature.ts';
 import {closeFd, openDirPath} from '../../../src/linux/open-fd.ts';
@@ -16,9 +17,11 @@ import type {Entry} from '../../../src/model/entry.ts';
 import type {Reading} from '../../../src/model/reading.ts';
 import {LargeFile, type LargeFileOptions} from '../../../src/session/large-file.ts';
 import {ReceiveFiles} from '../../../src/session/receive-files.ts';
-import {Session} from '../../../src/session/session.ts';
+import {Session, type FrameChannel} from '../../../src/session/session.ts';
 import type {TargetTree} from '../../../src/session/target-tree.ts';
+import {openJournalStore} from '../../../src/state/journal-store.ts';
 import {transferHandlers, type TransferJobs} from '../../../src/volume/read-transfer.ts';
+import {decode, encode} from '../../../src/wire/codec.ts';
 import type {Message} from '../../../src/wire/messages.ts';
 import {makeTmpDir} from '../../tmp.ts';
 import {channelPair} from './channel-pair.ts';
@@ -36,11 +39,22 @@ export class Volumes {
   readonly targetFd = openFolder(this.target);
   readonly sourceHandlers: ScopeHandlers<TransferJobs>;
   readonly targetHandlers: ScopeHandlers<StagedJobs>;
+  /** As the target's state has them, of its first run or of a later one. */
+  partials: PartialFiles | undefined;
+  readonly #journal = openJournalStore({place: ':memory:', bootId: ''});
 
   constructor() {
-    const places = {stagingFd: openFolder(this.staging), trashFd: -1, reserve: 0};
+    const places = {stagingFd: openFolder(this.staging), trashFd: openFolder(makeTmpDir()), reserve: 0};
     this.sourceHandlers = transferHandlers((job) => job({fd: this.sourceFd, mountId: 0}));
     this.targetHandlers = stagedHandlers((job) => job({fd: this.targetFd, mountId: 0}, places));
+    onTestFinished(() => this.#journal.close());
+  }
+
+  /** Keeps parts from now on, as a process that has just started does. */
+  keepParts(clock: Clock = systemClock): this {
+    const jobs = runHere(this.targetHandlers.handlers);
+    this.partials = new PartialFiles({notes: () => this.#journal.partials, jobs, clock});
+    return this;
   }
 }
 
@@ -54,6 +68,7 @@ export class Transfers {
   readonly heard: Message[] = [];
   readonly files: ReceiveFiles;
   literalBytes = 0;
+  copiedBytes = 0;
   /** Called with what the source hears, before it takes it. */
   onHeard: (message: Message) => void = () => undefined;
   readonly #signatures = new Map<string, Signature>();
@@ -61,11 +76,12 @@ export class Transfers {
   readonly #session: Session;
   #running: LargeFile | undefined;
 
-  /** @param volumes those of another link */
-  constructor(volumes: Volumes = new Volumes()) {
+  /** @param volumes those of another link; @param options `isOld`: the target’s agent names no features */
+  constructor(volumes: Volumes = new Volumes(), {isOld = false}: {isOld?: boolean} = {}) {
     this.volumes = volumes;
     ({source: this.source, target: this.target, staging: this.staging} = volumes);
     const [left, right] = channelPair();
+    if (isOld) nameNoFeatures(right);
     this.#session = new Session({name: 'source'}, {channel: left});
     const session = new Session({name: 'target'}, {channel: right});
     this.files = new ReceiveFiles(
@@ -78,6 +94,7 @@ export class Transfers {
           get: (_, name) => this.#known.get(name),
         } as TargetTree,
         clock: systemClock,
+        partials: volumes.partials,
         onError: (error) => session.close(String(error)),
       },
     );
@@ -85,6 +102,7 @@ export class Transfers {
       if (message.kind === 'file-start') return this.files.start(message);
       if (message.kind === 'file-leaves') return this.files.writeLeaves(message, frame);
       if (message.kind === 'file-holes') return this.files.passHoles(message);
+      if (message.kind === 'ask-leaves') return this.files.answerHeld(message);
       if (message.kind === 'file-end') return this.files.end(message.transfer, message.content);
       if (message.kind === 'file-abort') return this.files.drop(message.transfer);
       return undefined;
@@ -95,6 +113,12 @@ export class Transfers {
       if (message.kind === 'leaf-rejected' || message.kind === 'file-staged') this.#running?.take(message);
     };
     onTestFinished(() => this.#session.close('the test is over'));
+  }
+
+  /** The connection is lost, and both ends have noticed it. */
+  async lose(): Promise<void> {
+    this.#session.close('cut');
+    await this.files.close();
   }
 
   async ready(): Promise<this> {
@@ -115,16 +139,23 @@ export class Transfers {
 
   /** Writes the source's file, around its zeros if it shall have holes, and sends it. */
   send(
-    file: {name: string; bytes: Buffer; transfer: number; hasHoles?: boolean; reading?: Reading},
+    file: {
+      name: string;
+      bytes: Buffer;
+      transfer: number;
+      hasHoles?: boolean;
+      reading?: Reading;
+      mayBeHeld?: boolean;
+    },
     base: LargeFileOptions['base'],
   ): ReturnType<LargeFile['run']> {
-    const {name: path, bytes, transfer} = file;
+    const {name: path, bytes, transfer, mayBeHeld = false} = file;
     const sourcePath = join(this.source, path);
     if (file.hasHoles === true) writeAround(sourcePath, bytes);
     else writeFileSync(sourcePath, bytes);
     const expected = statAt(this.volumes.sourceFd, path);
     this.#running = new LargeFile(
-      {link: 1, transfer, path, expected, reading: file.reading ?? 'at-rest', base},
+      {link: 1, transfer, path, expected, reading: file.reading ?? 'at-rest', base, mayBeHeld},
       {
         session: this.#session,
         jobs: runHere(this.volumes.sourceHandlers.handlers, (kind) => this.onJob(kind)),
@@ -133,7 +164,10 @@ export class Transfers {
           put: (content, signature) => void this.#signatures.set(content.toString('hex'), signature),
         },
         seed: SEED,
-        onBytes: (literalBytes) => void (this.literalBytes += literalBytes),
+        onBytes: (literalBytes, copiedBytes) => {
+          this.literalBytes += literalBytes;
+          this.copiedBytes += copiedBytes;
+        },
       },
     );
     return this.#running.run();
@@ -149,6 +183,15 @@ export class Transfers {
     const staged = this.files.staged.get(transfer);
     return staged === undefined ? undefined : readFileSync(join(this.staging, staged.stage));
   }
+}
+
+/** What it says of itself is what an agent of an older version says. */
+function nameNoFeatures(channel: FrameChannel): void {
+  const send = channel.send.bind(channel);
+  channel.send = (frame, onWritten) => {
+    const message = decode(frame);
+    send(message.kind === 'hello' ? encode({...message, features: []}) : frame, onWritten);
+  };
 }
 
 function writeAround(path: string, bytes: Buffer): void {

@@ -72,3 +72,48 @@ test.each([
     }),
   );
 });
+
+const part = {
+  stage: 't12-3',
+  path: 'dir/\u00ff',
+  sizeBytes: 2 ** 40,
+  ino: 2 ** 52,
+  btime: {s: -1, ns: 999_999_999},
+  atMs: 5,
+};
+
+test('a part that was noted is there after a kill; one that was dropped is not after a stop', () => {
+  const folder = newFolder();
+  const first = open(folder);
+  expect(first.partials.put({...part, stage: 't1-1', atMs: 9})).toBe(true);
+  expect(first.partials.put(part)).toBe(true);
+  first.partials.drop('t1-1');
+  first.abandon();
+  const second = open(folder);
+  expect(second.partials.all()).toEqual([part, {...part, stage: 't1-1', atMs: 9}]);
+  second.partials.drop('t1-1');
+  second.close();
+  expect(open(folder).partials.all()).toEqual([part]);
+});
+
+test('a row that names anything but a file being received is passed over', () => {
+  const folder = newFolder();
+  const first = open(folder);
+  for (const stage of ['../x', 'b1-1', 't1-1/..', 'trial-1']) first.partials.put({...part, stage});
+  first.partials.put(part);
+  expect(first.partials.all()).toEqual([part]);
+});
+
+test('a journal of version 1 is taken over with its batches', () => {
+  const folder = newFolder();
+  const first = open(folder);
+  first.append({id: 1, body: body('one')});
+  first.close();
+  const raw = new DatabaseSync(join(folder, 'journal.db'));
+  raw.exec('DROP TABLE partials; PRAGMA user_version = 1');
+  raw.close();
+  const journal = open(folder);
+  expect(journal.pending()).toEqual([{id: 1, body: body('one')}]);
+  expect(journal.partials.put(part)).toBe(true);
+  expect(journal.partials.all()).toEqual([part]);
+});

@@ -188,7 +188,11 @@ const leafOp: fc.Arbitrary<LeafOp> = fc.oneof(
   fc.record({kind: fc.constant('literal' as const), bytes: bytesOf(1, 50)}),
   fc.record({kind: fc.constant('zeros' as const), sizeBytes: fc.integer({min: 1, max: LEAF_BYTES / 8})}),
 );
-export const leafDelta: fc.Arbitrary<LeafDelta> = fc.record({digest, ops: fc.array(leafOp, {maxLength: 8})});
+const kept = fc.record({kind: fc.constant('kept' as const), sizeBytes: fc.integer({min: 1, max: LEAF_BYTES})});
+export const leafDelta: fc.Arbitrary<LeafDelta> = fc.record({
+  digest,
+  ops: fc.oneof({weight: 4, arbitrary: fc.array(leafOp, {maxLength: 8})}, {weight: 1, arbitrary: fc.tuple(kept)}),
+});
 
 const blockBytes = fc.integer({min: 9, max: 18}).map((power) => 2 ** power);
 const rows: fc.Arbitrary<SignatureRows> = fc
@@ -266,6 +270,7 @@ export const MESSAGE: {[K in MessageKind]: fc.Arbitrary<MessageOf<K>>} = {
     reason: text,
   }),
   'target-changed': fc.record({...kindOf('target-changed'), link}),
+  'partial-files': fc.record({...kindOf('partial-files'), link, paths: fc.array(relPath, {maxLength: 12})}),
   'open-link': fc.record({
     ...kindOf('open-link'),
     link,
@@ -362,6 +367,15 @@ export const MESSAGE: {[K in MessageKind]: fc.Arbitrary<MessageOf<K>>} = {
     leafIndexFirst: fc.nat(2 ** 28 - 2 ** 22),
     leafCount: fc.integer({min: 1, max: 2 ** 22}),
   }),
+  'ask-leaves': fc.record({
+    ...kindOf('ask-leaves'),
+    link,
+    request,
+    transfer: u64,
+    leafIndexFirst: fc.nat(2 ** 28 - 1),
+    leafCount: fc.integer({min: 1, max: 128}),
+  }),
+  'leaves-held': fc.record({...kindOf('leaves-held'), link, request, digests: fc.array(digest, {maxLength: 12})}),
   'file-end': fc.record({...kindOf('file-end'), link, transfer: u64, content: digest}),
   'file-abort': fc.record({...kindOf('file-abort'), link, transfer: u64}),
   'leaf-rejected': fc.record({

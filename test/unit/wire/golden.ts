@@ -68,6 +68,10 @@ export const GOLDEN: {[K in MessageKind]: {message: MessageOf<K>; hex: string}} 
     hex: '1400000000000007 0300000000000000030000000000000002000178',
   },
   'target-changed': {message: {kind: 'target-changed', link: 7}, hex: '1500000000000007'},
+  'partial-files': {
+    message: {kind: 'partial-files', link: 7, paths: ['dir/a', 'dir/b']},
+    hex: '1600000000000007 000200000005 6469722f61 0004000162',
+  },
   'open-link': {
     message: {
       kind: 'open-link',
@@ -300,13 +304,22 @@ export const GOLDEN: {[K in MessageKind]: {message: MessageOf<K>; hex: string}} 
             {kind: 'zeros', sizeBytes: 4096},
           ],
         },
+        {digest: digest(0xe4), ops: [{kind: 'kept', sizeBytes: 262_144}]},
       ],
     },
-    hex: '5100000000000007 0000000000000008000000020001e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3000301000000020000000000002000020000000378797a0300001000',
+    hex: '5100000000000007 0000000000000008000000020002e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3e3000301000000020000000000002000020000000378797a0300001000 e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4e4 00010400040000',
   },
   'file-holes': {
     message: {kind: 'file-holes', link: 7, transfer: 8, leafIndexFirst: 3, leafCount: 2 ** 22},
     hex: '5600000000000007 00000000000000080000000300400000',
+  },
+  'ask-leaves': {
+    message: {kind: 'ask-leaves', link: 7, request: 3, transfer: 9, leafIndexFirst: 258, leafCount: 64},
+    hex: '5700000000000007 00000003 0000000000000009 00000102 0040',
+  },
+  'leaves-held': {
+    message: {kind: 'leaves-held', link: 7, request: 3, digests: [digest(0x11)]},
+    hex: '5800000000000007 00000003 0001 1111111111111111111111111111111111111111111111111111111111111111',
   },
   'file-end': {
     message: {kind: 'file-end', link: 7, transfer: 8, content: digest(0xe4)},
