@@ -29,8 +29,9 @@ import type {LeafDelta} from '../wire/messages.ts';
 import type {OpenPlaces, WithPlaces} from './context.ts';
 import {openBase, type OpenBase} from './delta-base.ts';
 import {DONE, failure, failureFrom} from './failure.ts';
-import {makeRoom, noSpace, roomOn, type Room} from './make-room.ts';
+import {noSpace} from './make-room.ts';
 import {clearRange, hasLeaf, heldDigests, removePart, takeUp, type Noted} from './partial-file.ts';
+import {roomFor, roomForLeaves, type Gone} from './room-for-file.ts';
 import {writeSparse} from './sparse.ts';
 import type {Freed} from './trash-age.ts';
 
@@ -132,14 +133,12 @@ export function stagedHandlers(withPlaces: WithPlaces): ScopeHandlers<StagedJobs
   };
   const handlers: JobHandlers<StagedJobs> = {
     'open-staged': (input) => {
-      const gone: Gone = {removed: [], freed: undefined};
+      const gone: Gone = {removed: []};
       const {result, receiving} = tryToOpen(withPlaces, input, gone);
-      const {removed} = gone;
-      const freed = gone.freed && {freed: gone.freed};
-      if (receiving === undefined) return {result, file: undefined, removed, ...freed};
+      if (receiving === undefined) return {result, file: undefined, ...gone};
       open.set(input.token, receiving);
       const {ino, btime} = statFd(receiving.fd);
-      return {result, file: {stage: receiving.stage, ino, btime}, removed, ...freed};
+      return {result, file: {stage: receiving.stage, ino, btime}, ...gone};
     },
     'held-leaves': ({token, leafIndexFirst, leafCount}) => {
       const receiving = open.get(token);
@@ -217,44 +216,6 @@ function finish(receiving: Receiving, content: Uint8Array): OpResult {
 
 /** The thread that had it open has ended, or had to be given up: the source sends it once more. */
 const LOST: OpResult = {status: 'failed', code: 'corrupt', message: 'what was received is lost; it is sent again'};
-
-/** The reserve may have shrunk since the file was begun: by others, or by files that came beside it. */
-function roomForLeaves(
-  {fd, path, reserve}: Receiving,
-  leafCount: number,
-  withPlaces: WithPlaces,
-): {fault?: Failed; freed?: {freed: Freed}} {
-  const neededBytes = leafCount * LEAF_BYTES;
-  if (roomOn(fd, reserve).spareBytes >= neededBytes) return {};
-  try {
-    return withPlaces((_root, places) => {
-      const room = makeRoom(places, neededBytes);
-      const fault = neededBytes > room.spareBytes ? noSpace(path, neededBytes, room) : undefined;
-      return {...(fault && {fault}), ...(room.freed && {freed: {freed: room.freed}})};
-    });
-  } catch (error) {
-    return {fault: failureFrom(error, path)};
-  }
-}
-
-/** What had to go for a file: others' parts, and of the trash. */
-interface Gone {
-  removed: Name[];
-  freed: Freed | undefined;
-}
-
-/** Others' parts are given up first, which are only sent again, and then the oldest of the trash. */
-function roomFor(neededBytes: number, places: OpenPlaces, spare: readonly PartialFile[], gone: Gone): Room {
-  const {totalBytes} = roomOn(places.stagingFd, places.reserve);
-  for (const part of neededBytes > totalBytes ? [] : spare) {
-    if (roomOn(places.stagingFd, places.reserve).spareBytes >= neededBytes) break;
-    gone.removed.push(part.stage);
-    removePart(places.stagingFd, part);
-  }
-  const room = makeRoom(places, neededBytes);
-  gone.freed = room.freed;
-  return room;
-}
 
 function tryToOpen(
   withPlaces: WithPlaces,

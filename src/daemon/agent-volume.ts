@@ -20,14 +20,15 @@ import {haltReport} from './link-figures.ts';
 import {Quiesce} from './quiesce.ts';
 import {roleNotices, roleReport} from './role-report.ts';
 import {RootWatch} from './root-watch.ts';
-import {ReceiveLink} from './receive-link.ts';
-import {SendLink} from './send-link.ts';
+import type {ReceiveLink} from './receive-link.ts';
+import type {SendLink} from './send-link.ts';
 import {SourcePool} from './source-pool.ts';
 import type {SourceVolume} from './source-volume.ts';
 import {TargetVolume} from './target-volume.ts';
 import {closeSides, FINAL, sidesEndedBy, stopError, stopSides, whenAborted, type OpenVolume} from './volume-sides.ts';
 import {VolumeEpochs} from './volume-epochs.ts';
-import {receiveScope, sendScope, volumeScope} from './volume-scopes.ts';
+import {linksOf} from './volume-links.ts';
+import {volumeScope} from './volume-scopes.ts';
 
 const ROOT_POLL_MS = 2_000;
 const NOTICES_MAX = 20;
@@ -91,33 +92,8 @@ export class AgentVolume {
     };
     const hooked = {volume: name, hooks: config.hooks};
     this.quiesce = new Quiesce(hooked, {notes: this.#notes, clock, log, path, onChange});
-    this.sends = config.send.map(
-      (send) =>
-        new SendLink(
-          {
-            volume: config.name,
-            config: send,
-            notes: parts.file.notes(sendScope(config.name, send.to, send.as)),
-            epochs: this.epochs,
-            onEvent,
-          },
-          parts,
-        ),
-    );
-    const {receive} = config;
-    this.receive =
-      receive === undefined
-        ? undefined
-        : new ReceiveLink(
-            {
-              config,
-              from: receive.from,
-              peerVolume: role.decided?.sourceVolume ?? undefined,
-              notes: parts.file.notes(receiveScope(name)),
-              takeEpoch: (packed, peer) => this.epochs.take(packed, peer),
-            },
-            parts,
-          );
+    const roleOfLinks = {config, epochs: this.epochs, sourceVolume: role.decided?.sourceVolume ?? undefined, onEvent};
+    ({sends: this.sends, receive: this.receive} = linksOf(roleOfLinks, parts));
   }
 
   get isPaused(): boolean {

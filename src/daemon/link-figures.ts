@@ -6,6 +6,7 @@ import {messageOf, systemErrorOf, TowlineError, type HaltKind} from '../base/err
 import type {LinkSettings} from '../config/agent-config.ts';
 import type {HaltReport, LinkOutcome} from '../control/agent-api.ts';
 import type {Halt, LinkNotes} from '../state/agent-store.ts';
+import type {VolumeStore} from '../state/volume-store.ts';
 
 /** Halts that are about the root of a volume, not about one of its links. */
 const ROOT_HALTS: readonly HaltKind[] = ['root-missing', 'root-replaced', 'root-mark-missing', 'root-unreadable'];
@@ -83,4 +84,16 @@ export function sendOutcome(
   const digest = exitCode === 0 ? proof?.digest : undefined;
   const problemCount = notes.problemCount();
   return {volume, peer, direction: 'send', exitCode, reason, digest, problemCount, problems: notes.problems(100)};
+}
+
+/** Both sides were equal: durable with the state that it is said of. @returns what `status` shows of it */
+export function noteProof(
+  notes: LinkNotes,
+  {digest, volume, clock}: {digest: Buffer; volume: Pick<VolumeStore, 'flush' | 'seq'> | undefined; clock: Clock},
+): Proof {
+  volume?.flush();
+  if (notes.haltOf() !== undefined) notes.clearHalt(); // what it was about is no more
+  const atMs = clock.nowMs();
+  notes.setLinkBase({lastInSync: {atMs, digest}, ackedSeq: volume?.seq() ?? 0});
+  return {atMs, digest: digest.toString('hex')};
 }

@@ -3,6 +3,7 @@
  */
 import type {Clock} from '../base/clock.ts';
 import type {SendConfig} from '../config/agent-config.ts';
+import type {RelPath} from '../model/path.ts';
 import type {LinkStats} from '../model/status.ts';
 import type {RollingHour} from '../reconcile/rolling-hour.ts';
 import type {LinkPort} from '../session/link-port.ts';
@@ -11,7 +12,7 @@ import {SourceLink} from '../session/source-link.ts';
 import {offeredView} from './own-limits.ts';
 import {signatureStore} from './signature-store.ts';
 import type {SourceVolume} from './source-volume.ts';
-import type {SyncEvents} from './sync-events.ts';
+import {SyncEvents, type SyncEventsParts} from './sync-events.ts';
 
 export interface RunningLink {
   port: LinkPort;
@@ -91,4 +92,10 @@ export function newRunning(
   );
   link.onTargetChanged = () => live.compare();
   return {port, link, live, source};
+}
+
+/** What is told of a link, for one connection. */
+export function linkEvents(source: SourceVolume, parts: Omit<SyncEventsParts, 'isThere'>): SyncEvents {
+  const isThere = (path: RelPath): boolean => source.state.entryAt(path) !== undefined;
+  return new SyncEvents({isLive: true, isDryRun: false}, {...parts, isThere});
 }

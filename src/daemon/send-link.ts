@@ -30,16 +30,17 @@ import {
   isRootHalt,
   lastProof,
   Meter,
+  noteProof,
   sendOutcome,
   type Proof,
 } from './link-figures.ts';
 import {ProofWaiters} from './proof-waiters.ts';
 import {isStateTrouble} from './run-errors.ts';
-import {newRunning, type RunningLink} from './running-link.ts';
+import {linkEvents, newRunning, type RunningLink} from './running-link.ts';
 import type {SourcePool} from './source-pool.ts';
 import type {SourceVolume} from './source-volume.ts';
 import type {SyncEvent} from './sync-api.ts';
-import {SyncEvents} from './sync-events.ts';
+import type {SyncEvents} from './sync-events.ts';
 import type {SourceEpochs} from './volume-epochs.ts';
 
 /** Ends of an attempt that only waiting, or the peer's word, changes. */
@@ -73,10 +74,7 @@ export class SendLink {
   readonly #refusals = new WeakSet<TowlineError>();
 
   constructor(
-    options: {
-      volume: string;
-      config: SendConfig;
-      notes: LinkNotes;
+    options: Pick<SendLink, 'volume' | 'config' | 'notes'> & {
       epochs: SourceEpochs;
       onEvent: (event: LinkEvent) => void;
     },
@@ -260,7 +258,8 @@ export class SendLink {
   async #runOnce(links: SessionLinks, sources: SourcePool, signal: AbortSignal): Promise<boolean> {
     const source = sources.sourceOf(this) as SourceVolume;
     const port = links.newSource(pacerOf(this.config.rateBytes, this.#parts.pace, this.#parts.clock));
-    const events = this.#newEvents(source);
+    const {clock} = this.#parts;
+    const events = linkEvents(source, {agent: this.#notes, clock, onEvent: (event) => this.#take(event)});
     this.#confirmed = Math.max(this.#confirmed, this.#notes.takeConfirmation());
     const running = newRunning(
       {
@@ -269,7 +268,7 @@ export class SendLink {
         confirmedDeletes: this.#confirmed,
         epoch: packEpoch(this.#epochs.epoch()),
       },
-      {port, source, events, ...this.#kept, clock: this.#parts.clock, onStatus: (status) => this.#live(status, events)},
+      {port, source, events, ...this.#kept, clock, onStatus: (status) => this.#live(status, events)},
     );
     const over = new AbortController();
     const both = AbortSignal.any([signal, over.signal]);
@@ -312,18 +311,6 @@ export class SendLink {
   async #proved(over: AbortController): Promise<void> {
     await this.#waiters.next({connection: undefined, cut: 0});
     over.abort();
-  }
-
-  #newEvents(source: SourceVolume): SyncEvents {
-    return new SyncEvents(
-      {isLive: true, isDryRun: false},
-      {
-        agent: this.#notes,
-        clock: this.#parts.clock,
-        onEvent: (event) => this.#take(event),
-        isThere: (path) => source.state.entryAt(path) !== undefined,
-      },
-    );
   }
 
   #take(event: SyncEvent): void {
@@ -369,15 +356,14 @@ export class SendLink {
   }
 
   #noteProof(digest: Buffer): void {
-    const {clock} = this.#parts;
-    const volume = this.#running?.source.opened.volume;
     this.#confirmed = 0;
-    volume?.flush();
-    if (this.#notes.haltOf() !== undefined) this.#notes.clearHalt(); // what it was about is no more
-    const atMs = clock.nowMs();
-    this.#notes.setLinkBase({lastInSync: {atMs, digest}, ackedSeq: volume?.seq() ?? 0});
-    this.#proof = {atMs, digest: digest.toString('hex')};
-    this.#tell({kind: 'status', status: {kind: 'in-sync', asOfMs: atMs, digest: this.#proof.digest}});
+    this.#proof = noteProof(this.#notes, {
+      digest,
+      volume: this.#running?.source.opened.volume,
+      clock: this.#parts.clock,
+    });
+    const {atMs: asOfMs} = this.#proof;
+    this.#tell({kind: 'status', status: {kind: 'in-sync', asOfMs, digest: this.#proof.digest}});
   }
 
   #tellPeer(state: 'catching-up' | 'in-sync' | 'settled' | 'halted', reason: string): void {

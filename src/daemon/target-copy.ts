@@ -9,6 +9,7 @@ import {Applier} from '../apply/applier.ts';
 import type {DestroyedAction} from '../apply/destroyed.ts';
 import type {PartialFiles} from '../apply/partial-files.ts';
 import {rollForward, type RolledForward} from '../apply/roll-forward.ts';
+import {TowlineError} from '../base/errors.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import type {VolumeConfig} from '../config/agent-config.ts';
 import {ROOT, type RelPath} from '../model/path.ts';
@@ -16,6 +17,7 @@ import type {View} from '../model/view.ts';
 import type {Change, ScanResult} from '../scan/pass.ts';
 import {Scanner} from '../scan/scanner.ts';
 import {stepOf} from '../session/change-steps.ts';
+import type {BatchApplier} from '../session/target-link.ts';
 import {RESERVED_NAME, type Places} from '../volume/places.ts';
 import type {AgentParts} from './agent-parts.ts';
 import {entryStore} from './source-state.ts';
@@ -56,7 +58,7 @@ export class TargetCopy {
   /** @returns what applies the source's batches, once the copy was rolled forward and scanned */
   async prepare(view: View, isDurable: boolean): Promise<Applier> {
     const {opened, partials, jobs, clock} = this.#parts;
-    const {config, foldsCase, places, reportsDrift, onDrift} = this.#options;
+    const {config, foldsCase, places} = this.#options;
     const {volume, journal} = opened;
     volume.setView(view);
     const origin = {agent: SOURCE_AGENT, places, peer: config.receive?.from};
@@ -68,8 +70,18 @@ export class TargetCopy {
     this.#tellRecovered(await applier.recover());
     const isKnown = volume.entryCount() > 0 && !volume.openedUnclean;
     const {changes} = await this.scan(view);
-    if (isKnown && reportsDrift()) onDrift(this.driftAmong(changes, view));
+    if (isKnown && this.#options.reportsDrift()) this.#options.onDrift(this.driftAmong(changes, view));
     return applier;
+  }
+
+  /** Without a look at the journal: this copy is not a target's, and nothing is rolled forward on it. */
+  async look(view: View): Promise<BatchApplier> {
+    this.#parts.opened.volume.setView(view);
+    await this.scanner(view).scan();
+    const apply = (): never => {
+      throw new TowlineError('REFUSED', 'this link was opened to look alone', {reason: 'read only'});
+    };
+    return {apply, giveBack: () => Promise.resolve(false)};
   }
 
   async recover(): Promise<void> {

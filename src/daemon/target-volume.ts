@@ -134,35 +134,35 @@ export class TargetVolume {
     this.#partials = new PartialFiles({notes: partialNotes, jobs: this.#linkJobs, clock});
     this.#copy = new TargetCopy(
       {...this.#callbacks(), config, foldsCase, places: this.places},
-      {
-        clock,
-        opened: this.opened,
-        partials: this.#partials,
-        jobs: this.#linkJobs,
-        onActions: (actions) => parts.onActions(actions),
-      },
+      {...parts, opened: this.opened, partials: this.#partials, jobs: this.#linkJobs},
     );
-    const tree = sourceState(volume);
+    this.#live = this.#newLive();
+    this.#failed.promise.catch(() => undefined);
+  }
+
+  /** What others change here: told, and compared again by the source. */
+  #newLive(): LiveVolume {
+    const {config} = this.#options;
     const exclusive = <T>(work: () => Promise<T>): Promise<T> => this.#turns.exclusive(work);
-    this.#live = new LiveVolume(
+    const live = new LiveVolume(
       {...DRIFT, rescanMs: config.rescanMs},
       {
         scanner: {
           scan: () => exclusive(() => this.#copy.scan(this.#view)),
           lookAt: (dirs, also) => exclusive(() => this.#copy.scanner(this.#view).lookAt(dirs, also)),
         },
-        state: tree,
-        clock: parts.clock,
+        state: sourceState(this.opened.volume),
+        clock: this.#parts.clock,
         events: {
           onProblems: () => undefined,
           onGone: () => undefined,
-          onNotice: (text) => options.onNotice(text),
-          onScan: (why) => parts.log.info('the volume is scanned', {volume: config.name, why}),
+          onNotice: (text) => this.#options.onNotice(text),
+          onScan: (why) => this.#parts.log.info('the volume is scanned', {volume: config.name, why}),
         },
       },
     );
-    this.#live.follow(this.#driftFollower());
-    this.#failed.promise.catch(() => undefined);
+    live.follow(this.#driftFollower());
+    return live;
   }
 
   #callbacks(): Omit<TargetCopyOptions, 'config' | 'foldsCase' | 'places'> {
@@ -259,7 +259,9 @@ export class TargetVolume {
         open: async (request, view) => {
           await this.#serving;
           if (!port.isOpen) throw await port.closed; // a newer one came meanwhile: it scans
-          return hooks.isReadOnly === true ? this.#openToLook(view) : this.#open(request, view);
+          if (hooks.isReadOnly !== true) return this.#open(request, view);
+          this.#view = view;
+          return this.#turns.exclusive(() => this.#copy.look(view));
         },
         onProblem: (error) => {
           if (isStateTrouble(error) || !isTowlineError(error)) this.#failed.reject(error);
@@ -299,19 +301,6 @@ export class TargetVolume {
     });
     this.#ready = {view, isDurable, applier};
     return this.#inTurns(applier);
-  }
-
-  /** Without a look at the journal: this copy is not a target's, and nothing is rolled forward on it. */
-  async #openToLook(view: View): Promise<BatchApplier> {
-    await this.#turns.exclusive(() => {
-      this.opened.volume.setView(view);
-      this.#view = view;
-      return this.#copy.scanner(view).scan();
-    });
-    const apply = (): never => {
-      throw new TowlineError('REFUSED', 'this link was opened to look alone', {reason: 'read only'});
-    };
-    return {apply, giveBack: () => Promise.resolve(false)};
   }
 
   /**

@@ -19,6 +19,7 @@ import {LiveDeletes, type LiveDeletesOptions} from './live-deletes.ts';
 import type {Follower, Noticed} from './live-volume.ts';
 import type {HotPort} from './send-item.ts';
 import type {SourceLink, SourceState} from './source-link.ts';
+import {untilWoken} from './until-woken.ts';
 import {createSteps} from './walk.ts';
 
 /** The volume that is followed, by shape. */
@@ -394,12 +395,6 @@ export class LiveLink implements Follower, HotPort {
     const nowMs = clock.monotonicMs();
     const times = [this.#isCatchingUp ? undefined : this.#walkAtMs, this.#deletes.dueMs];
     const nextMs = Math.min(nowMs + SLEEP_MS_MAX, ...times.filter((time) => time !== undefined));
-    const waker = new AbortController();
-    const timer = clock.sleep(Math.max(0, nextMs - nowMs), waker.signal).catch(() => undefined);
-    // While answers are outstanding, the proof waits for them.
-    const answered =
-      link.sender.pendingCount > 0 ? link.sender.flush().catch(() => undefined) : new Promise<never>(() => undefined);
-    await Promise.race([timer, this.#wake.promise, answered]);
-    waker.abort();
+    await untilWoken({clock, ms: nextMs - nowMs, woken: this.#wake.promise, sender: link.sender});
   }
 }
