@@ -381,7 +381,9 @@ export class TargetVolume {
     const port = this.#port;
     // The source waits for answers that do not come any more.
     if (port !== undefined && reason !== undefined) port.send(refusalMessage(port.link, reason));
-    port?.close(reason ?? new TowlineError('CANCELLED', 'the agent stops', {signal: 'stop'}));
+    if (reason === undefined)
+      port?.closeWithSession(new TowlineError('CANCELLED', 'the agent stops', {signal: 'stop'}));
+    else port?.close(reason);
     await this.#serving;
     await this.#link?.close();
     await this.#jobs.close();

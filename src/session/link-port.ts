@@ -50,6 +50,7 @@ export class LinkPort implements LinkSession {
   /** What came before there was a handler: the request that opens the link, and little more. */
   #early: {message: Message; frame: Buffer; done: (work: void | Promise<void>) => void}[] = [];
   #isOpen = true;
+  #endsWithSession = false;
   #bytesSent = 0;
 
   constructor(options: {link: number}, parts: LinkPortParts) {
@@ -70,6 +71,11 @@ export class LinkPort implements LinkSession {
     return this.#parts.session.speaks(feature);
   }
 
+  /** What comes still is held until the session ends. */
+  get endsWithSession(): boolean {
+    return this.#endsWithSession;
+  }
+
   /** Bytes of frames that cost credit. */
   get bytesSent(): number {
     return this.#bytesSent;
@@ -82,6 +88,7 @@ export class LinkPort implements LinkSession {
 
   /** A message of this link came. */
   take(message: Message, frame: Buffer): void | Promise<void> {
+    if (this.#endsWithSession) return this.#parts.session.closed.then(() => undefined);
     if (!this.#isOpen) return undefined;
     if (this.#handler !== undefined) return this.#handler(message, frame);
     if (this.#early.length >= EARLY_MAX)
@@ -120,5 +127,15 @@ export class LinkPort implements LinkSession {
     this.#isOpen = false;
     this.#ending.end(reason);
     this.#closed.resolve(reason);
+  }
+
+  /**
+   * Ends this link because the session ends soon, which the peer has not heard yet. What it still sends is dropped, and
+   * gets no credit back: else it would go on sending, as fast as ever, what it has to send again.
+   */
+  closeWithSession(reason: TowlineError): void {
+    if (!this.#isOpen) return;
+    this.#endsWithSession = true;
+    this.close(reason);
   }
 }

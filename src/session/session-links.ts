@@ -1,8 +1,8 @@
 /**
  * The links of one session: numbers them, hands each its messages, and meets links that the peer opens.
  *
- * Knows no volume. Invariants: a number is used once; messages of a link that is over are dropped, messages of one that
- * never was are a breach; at most LINKS_OPEN_MAX links of the peer are open.
+ * Knows no volume. Invariants: a number is used once; messages of a link that is over are dropped, and get their credit
+ * back unless it ends with the session; messages of one that never was are a breach; at most LINKS_OPEN_MAX links of the peer are open.
  */
 import {TowlineError} from '../base/errors.ts';
 import {SENT_BY} from '../wire/direction.ts';
@@ -73,7 +73,7 @@ export class SessionLinks {
     this.#lastTheirs = message.link;
     const port = new LinkPort({link: message.link}, {session: this.#parts.session, pace: undefined});
     this.#theirs.set(port.link, port);
-    void port.closed.then(() => this.#theirs.delete(port.link));
+    void port.closed.then(() => port.endsWithSession || this.#theirs.delete(port.link));
     this.#parts.onOpen(message, port);
     return port.take(message, frame);
   }

@@ -1,9 +1,11 @@
+import {setTimeout} from 'node:timers/promises';
 import {describe, expect, onTestFinished, test} from 'vitest';
 import {TowlineError} from '../../../src/base/errors.ts';
 import type {LinkPort} from '../../../src/session/link-port.ts';
 import {SessionLinks} from '../../../src/session/session-links.ts';
 import {Session} from '../../../src/session/session.ts';
 import {encode} from '../../../src/wire/codec.ts';
+import {CREDIT_BYTES_INITIAL} from '../../../src/wire/credits.ts';
 import type {Message} from '../../../src/wire/messages.ts';
 import {OPEN_LINK} from '../../sync/hostile-source.ts';
 import {channelPair} from './channel-pair.ts';
@@ -107,6 +109,31 @@ describe('links of one session', () => {
     for (let transfer = 0; transfer < 20; transfer++) stuck.sendData(leaves(1, transfer), false).catch(() => undefined);
     for (let transfer = 0; transfer < 20; transfer++) await lively.sendData(leaves(2, transfer), false);
     await expect.poll(() => arrived).toBe(20);
+  });
+
+  test('J8 a link that ends with the session gives no credit for what still comes: its source stops at once', async () => {
+    const frameCount = 40; // several windows
+    const arrivedOf = async (end: (port: LinkPort, reason: TowlineError) => void): Promise<number> => {
+      const [left, right] = ends();
+      const link = left.links.newSource(undefined);
+      link.send(request(1));
+      await expect.poll(() => right.opened.length).toBe(1);
+      right.opened[0]!.onMessage = () => undefined;
+      end(right.opened[0]!, new TowlineError('CANCELLED', 'the agent stops', {signal: 'stop'}));
+      let sent = 0;
+      const sending = Array.from({length: frameCount}, async (_, transfer) => {
+        await link.sendData(leaves(1, transfer), false);
+        sent++;
+      });
+      await Promise.race([Promise.all(sending), setTimeout(500)]);
+      right.session.close('the agent stops');
+      const ended = await Promise.allSettled(sending);
+      expect(ended.filter(({status}) => status === 'fulfilled')).toHaveLength(sent);
+      return sent;
+    };
+    const windowFrames = CREDIT_BYTES_INITIAL / 2 ** 20;
+    expect(await arrivedOf((port, reason) => port.closeWithSession(reason))).toBeLessThanOrEqual(windowFrames);
+    expect(await arrivedOf((port, reason) => port.close(reason))).toBe(frameCount);
   });
 
   test('a link that is closed while its frames wait gives its turns back', async () => {
