@@ -7,6 +7,8 @@ import {LEAF_BYTES} from '../../../src/model/digest.ts';
 import type {Entry} from '../../../src/model/entry.ts';
 import {versionSent} from '../../../src/session/hot-versions.ts';
 import {READ_STATUS} from '../../../src/session/large-file.ts';
+import {makeLoopFilesystem} from '../../loop-fs.ts';
+import {needsCommands, needsLoopMounts} from '../../needs.ts';
 import {contentOf, Transfers, Volumes} from './transfer-fixture.ts';
 
 const name = 'file';
@@ -115,6 +117,32 @@ describe('a file of 48 leaves whose torn transfer ended early, as it became shor
     });
     expect(transfers.literalBytes).toBe((total - 8) * LEAF_BYTES);
     expect(transfers.stagedBytes(2)?.equals(mixed)).toBe(true);
+  });
+});
+
+needsLoopMounts(needsCommands('mkfs.xfs')(describe))('a file of 48 leaves that is read from a clone on XFS', () => {
+  const filesystem = makeLoopFilesystem('xfs', 300);
+
+  test('and loses its connection: the clone of its next version keeps the leaves that are equal', async () => {
+    const [total, sent] = [48, 16];
+    const bytes = randomBytes(total * LEAF_BYTES);
+    const volumes = new Volumes(filesystem.path).keepParts();
+    const cut = await new Transfers(volumes).ready();
+    let leaves = 0;
+    cut.onJob = (kind) => {
+      if (kind === 'write-leaves' && ++leaves > sent) throw new Error('the connection is lost');
+      if (kind === 'write-leaves') writeFileSync(join(cut.source, name), randomBytes(bytes.length)); // not in the clone
+    };
+    await cut.send({name, bytes, transfer: 1, reading: 'clone'}, undefined).catch(() => undefined);
+    await cut.lose();
+    expect(volumes.partials!.paths()).toEqual([name]);
+
+    const now = Buffer.concat([randomBytes(LEAF_BYTES), bytes.subarray(LEAF_BYTES)]);
+    const transfers = await new Transfers(volumes.keepParts()).ready();
+    const outcome = await transfers.send({name, bytes: now, transfer: 1, reading: 'clone', mayBeHeld: true}, undefined);
+    expect(outcome).toMatchObject({kind: 'staged', content: contentOf(now), hot: {as: 'clone', isTorn: false}});
+    expect(transfers.literalBytes).toBe((total - sent + 1) * LEAF_BYTES);
+    expect(transfers.stagedBytes(1)?.equals(now)).toBe(true);
   });
 });
 

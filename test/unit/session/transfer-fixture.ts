@@ -32,10 +32,10 @@ const SEED = Buffer.alloc(8, 7);
 
 /** A source and a target volume, each with the handlers of one scope; several links may use them at once. */
 export class Volumes {
-  readonly source = makeTmpDir();
+  readonly source: string;
   readonly target = makeTmpDir();
   readonly staging = makeTmpDir();
-  readonly sourceFd = openFolder(this.source);
+  readonly sourceFd: number;
   readonly targetFd = openFolder(this.target);
   readonly sourceHandlers: ScopeHandlers<TransferJobs>;
   readonly targetHandlers: ScopeHandlers<StagedJobs>;
@@ -43,7 +43,10 @@ export class Volumes {
   partials: PartialFiles | undefined;
   readonly #journal = openJournalStore({place: ':memory:', bootId: ''});
 
-  constructor() {
+  /** @param source a folder on another filesystem */
+  constructor(source: string = makeTmpDir()) {
+    this.source = source;
+    this.sourceFd = openFolder(source);
     const places = {stagingFd: openFolder(this.staging), trashFd: openFolder(makeTmpDir()), reserve: 0};
     this.sourceHandlers = transferHandlers((job) => job({fd: this.sourceFd, mountId: 0}));
     this.targetHandlers = stagedHandlers((job) => job({fd: this.targetFd, mountId: 0}, places));
