@@ -5,7 +5,8 @@ import {mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync}
 import {setImmediate} from 'node:timers/promises';
 import {join} from 'node:path';
 import {expect, test, vi} from 'vitest';
-import {needsCommands} from '../../needs.ts';
+import {makeLoopFilesystem} from '../../loop-fs.ts';
+import {needsCommands, needsLoopMounts} from '../../needs.ts';
 import {command, compareByRsync, makePair, type Pair, type Run, syncOnce, trashOf} from '../../sync/harness.ts';
 import {Random} from '../../sync/random-tree.ts';
 import {makeTmpDir} from '../../tmp.ts';
@@ -170,8 +171,9 @@ rsyncTest(
   },
 );
 
-rsyncTest('E7 x deleted and an unrelated y made, also with the inode of x: not taken for a rename', async () => {
-  const pair = makePair();
+const e7 = 'E7 x deleted and an unrelated y made, also with the inode of x: not taken for a rename';
+needsLoopMounts(rsyncTest)(e7, async () => {
+  const pair = makePair('test', makeLoopFilesystem('ext4', 20).path); // on which nobody else takes inodes
   for (let index = 0; index < 20; index++) writeFileSync(join(pair.source, `x${index}`), `old ${index}`);
   await inSync(pair);
   const before = command('find', pair.source, '-name', 'x*', '-printf', '%i\\n');
