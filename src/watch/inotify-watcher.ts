@@ -4,7 +4,7 @@
  * Its memory grows with the directories, not with the files, and it notices lost events, which fs.watch and what is
  * built on it cannot. Invariant: after `close` nothing of the volume is watched or open.
  */
-import {messageOf, TowlineError} from '../base/errors.ts';
+import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import {revivedError, type PlainError} from '../base/jobs.ts';
 import {showPath} from '../model/path.ts';
 import {unpackEvents} from './event-batch.ts';
@@ -107,9 +107,8 @@ export class InotifyWatcher implements Watcher {
 
   #startError(plain: PlainError): Error {
     const error = revivedError(plain);
-    const failed = /^(\w+): (E\w+) /.exec(plain.message); // the text of a LinuxError
-    if (failed === null) return error;
-    const [, syscall = '', errno = ''] = failed;
+    if (!isTowlineError(error) || error.code !== 'SYSTEM') return error;
+    const {syscall, errno} = (error as TowlineError<'SYSTEM'>).details;
     const advice = ADVICE[errno] ?? `${syscall} failed with ${errno}`;
     const path = showPath(this.#options.rootPath);
     return new TowlineError('SYSTEM', `${path} cannot be watched: ${advice}`, {syscall, errno, path}, {cause: error});
