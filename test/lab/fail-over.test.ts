@@ -151,6 +151,8 @@ needsHosts(needsCommands('setfattr')(describe))('kills during fail-over', () => 
     writeFileSync(join(source.root, 'unsent-by-control'), 'x');
     await source.agent.kill9();
     copy.agent.host.plug();
+    const isAway = async (): Promise<boolean> => (await copy.agent.report()).peers.every((peer) => !peer.isConnected);
+    await copy.agent.until('the source is seen to be away', isAway, WAIT_MS);
     await copy.agent.must('promote', 'data', '--yes');
     // The planted bug: as if the decision had not been durable, and the folder not been marked with it.
     copy.agent.host.run('setfattr', '-x', 'trusted.towline.epoch', copy.root);
