@@ -71,10 +71,12 @@ export function openState(options: OpenStateOptions): OpenState {
     return store;
   };
   const close = (): void => {
+    const store = opened.pop();
+    if (store === undefined) return lock.release();
     try {
-      for (const store of opened.reverse()) store.close();
+      store.close();
     } finally {
-      lock.release();
+      close(); // whatever became of that one: what stays open could not be opened again
     }
   };
   try {

@@ -290,7 +290,7 @@ export class TargetVolume {
     const known = this.#ready;
     const isSame = known !== undefined && known.isDurable === isDurable && sameView(known.view, view);
     if (known !== undefined && isSame && this.#isWatching && this.#live.isQuiet && !this.#live.isPolling) {
-      this.#checkRoot();
+      this.#withRootFd(() => undefined); // halts when another root is there now
       return this.#inTurns(known.applier);
     }
     this.#ready = undefined;
@@ -329,11 +329,6 @@ export class TargetVolume {
         }),
       giveBack: () => this.#turns.shared(() => applier.giveBack()),
     };
-  }
-
-  /** @throws HALTED when another root is there now */
-  #checkRoot(): void {
-    this.#withRootFd(() => undefined);
   }
 
   /** What others changed here: told, and compared again by the source. */
@@ -380,8 +375,8 @@ export class TargetVolume {
     const port = this.#port;
     // The source waits for answers that do not come any more.
     if (port !== undefined && reason !== undefined) port.send(refusalMessage(port.link, reason));
-    if (reason === undefined)
-      port?.closeWithSession(new TowlineError('CANCELLED', 'the agent stops', {signal: 'stop'}));
+    const stops = new TowlineError('CANCELLED', 'the agent stops', {signal: 'stop'});
+    if (reason === undefined) port?.closeWithSession(stops);
     else port?.close(reason);
     await this.#serving;
     await this.#link?.close();
@@ -390,12 +385,13 @@ export class TargetVolume {
 
   /** Once nobody uses its state any more. */
   close(): void {
-    this.opened.close();
     try {
+      this.opened.close();
       this.#withRootFd((fd) => leavePlaces(fd, this.places));
     } catch (error) {
-      if (!isTowlineError(error)) throw error; // the root is gone: nothing to be tidied
+      if (!isTowlineError(error)) throw error; // the root is gone, or the disk of the state is full
+    } finally {
+      this.#lock.release();
     }
-    this.#lock.release();
   }
 }

@@ -311,6 +311,7 @@ export class LiveLink implements Follower, HotPort {
     this.#deletes.noteMoves(result);
     for (const step of moveSteps(result, {entryAt: (path) => state.entryAt(path), view: link.view}, sinceSeq))
       await link.sender.add(step);
+    this.#restless.lost(); // a look finds no change any more in what the scan has found: the comparison sends it
     this.#isBehind = true;
   }
 
@@ -392,9 +393,8 @@ export class LiveLink implements Follower, HotPort {
 
   async #sleep(link: SourceLink): Promise<void> {
     const {clock} = this.#parts;
-    const nowMs = clock.monotonicMs();
     const times = [this.#isCatchingUp ? undefined : this.#walkAtMs, this.#deletes.dueMs];
-    const nextMs = Math.min(nowMs + SLEEP_MS_MAX, ...times.filter((time) => time !== undefined));
-    await untilWoken({clock, ms: nextMs - nowMs, woken: this.#wake.promise, sender: link.sender});
+    const waits = times.filter((time) => time !== undefined).map((time) => time - clock.monotonicMs());
+    await untilWoken({clock, ms: Math.min(SLEEP_MS_MAX, ...waits), woken: this.#wake.promise, sender: link.sender});
   }
 }

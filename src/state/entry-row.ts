@@ -26,7 +26,7 @@ export const TYPE_DIR = ENTRY_TYPES.indexOf('dir');
 /** What `entryOf` reads, in its order. */
 export const SELECTED = ['parent', 'key', 'name', ...ENTRY_COLUMN_NAMES].join(', ');
 export const SELECTED_COUNT = 3 + ENTRY_COLUMN_NAMES.length;
-const SUMMED_AT = SUMMED.map((column) => ['parent', 'key', 'name', ...ENTRY_COLUMN_NAMES].indexOf(column));
+export const SUMMED_AT = SUMMED.map((column) => ['parent', 'key', 'name', ...ENTRY_COLUMN_NAMES].indexOf(column));
 const KEY_BYTES = 6;
 const VERSION_ELEMENT_BYTES = 16; // 8 of the agent, 8 of the counter
 

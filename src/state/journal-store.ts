@@ -13,8 +13,8 @@ export interface JournalBatch {
   body: Buffer;
 }
 
-const SCHEMA_VERSION = 2;
-const SCHEMA = `CREATE TABLE batches (id INTEGER PRIMARY KEY, body BLOB NOT NULL, sum BLOB NOT NULL) STRICT; ${PARTIALS_SCHEMA}`;
+export const JOURNAL_SCHEMA_VERSION = 2;
+export const JOURNAL_SCHEMA = `CREATE TABLE batches (id INTEGER PRIMARY KEY, body BLOB NOT NULL, sum BLOB NOT NULL) STRICT; ${PARTIALS_SCHEMA}`;
 /** Version 1 knew nothing of files that are staged in part. */
 const UPGRADES = {1: PARTIALS_SCHEMA};
 const SETTLE_MS = 500; // nothing follows: the last one leaves the file by itself
@@ -30,8 +30,8 @@ export function openJournalStore(options: {place: Place; bootId: string}): Journ
     new Database({
       ...options,
       file: 'journal.db',
-      schemaVersion: SCHEMA_VERSION,
-      schema: SCHEMA,
+      schemaVersion: JOURNAL_SCHEMA_VERSION,
+      schema: JOURNAL_SCHEMA,
       upgrades: UPGRADES,
       cacheKiB: CACHE_KIB,
       checkpointPages: CHECKPOINT_PAGES,
@@ -123,9 +123,12 @@ export class JournalStore {
   /** Takes the dropped ones out of the file, marks the stop as clean, closes. */
   close(): void {
     clearTimeout(this.#settling);
-    for (const id of this.#dropped) this.#delete.run(id);
-    this.#dropped.clear();
-    this.#db.close();
+    try {
+      for (const id of this.#dropped) this.#delete.run(id);
+    } finally {
+      this.#dropped.clear();
+      this.#db.close();
+    }
   }
 
   /** Closes as a kill would. */

@@ -21,8 +21,9 @@ import {relPathFault} from '../../../src/model/path.ts';
 import {entryDigestBytes, treeEntryOf} from '../../../src/model/tree.ts';
 import {PLAIN_VIEW, viewDigest} from '../../../src/model/view.ts';
 import {Database, type SqlRow} from '../../../src/state/database.ts';
-import {entryOf, fillRow, outlineOf} from '../../../src/state/entry-row.ts';
-import {JournalStore} from '../../../src/state/journal-store.ts';
+import {entryOf, fillRow, outlineOf, SUMMED_AT} from '../../../src/state/entry-row.ts';
+import {rowSum} from '../../../src/state/row-sum.ts';
+import {JOURNAL_SCHEMA, JOURNAL_SCHEMA_VERSION, JournalStore} from '../../../src/state/journal-store.ts';
 import {viewFrom} from '../../../src/state/stored-view.ts';
 import {mappedIn} from '../../../src/watch/mapped-files.ts';
 import {mutatedJson} from '../mutations.ts';
@@ -105,6 +106,7 @@ const rows: Decoder = {
     const bytes = Uint8Array.from(input); // as SQLite gives them
     row[3] = (input[0] ?? 0) % 9;
     [row[20], row[VERSION_COLUMN], row[26]] = [bytes.subarray(0, 32), bytes.subarray(32, 64), bytes.subarray(64)];
+    row[28] = rowSum(row, SUMMED_AT); // what damage leaves as it was is not what is looked for here
     const entry = entryOf(row);
     outlineOf(row.slice(1, 15));
     if (entry.type === undefined) return; // a type that this version does not know is left to who reads on
@@ -149,8 +151,8 @@ const JOURNAL = encodeJournal({
 const db = new Database({
   place: ':memory:',
   file: 'journal.db',
-  schemaVersion: 1,
-  schema: 'CREATE TABLE batches (id INTEGER PRIMARY KEY, body BLOB NOT NULL, sum BLOB NOT NULL) STRICT;',
+  schemaVersion: JOURNAL_SCHEMA_VERSION,
+  schema: JOURNAL_SCHEMA,
   cacheKiB: 1_024,
   checkpointPages: 1_000,
   isExclusive: true,
