@@ -33,14 +33,19 @@ const CLONES_MIB = 900;
 /** An empty disk; gone with the test file at the latest. */
 export function makePoweredDisk(kind: PoweredKind): PoweredDisk {
   if (kind === 'btrfs') return makeClonedDisk();
-  const [type, options] = kind.split(' ') as ['ext4' | 'xfs', string | undefined];
-  const filesystem = makeLoopFilesystem(type, SIZE_MIB[type], options);
+  const [type, option = ''] = kind.split(' ') as ['ext4' | 'xfs', string | undefined];
+  const filesystem = makeLoopFilesystem(type, SIZE_MIB[type], type === 'xfs' ? 'nouuid' : option);
   const {path} = filesystem;
+  const image = filesystem.imagePath!;
   return {
     path,
     cut: () => void command('xfs_io', '-x', '-c', 'shutdown', path),
     powerUp: () => {
       filesystem.umount();
+      // Another process with mounts of its own (a container that was started meanwhile) may still have the dead
+      // filesystem, and its disk would be mounted as that: so what is mounted is another disk with the same bytes.
+      command('cp', '--sparse=always', image, `${image}.next`);
+      renameSync(`${image}.next`, image);
       filesystem.mount();
     },
     destroy: () => filesystem.destroy(),

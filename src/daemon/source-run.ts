@@ -22,7 +22,7 @@ import {FRAME_BYTES_MAX} from '../wire/limits.ts';
 import {AgainPaths} from './again-paths.ts';
 import {leftOutProblems} from './left-out-problems.ts';
 import {pairIdentities} from './pair-identities.ts';
-import {asTowlineError, cancelled, exitCodeOf} from './run-errors.ts';
+import {asTowlineError, cancelled, exitCodeOf, isStateTrouble} from './run-errors.ts';
 import {signatureStore} from './signature-store.ts';
 import {followSilentChanges} from './silent-changes.ts';
 import {closeEnds, openEnds, viewOf, type SourceEnds} from './source-ends.ts';
@@ -174,13 +174,17 @@ export class SourceRun {
     for (let attempt = 0; ; attempt++) {
       this.#setStatus({kind: 'connecting', attempt});
       try {
-        await this.#runLink(ends, {own, other, port}, attempt === 0 ? scanned : this.#scan(ends));
+        const scanning = attempt === 0 ? scanned : this.#scan(ends);
+        scanning.catch(() => undefined); // also when the connection fails first
+        await this.#runLink(ends, {own, other, port}, scanning);
         return;
       } catch (error) {
         const known = asTowlineError(error);
         if (signal.aborted) throw cancelled(signal);
         const isLast = this.#options.isOnce && attempt >= RETRIES_ONCE;
-        if (isLast || REACTION[known.code] !== 'retry') throw known;
+        // A disk of the state that is full, or cannot be written, is waited for: the scan reads again what was not kept.
+        const isWaitedFor = !this.#options.isOnce && known.code === 'SYSTEM' && isStateTrouble(known);
+        if (isLast || (REACTION[known.code] !== 'retry' && !isWaitedFor)) throw known;
         ends.events.notice('warn', `${known.message}; connecting again`);
         if (this.#wasInSync) attempt = 0; // it worked: this loss is the first again
         this.#wasInSync = false;

@@ -31,7 +31,16 @@ export function shownBelow(root: string): Map<string, Shown> {
   return shown;
 }
 
+/** What cannot be read, on a filesystem that a cut has damaged, is like nothing that ever was. */
 function shownAt(path: string): Shown {
+  try {
+    return readAt(path);
+  } catch (error) {
+    return `unreadable: ${(error as NodeJS.ErrnoException).code}`;
+  }
+}
+
+function readAt(path: string): Shown {
   const stat = lstatSync(path);
   if (stat.isDirectory()) return 'dir';
   if (stat.isSymbolicLink()) return `link: ${readlinkSync(path)}`;
