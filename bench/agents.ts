@@ -29,6 +29,7 @@ import {removeTree} from '../test/run-folders.ts';
 import {makeSsh} from './agents/ssh.ts';
 import {type Line, LINES, makeStage, type Stage} from './agents/stage.ts';
 import {must} from './sync/filesystems.ts';
+import {median} from './numbers.ts';
 
 const OUT = join(import.meta.dirname, 'out');
 const FILE_BYTES = 4_096;
@@ -174,12 +175,7 @@ function rowOf(what: Case, line: Line) {
   };
 }
 
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-}
-
+/** To one decimal place. */
 function round(value: number): number {
   return Math.round(value * 10) / 10;
 }

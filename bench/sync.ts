@@ -12,6 +12,7 @@ import {parseArgs} from 'node:util';
 import {type FreshFilesystem, makeFilesystem, must} from './sync/filesystems.ts';
 import {type Column, copyOf, type Measured, runTool, TOOLS, type ToolName, topOfProfiles} from './sync/tools.ts';
 import {append, changePages, fillLarge, fillSmall, prepend} from './sync/trees.ts';
+import {median, round} from './numbers.ts';
 
 const OUT = join(import.meta.dirname, 'out');
 const RUNS = 3;
@@ -133,14 +134,4 @@ function rowOf(step: Step, column: Column) {
       ? {'rsync --no-whole-file s': round(seconds('rsync delta')), 'its sent': of('rsync delta')[0]!.sentBytes}
       : {}),
   };
-}
-
-function median(values: number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-}
-
-function round(value: number): number {
-  return Math.round(value * 100) / 100;
 }

@@ -13,6 +13,7 @@ import {plainModules} from '../test/plain/modules.ts';
 import {makeFilesystem, must} from './sync/filesystems.ts';
 import {timed} from './sync/tools.ts';
 import {fillSmall, SMALL_FILES} from './sync/trees.ts';
+import {median, round} from './numbers.ts';
 
 const PROJECT = join(import.meta.dirname, '..');
 const OUT = join(import.meta.dirname, 'out');
@@ -126,14 +127,4 @@ function report(): void {
     join(OUT, 'walls.json'),
     JSON.stringify({time: new Date().toISOString(), runs, files, rows, raw: Object.fromEntries(seconds)}, null, 2),
   );
-}
-
-function median(values: number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-}
-
-function round(value: number): number {
-  return Math.round(value * 100) / 100;
 }

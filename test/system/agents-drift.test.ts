@@ -3,21 +3,14 @@ import {spawnSync} from 'node:child_process';
 import {existsSync, mkdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {afterAll, beforeAll, describe, expect, test} from 'vitest';
-import {TestAgent} from '../hosts/agent.ts';
+import type {TestAgent} from '../hosts/agent.ts';
 import {pair, untilInSync} from '../hosts/agents.ts';
-import {LOOSE, needsHosts, startAll, stopAll} from '../hosts/lab.ts';
-import {type Host, makeNetwork} from '../hosts/namespaces.ts';
-import {makeTmpDir} from '../tmp.ts';
+import {LOOSE, makeAgents, needsHosts, startAll, stopAll} from '../hosts/lab.ts';
 
 needsHosts(describe)('a copy that something else writes to', {timeout: 120_000}, () => {
-  let source: TestAgent;
-  let target: TestAgent;
+  const {source, target} = makeAgents({source: {}, target: {}});
 
   beforeAll(async () => {
-    const base = makeTmpDir('file');
-    const [here, there] = makeNetwork(2).hosts as [Host, Host];
-    source = new TestAgent({name: 'source', folder: join(base, 'source'), host: here});
-    target = new TestAgent({name: 'target', folder: join(base, 'target'), host: there});
     await pair(source, target);
     configureTarget('repair');
     source.configure({volumes: {data: {at: source.volume('data'), send: ['target'], ...LOOSE}}});

@@ -3,12 +3,9 @@ import {existsSync, readFileSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 import {afterAll, beforeAll, describe, expect, test} from 'vitest';
-import {TestAgent} from '../hosts/agent.ts';
 import {pair, untilInSync} from '../hosts/agents.ts';
-import {LOOSE, needsHosts, startAll, stopAll} from '../hosts/lab.ts';
-import {type Host, makeNetwork} from '../hosts/namespaces.ts';
+import {LOOSE, makeAgents, needsHosts, startAll, stopAll} from '../hosts/lab.ts';
 import {type LoopFilesystem, makeLoopFilesystem} from '../loop-fs.ts';
-import {makeTmpDir} from '../tmp.ts';
 
 interface Told {
   path: string;
@@ -19,15 +16,10 @@ interface Told {
 }
 
 needsHosts(describe)('a copy on a disk that fails', {timeout: 120_000}, () => {
-  let source: TestAgent;
-  let target: TestAgent;
+  const {source, target} = makeAgents({source: {}, target: {}});
   let disk: LoopFilesystem;
 
   beforeAll(async () => {
-    const base = makeTmpDir('file');
-    const [here, there] = makeNetwork(2).hosts as [Host, Host];
-    source = new TestAgent({name: 'source', folder: join(base, 'source'), host: here});
-    target = new TestAgent({name: 'target', folder: join(base, 'target'), host: there});
     await pair(source, target);
     disk = makeLoopFilesystem('ext4', 32);
     target.configure({volumes: {data: {at: disk.path, receive: 'source', ...LOOSE}}});

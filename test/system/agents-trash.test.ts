@@ -13,12 +13,10 @@ import {
 } from 'node:fs';
 import {join} from 'node:path';
 import {afterAll, beforeAll, describe, expect, test} from 'vitest';
-import {TestAgent, type VolumeSettings} from '../hosts/agent.ts';
+import type {VolumeSettings} from '../hosts/agent.ts';
 import {pair, untilInSync} from '../hosts/agents.ts';
-import {LOOSE, needsHosts, startAll, stopAll} from '../hosts/lab.ts';
-import {type Host, makeNetwork} from '../hosts/namespaces.ts';
+import {LOOSE, makeAgents, needsHosts, startAll, stopAll} from '../hosts/lab.ts';
 import {type LoopFilesystem, makeLoopFilesystem} from '../loop-fs.ts';
-import {makeTmpDir} from '../tmp.ts';
 
 const MIB = 1 << 20;
 const ROUNDS = Number(process.env['TOWLINE_TEST_REPLACED'] ?? 10);
@@ -26,15 +24,10 @@ const FILE_BYTES = 4 * MIB;
 const TRASH_BYTES = 12 * MIB;
 
 needsHosts(describe)('a copy on a small disk of its own', {timeout: 120_000}, () => {
-  let source: TestAgent;
-  let target: TestAgent;
+  const {source, target} = makeAgents({source: {}, target: {}});
   let disk: LoopFilesystem;
 
   beforeAll(async () => {
-    const base = makeTmpDir('file');
-    const [here, there] = makeNetwork(2).hosts as [Host, Host];
-    source = new TestAgent({name: 'source', folder: join(base, 'source'), host: here});
-    target = new TestAgent({name: 'target', folder: join(base, 'target'), host: there});
     await pair(source, target);
     disk = makeLoopFilesystem('ext4', 100);
     configureTarget({trash: {keep: '7d', size: '12MiB'}});

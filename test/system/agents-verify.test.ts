@@ -3,26 +3,19 @@ import {spawnSync} from 'node:child_process';
 import {closeSync, openSync, readFileSync, readSync, utimesSync, writeFileSync, writeSync} from 'node:fs';
 import {join} from 'node:path';
 import {afterAll, beforeAll, describe, expect, test} from 'vitest';
-import {TestAgent} from '../hosts/agent.ts';
+import type {TestAgent} from '../hosts/agent.ts';
 import {pair, untilInSync} from '../hosts/agents.ts';
-import {needsHosts, startAll, stopAll} from '../hosts/lab.ts';
-import {type Host, makeNetwork} from '../hosts/namespaces.ts';
+import {makeAgents, needsHosts, startAll, stopAll} from '../hosts/lab.ts';
 import {type LoopFilesystem, makeLoopFilesystem} from '../loop-fs.ts';
-import {makeTmpDir} from '../tmp.ts';
 
 const LONG_AGO_S = 1_700_000_000;
 const MIB = 1 << 20;
 
 needsHosts(describe)('two agents, each with its copy on a filesystem of its own', {timeout: 120_000}, () => {
-  let source: TestAgent;
-  let target: TestAgent;
+  const {source, target} = makeAgents({source: {}, target: {}});
   const disks = new Map<TestAgent, LoopFilesystem>();
 
   beforeAll(async () => {
-    const base = makeTmpDir('file');
-    const [here, there] = makeNetwork(2).hosts as [Host, Host];
-    source = new TestAgent({name: 'source', folder: join(base, 'source'), host: here});
-    target = new TestAgent({name: 'target', folder: join(base, 'target'), host: there});
     await pair(source, target);
     for (const agent of [source, target]) disks.set(agent, makeLoopFilesystem('ext4', 64));
     for (const name of ['small', 'rotten', 'lost']) writeFileSync(at(source, name), `${name} `.repeat(200));
