@@ -7,8 +7,9 @@ import {parseDuration} from '../config/units.ts';
 import type {RunOutcome} from '../control/agent-api.ts';
 import {TowlineError} from '../base/errors.ts';
 import {type LogLevel, openLog} from '../telemetry/log.ts';
-import {findAgent, volumeNamed} from './agent-connection.ts';
-import type {AgentEvent, AgentOptions, RecoveredVolume} from './agent-parts.ts';
+import {findAgent, volumeTyped} from './agent-connection.ts';
+import type {RecoveredVolume} from '../daemon/recover-agent.ts';
+import type {AgentEvent, AgentOptions} from './agent-parts.ts';
 import {type CommonFlags, runLogOf, verbosityOf} from './common-options.ts';
 import {eventsView} from './events-view.ts';
 import {orAborted, untilInterrupted} from './interruption.ts';
@@ -99,7 +100,7 @@ function catchUp(typed: string[], flags: AgentFlags, parts: CliParts & {screen: 
       outcome = await alone(typed, timeoutMs, {flags, parts, signal});
     } else {
       const report = await client.report();
-      const volumes = typed.map((volume) => volumeNamed(report, volume));
+      const volumes = typed.map((volume) => volumeTyped(report, volume).name);
       outcome = await orAborted(client.once({volumes, timeoutMs}), signal);
     }
     parts.screen.clear();

@@ -3,7 +3,7 @@
  */
 import {TowlineError} from '../base/errors.ts';
 import {stateFolderOf} from '../config/sync-options.ts';
-import type {AgentReport} from '../control/agent-api.ts';
+import type {AgentReport, VolumeReport} from '../control/agent-api.ts';
 import type {AgentClient} from '../http/control-client.ts';
 import type {CommonFlags} from './common-options.ts';
 import {shellWord} from './summary.ts';
@@ -43,15 +43,15 @@ export async function connectAgent(flags: CommonFlags): Promise<AgentClient> {
 }
 
 /**
- * The name of the volume that was typed as its name, its address or the path that it was found at.
+ * The volume that was typed as its name, its address or the path that it was found at.
  * @throws TowlineError USAGE naming the volumes that there are
  */
-export function volumeNamed(report: AgentReport, typed: string): string {
+export function volumeTyped(report: AgentReport, typed: string): VolumeReport {
   const {volumes} = report;
   const found =
     volumes.find(({name}) => name === typed) ??
     volumes.find(({address, path}) => [address, path].includes(typed) || `path:${path}` === typed);
-  if (found !== undefined) return found.name;
+  if (found !== undefined) return found;
   const names = volumes.map(({name}) => name).join(', ');
   const hint = names === '' ? 'none is configured' : `there are: ${names}`;
   throw new TowlineError('USAGE', `there is no volume ${JSON.stringify(typed)}; ${hint}`, {hint});

@@ -3,6 +3,7 @@
  * Types only; they are joined where the process's parts are made.
  */
 import type {RunOutcome, TrashItem} from '../control/agent-api.ts';
+import type {RecoverOutcome} from '../daemon/recover-agent.ts';
 import type {SyncEvent} from '../daemon/sync-api.ts';
 import type {RelPath} from '../model/path.ts';
 import type {ActionRecord} from '../state/action-log.ts';
@@ -36,23 +37,10 @@ export interface AgentDaemon {
   ): Promise<RunOutcome>;
 }
 
-/** A volume with an open journal, and how it came out of `agent --recover`. */
-export interface RecoveredVolume {
-  volume: string;
-  path: string | undefined;
-  batches: number;
-  problems: string[];
-  reason: string | undefined;
-  exitCode: number;
-}
-
 /** The surface of `daemon/recover-agent.ts`. */
 export interface AgentRecovery {
   /** Completes what a crash left half done, without an agent that runs. Volumes with nothing open are not told. */
-  recoverAgent(
-    options: AgentOptions,
-    parts: {onNotice: (message: string) => void},
-  ): Promise<{volumes: RecoveredVolume[]; exitCode: number}>;
+  recoverAgent(options: AgentOptions, parts: {onNotice: (message: string) => void}): Promise<RecoverOutcome>;
 }
 
 /** A volume's trash, with or without an agent that runs. */

@@ -5,7 +5,7 @@
  */
 import {formatCount, parseCount} from '../config/units.ts';
 import type {HaltReport, VolumeReport} from '../control/agent-api.ts';
-import {commandOptions, connectAgent, volumeNamed} from './agent-connection.ts';
+import {commandOptions, connectAgent, volumeTyped} from './agent-connection.ts';
 import {haltFields} from './agent-json.ts';
 import {ALLOWS, checkAnswer, type ConfirmCommandFlags, refused} from './confirm-command.ts';
 import type {CliParts} from './parts.ts';
@@ -27,8 +27,8 @@ export async function confirmVolume(
   const teller = new Teller(flags, parts);
   const client = await connectAgent(flags);
   const report = await client.report();
-  const name = volumeNamed(report, typed);
-  const volume = report.volumes.find((candidate) => candidate.name === name)!;
+  const volume = volumeTyped(report, typed);
+  const {name} = volume;
   const halts = await client.halts(name);
   if (halts.length === 0) {
     if (typedCount !== undefined) throw refused(`nothing of ${name} is halted, so there is nothing to confirm`);

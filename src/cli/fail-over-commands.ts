@@ -7,7 +7,7 @@ import {formatCount, formatDuration, parseCount} from '../config/units.ts';
 import type {AgentReport, FollowPlan, VolumeReport} from '../control/agent-api.ts';
 import {TowlineError} from '../base/errors.ts';
 import {showPath} from '../model/path.ts';
-import {commandOptions, connectAgent, volumeNamed} from './agent-connection.ts';
+import {commandOptions, connectAgent, volumeTyped} from './agent-connection.ts';
 import type {CommonFlags} from './common-options.ts';
 import {checkAnswer, refused} from './confirm-command.ts';
 import {pathFields, utcTime} from './json-view.ts';
@@ -39,11 +39,9 @@ export async function promoteCommand(
   const teller = new Teller(flags, parts);
   const client = await connectAgent(flags);
   const report = await client.report();
-  const volume = volumeNamed(report, typed);
-  const {from, lines} = promotionOf(
-    report,
-    report.volumes.find(({name}) => name === volume)!,
-  );
+  const found = volumeTyped(report, typed);
+  const {name: volume} = found;
+  const {from, lines} = promotionOf(report, found);
   for (const line of lines) teller.line(line);
   if (flags.yes !== true) await askFor(volume, {command: 'promote', flags, parts});
   const promoted = await client.promote({volume, isForced: flags.force === true});
@@ -104,8 +102,9 @@ export async function followCommand(
   const typedCount = typeof flags.yes === 'string' ? parseCount(flags.yes) : undefined;
   const client = await connectAgent(flags);
   const report = await client.report();
-  const volume = volumeNamed(report, typed.volume);
-  const wanted = {volume, ...peerOf(typed.peer, report, volume)};
+  const found = volumeTyped(report, typed.volume);
+  const {name: volume} = found;
+  const wanted = {volume, ...peerOf(typed.peer, found)};
   const plan = await client.followPlan(wanted);
   tellPlan(plan, {teller, report});
   if (flags.dryRun === true) return teller.result(0, {...wanted, followed: false, ...countsOf(plan)});
@@ -123,7 +122,7 @@ export async function followCommand(
 }
 
 /** `PEER`, or `PEER:VOLUME` where the volume has another name there than the configuration says. */
-function peerOf(typed: string, report: AgentReport, volume: string): {peer: string; peerVolume: string} {
+function peerOf(typed: string, {name, links}: VolumeReport): {peer: string; peerVolume: string} {
   const colon = typed.indexOf(':');
   const peer = colon < 0 ? typed : typed.slice(0, colon);
   if (peer === '' || colon === typed.length - 1) {
@@ -131,8 +130,7 @@ function peerOf(typed: string, report: AgentReport, volume: string): {peer: stri
     throw new TowlineError('USAGE', `${JSON.stringify(typed)} is no peer; ${hint}`, {hint});
   }
   if (colon >= 0) return {peer, peerVolume: typed.slice(colon + 1)};
-  const links = report.volumes.find(({name}) => name === volume)?.links ?? [];
-  return {peer, peerVolume: links.find((link) => link.peer === peer)?.peerVolume ?? volume};
+  return {peer, peerVolume: links.find((link) => link.peer === peer)?.peerVolume ?? name};
 }
 
 function tellPlan(plan: FollowPlan, {teller, report}: {teller: Teller; report: AgentReport}): void {

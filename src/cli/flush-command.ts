@@ -2,7 +2,7 @@
  * `towline flush`: returns when what was written before the call is durable on the peers.
  */
 import {parseDuration} from '../config/units.ts';
-import {connectAgent, volumeNamed} from './agent-connection.ts';
+import {connectAgent, volumeTyped} from './agent-connection.ts';
 import type {CommonFlags} from './common-options.ts';
 import {orAborted, untilInterrupted} from './interruption.ts';
 import type {CliParts} from './parts.ts';
@@ -27,7 +27,7 @@ export function flushCommand(
   const timeoutMs = parseDuration(flags.timeout ?? FLUSH_TIMEOUT);
   return untilInterrupted(parts, async (signal) => {
     const client = await connectAgent(flags);
-    const volume = typed === undefined ? undefined : volumeNamed(await client.report(), typed);
+    const volume = typed === undefined ? undefined : volumeTyped(await client.report(), typed).name;
     const query = {volume, timeoutMs, isRescan: flags.rescan === true, isQuiesced: flags.quiesce === true};
     return tellOutcome(await orAborted(client.flush(query, signal), signal), new Teller(flags, parts));
   });

@@ -3,7 +3,7 @@
  */
 import {formatCount} from '../config/units.ts';
 import type {PendingPage} from '../control/agent-api.ts';
-import {commandOptions, connectAgent, volumeNamed} from './agent-connection.ts';
+import {commandOptions, connectAgent, volumeTyped} from './agent-connection.ts';
 import type {CommonFlags} from './common-options.ts';
 import {problemFields} from './json-view.ts';
 import type {CliParts} from './parts.ts';
@@ -27,9 +27,8 @@ export async function pendingCommand(
 ): Promise<number> {
   const teller = new Teller(flags, parts);
   const client = await connectAgent(flags);
-  const report = await client.report();
-  const volume = volumeNamed(report, typed);
-  const manyPeers = (report.volumes.find(({name}) => name === volume)?.links.length ?? 0) > 1;
+  const {name: volume, links} = volumeTyped(await client.report(), typed);
+  const manyPeers = links.length > 1;
   const countMax = flags.all === true ? ALL_PAGE_COUNT : PAGE_COUNT;
   let page = await client.pending({volume, after: undefined, countMax});
   const isInSync = page.problemCount + page.pendingCount === 0;

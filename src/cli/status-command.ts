@@ -3,7 +3,7 @@
  */
 import type {AgentReport} from '../control/agent-api.ts';
 import type {AgentClient} from '../http/control-client.ts';
-import {commandOptions, connectAgent, volumeNamed} from './agent-connection.ts';
+import {commandOptions, connectAgent, volumeTyped} from './agent-connection.ts';
 import {reportFields} from './agent-json.ts';
 import type {CommonFlags} from './common-options.ts';
 import {untilInterrupted} from './interruption.ts';
@@ -25,7 +25,7 @@ export async function statusCommand(
 ): Promise<number> {
   const client = await connectAgent(flags);
   const report = await client.report();
-  const volume = typed === undefined ? undefined : volumeNamed(report, typed);
+  const volume = typed === undefined ? undefined : volumeTyped(report, typed).name;
   const options = {isDetailed: volume !== undefined, commandOptions: commandOptions(flags)};
   const teller = new Teller(flags, parts);
   if (flags.watch === true) return watch(client, volume, {teller, parts, options});

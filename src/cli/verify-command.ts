@@ -3,7 +3,7 @@
  */
 import {formatBytes, formatCount} from '../config/units.ts';
 import type {VerifyEvent, VerifyFinding, VerifyOutcome} from '../control/agent-api.ts';
-import {connectAgent, volumeNamed} from './agent-connection.ts';
+import {connectAgent, volumeTyped} from './agent-connection.ts';
 import {type CommonFlags, verbosityOf} from './common-options.ts';
 import {untilInterrupted} from './interruption.ts';
 import {pathFields} from './json-view.ts';
@@ -23,7 +23,7 @@ export function verifyCommand(typed: string, flags: VerifyFlags, parts: CliParts
   const teller = new Teller(flags, parts);
   return untilInterrupted(parts, async (signal) => {
     const client = await connectAgent(flags);
-    const volume = volumeNamed(await client.report(), typed);
+    const {name: volume} = volumeTyped(await client.report(), typed);
     const progress = new ProgressLine({isTerminal: true});
     const hasProgress = parts.stderr.isTerminal && !teller.isJson && verbosityOf(flags) >= 0;
     const tell = (event: VerifyEvent): void => {

@@ -1,8 +1,7 @@
 /**
  * `towline pause`, `resume`, `rescan` and `forget`: one volume of the running agent.
  */
-import type {AgentReport} from '../control/agent-api.ts';
-import {commandOptions, connectAgent, volumeNamed} from './agent-connection.ts';
+import {commandOptions, connectAgent, volumeTyped} from './agent-connection.ts';
 import type {CommonFlags} from './common-options.ts';
 import {refused} from './confirm-command.ts';
 import type {CliParts} from './parts.ts';
@@ -30,7 +29,7 @@ export async function volumeCommand(
 ): Promise<number> {
   const teller = new Teller(flags, parts);
   const client = await connectAgent(flags);
-  const volume = volumeNamed(await client.report(), typed);
+  const {name: volume} = volumeTyped(await client.report(), typed);
   await client[verb](volume);
   teller.line(DONE[verb](shellWord(volume), commandOptions(flags)));
   return teller.result(0, {volume});
@@ -45,9 +44,10 @@ export async function forgetCommand(
   const teller = new Teller(flags, parts);
   const client = await connectAgent(flags);
   const report = await client.report();
-  const volume = nameToForget(report, typed);
-  const places = report.volumes.find(({name}) => name === volume);
-  const trash = places?.trash === undefined ? 'its trash' : `its trash in ${oneLine(places.trash)}`;
+  // One that is no longer configured may still have something to forget.
+  const isThere = report.volumes.some(({name, address, path}) => [name, address, path].includes(typed));
+  const {name: volume, trash: place} = isThere ? volumeTyped(report, typed) : {name: typed, trash: undefined};
+  const trash = place === undefined ? 'its trash' : `its trash in ${oneLine(place)}`;
   const what = `removes the mark of ${oneLine(volume)}, what is staged, its state, and ${trash}, for good`;
   if (flags.yes !== true) {
     if (parts.ask === undefined || flags.json === true) {
@@ -62,9 +62,4 @@ export async function forgetCommand(
   await client.forget(volume);
   teller.line(`${oneLine(volume)} is forgotten; its files stay`);
   return teller.result(0, {volume});
-}
-
-/** A volume that is no longer configured may still have something to forget. */
-function nameToForget(report: AgentReport, typed: string): string {
-  return report.volumes.some(({address, path}) => [address, path].includes(typed)) ? volumeNamed(report, typed) : typed;
 }
