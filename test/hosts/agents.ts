@@ -56,6 +56,12 @@ function addressOf(agent: TestAgent, how: NonNullable<PairOptions['aDials']>): s
   return `${how.host}:${how.port}`;
 }
 
+/** Waits until an agent knows that its peers are gone: one whose last words a cut swallowed is only missed. */
+export async function untilAlone(agent: TestAgent, timeoutMs = IN_SYNC_MS_MAX): Promise<void> {
+  const isAlone = async (): Promise<boolean> => (await agent.report()).peers.every((peer) => !peer.isConnected);
+  await agent.until('its peers are seen to be away', isAlone, timeoutMs);
+}
+
 /**
  * Waits until every link of a volume is in sync, as both of its ends say, and rsync finds nothing to do on any copy.
  * @throws Error with the last report, the end of the log and what rsync would still do

@@ -12,7 +12,7 @@ import {join} from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 import {afterAll, beforeAll, describe, expect, test} from 'vitest';
 import type {TestAgent} from '../hosts/agent.ts';
-import {pair, untilInSync} from '../hosts/agents.ts';
+import {pair, untilAlone, untilInSync} from '../hosts/agents.ts';
 import {makeAgents, needsHosts, startAll, stopAll} from '../hosts/lab.ts';
 import {judge} from '../judge/judge.ts';
 import {needsCommands} from '../needs.ts';
@@ -151,8 +151,7 @@ needsHosts(needsCommands('setfattr')(describe))('kills during fail-over', () => 
     writeFileSync(join(source.root, 'unsent-by-control'), 'x');
     await source.agent.kill9();
     copy.agent.host.plug();
-    const isAway = async (): Promise<boolean> => (await copy.agent.report()).peers.every((peer) => !peer.isConnected);
-    await copy.agent.until('the source is seen to be away', isAway, WAIT_MS);
+    await untilAlone(copy.agent, WAIT_MS);
     await copy.agent.must('promote', 'data', '--yes');
     // The planted bug: as if the decision had not been durable, and the folder not been marked with it.
     copy.agent.host.run('setfattr', '-x', 'trusted.towline.epoch', copy.root);

@@ -5,7 +5,7 @@ import {join} from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 import {afterEach, describe, expect, test} from 'vitest';
 import type {TestAgent} from '../hosts/agent.ts';
-import {pair, untilInSync} from '../hosts/agents.ts';
+import {pair, untilAlone, untilInSync} from '../hosts/agents.ts';
 import {makeAgents, needsHosts, startAll, stopAll} from '../hosts/lab.ts';
 import {needsCommands} from '../needs.ts';
 import {judge} from '../judge/judge.ts';
@@ -79,6 +79,7 @@ needsHosts(describe)('fail-over', {timeout: 240_000}, () => {
     rmSync(join(at.a, 'd1/f1'));
     await a.kill9();
     b.host.plug();
+    await untilAlone(b, WAIT_MS);
     const told = await b.must('promote', 'data', '--yes');
     expect(told).toContain('epoch 2');
     write(at.b, 'd2/f2', 'written on the promoted copy');

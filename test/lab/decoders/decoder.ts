@@ -4,6 +4,9 @@
 import {isTowlineError, type ErrorCode} from '../../../src/base/errors.ts';
 import {mutated, type Material, type Random} from '../mutations.ts';
 
+/** What the attacked process notes in a file: the seed at work, 0 between two orders, and its input; 4 bytes each. */
+export const PLACE_BYTES = 8;
+
 export interface Decoder extends Material {
   name: string;
   /** How an input is made of the corpus; `mutated` where it is not said. */

@@ -1,10 +1,12 @@
 /**
- * Attacks one decoder in a thread of its own, so that who watches can end one that hangs, and see one that takes all
+ * Attacks one decoder in a process of its own, so that who watches can end one that hangs, and outlives one that takes all
  * memory. It notes where it is before each input.
+ *
+ * Arguments: the URL of a module with DECODERS, and the file that takes the notes. Orders come by IPC.
  */
-import {parentPort, workerData} from 'node:worker_threads';
+import {openSync, writeSync} from 'node:fs';
 import {randomOf} from '../mutations.ts';
-import {faultOf, inputOf, type Decoder} from './decoder.ts';
+import {faultOf, inputOf, PLACE_BYTES, type Decoder} from './decoder.ts';
 
 export interface AttackOrder {
   /** Index in the module's DECODERS. */
@@ -13,13 +15,6 @@ export interface AttackOrder {
   rounds: number;
   /** Inputs of a round, all from its seed. */
   inputsPerRound: number;
-}
-
-export interface AttackerData {
-  /** URL of a module with DECODERS. */
-  module: string;
-  /** The seed at work, 0 between two orders, and the index of its input. */
-  at: Int32Array<SharedArrayBuffer>;
 }
 
 export interface AttackResult {
@@ -31,7 +26,7 @@ export interface AttackResult {
 
 const ALLOCATED_BYTES_MAX = 16 << 20; // for one input: the largest that is allowed has 2 MiB
 const INPUT_MS_MAX = 250;
-const TRIES = 3; // a thread may have to wait for others: only what is slow again and again is slow
+const TRIES = 3; // a process may have to wait for others: only what is slow again and again is slow
 
 let allocatedBytes = 0;
 for (const name of ['alloc', 'allocUnsafe', 'allocUnsafeSlow'] as const) {
@@ -69,8 +64,7 @@ async function attack(decoder: Decoder, {firstSeed, rounds, inputsPerRound}: Att
     for (let index = 0; index < inputsPerRound; index++) {
       allocatedBytes = 0;
       const input = inputOf(decoder, random);
-      at[0] = seed;
-      at[1] = index;
+      note(seed, index);
       const kept = Buffer.from(input); // a decoder has no right to change it, but one that does is not to hide it
       const tried = await attempt(decoder, input);
       let {ms} = tried;
@@ -85,12 +79,22 @@ async function attack(decoder: Decoder, {firstSeed, rounds, inputsPerRound}: Att
   return result;
 }
 
-const {module, at} = workerData as AttackerData;
+const [module, notes] = process.argv.slice(2) as [string, string];
 const {DECODERS} = (await import(module)) as {DECODERS: readonly Decoder[]};
-parentPort?.on('message', (order: AttackOrder) => {
+const fd = openSync(notes, 'r+');
+const place = Buffer.alloc(PLACE_BYTES);
+
+function note(seed: number, index: number): void {
+  place.writeUInt32LE(seed, 0);
+  place.writeUInt32LE(index, 4);
+  writeSync(fd, place, 0, PLACE_BYTES, 0);
+}
+
+process.on('message', (order: AttackOrder) => {
   void attack(DECODERS[order.decoder] as Decoder, order).then((result) => {
-    at[0] = 0;
-    parentPort?.postMessage(result);
+    note(0, 0);
+    process.send?.(result);
   });
 });
-parentPort?.postMessage('ready');
+process.on('disconnect', () => process.exit());
+process.send?.('ready');
