@@ -120,7 +120,8 @@ export class TargetProblems {
 export function driftOf(change: Change): RelPath[] {
   if (change.kind === 'renamed' || change.kind === 'exchanged') return [change.path, change.to];
   if (change.kind === 'gone') return [change.path];
-  const {before, after} = change;
+  const {before, after, from} = change;
+  if (from !== undefined) return [from, change.path];
   const isDir = before?.type === 'dir' && after.type === 'dir';
   const isSame = before?.mode === after.mode && before.uid === after.uid && before.gid === after.gid;
   return isDir && isSame && before.attrs.equals(after.attrs) ? [] : [change.path];

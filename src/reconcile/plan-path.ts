@@ -29,6 +29,8 @@ export type Step =
       path: RelPath;
       have: Have | undefined;
       destroys: number;
+      /** The name under which the target has it, and which is gone here. */
+      from?: RelPath | undefined;
       /** The file as it was when this was planned, where it is at hand. */
       entry?: Entry;
     };

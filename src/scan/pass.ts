@@ -4,7 +4,7 @@
  * Not the judge of what vanished: that is the scanner's. Invariant: what was known elsewhere before is told as moved,
  * wherever it turns up.
  */
-import {isSameListed, sameInode, sameMeta, type Entry, type Outline, type Stat} from '../model/entry.ts';
+import {isAsRead, isSameListed, sameInode, sameMeta, type Entry, type Outline, type Stat} from '../model/entry.ts';
 import {joinPath, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
 import type {EntryStore} from './entry-store.ts';
 import type {ListedEntry} from './listing.ts';
@@ -19,7 +19,8 @@ export interface KnownEntry extends Entry {
 }
 
 export type Change =
-  | {kind: 'put'; path: RelPath; before: KnownEntry | undefined; after: Entry}
+  /** `from`: a file that was there under that name, until it was moved here and changed; `before` is what was known of it. */
+  | {kind: 'put'; path: RelPath; before: KnownEntry | undefined; after: Entry; from?: RelPath}
   /** `isOver`: something else was known at `to`, and went. */
   | {kind: 'renamed'; path: RelPath; to: RelPath; entry: KnownEntry; isOver: boolean}
   /** Both names have changed places; `entry` was at `path` and `other` at `to`. */
@@ -50,6 +51,8 @@ export interface ScanResult {
   missed: RelPath[];
   /** Names of hard-linked files of new directories elsewhere that are to be looked at. */
   stale: RelPath[];
+  /** Names of files that are gone, because they were moved to names that are not to be read yet. */
+  left: RelPath[];
 }
 
 /** Names of one directory; `names` undefined: all of them. */
@@ -66,6 +69,8 @@ export interface Pass {
   exchanged: Set<RelPath>;
   /** New places of what was moved. */
   moved: Set<RelPath>;
+  /** Of these, files that were changed too, with their old names. */
+  movedFrom: Map<RelPath, RelPath>;
   newDirs: Set<RelPath>;
   /** New directories that were scanned. */
   walked: Set<RelPath>;
@@ -82,10 +87,11 @@ export interface Pass {
 
 export function newPass(isDetailed: boolean): Pass {
   return {
-    result: {changes: [], problems: [], entries: 0, directories: 0, newDirs: [], missed: [], stale: []},
+    result: {changes: [], problems: [], entries: 0, directories: 0, newDirs: [], missed: [], stale: [], left: []},
     gone: new Map(),
     exchanged: new Set(),
     moved: new Set(),
+    movedFrom: new Map(),
     newDirs: new Set(),
     walked: new Set(),
     deferred: [],
@@ -145,6 +151,8 @@ export function tellPut(
 ): void {
   const isNewDir = after.type === 'dir' && before?.type !== 'dir';
   if (!pass.isDetailed && isNewDir && before !== undefined) pass.result.newDirs.push(path);
+  const from = pass.movedFrom.get(path);
+  if (from !== undefined) return void pass.result.changes.push({kind: 'put', path, before, after, from});
   if (!pass.isDetailed) return;
   if (pass.isNew && before === undefined) {
     if (after.type !== 'dir' && after.nlink > 1) pass.result.stale.push(...staleNames(after, store));
@@ -156,6 +164,19 @@ export function tellPut(
     pass.newDirs.add(path);
     pass.result.newDirs.push(path);
   }
+}
+
+/**
+ * Whether a new name, which is not to be read yet, is that of a file that was changed as well as moved. Where it was it stays
+ * known until then: the target has what the changes are made to.
+ */
+export function isLeft(stat: Stat, known: KnownEntry | undefined, pass: Pass): boolean {
+  if (stat.type !== 'file' || stat.nlink > 1 || known !== undefined) return false;
+  const [from] = [...pass.gone].find(([, old]) => sameInode(old, stat) && !isAsRead(old, stat)) ?? [];
+  if (from === undefined) return false;
+  pass.gone.delete(from);
+  pass.result.left.push(from);
+  return true;
 }
 
 /** What was noted as gone below a directory that turned up elsewhere is gone from there. */
@@ -170,5 +191,6 @@ export function retarget(pass: Pass, from: RelPath, to: RelPath): void {
 /** Whether what was known at one place is now at the other, and neither holds the other. */
 export function isSwap(known: KnownEntry, there: Stat, at: {from: RelPath; path: RelPath}): boolean {
   if (!sameInode(known, there) || (there.type !== 'dir' && there.nlink > 1)) return false;
+  if (there.type === 'file' && !isAsRead(known, there)) return false;
   return !at.from.startsWith(`${at.path}/`);
 }

@@ -21,6 +21,7 @@ import {
   isAsKnown,
   isBelowNew,
   isDeferred,
+  isLeft,
   isSwap,
   newPass,
   retarget,
@@ -274,8 +275,9 @@ export class Scanner {
       const there = pass.gone.has(from) ? undefined : await nowAt(from, this.#options.rules, this.#parts.jobs);
       if (there === 'unknown' || (there !== undefined && sameInode(old, there))) continue;
       if (stat.type === 'dir' && (path === from || path.startsWith(`${from}/`))) continue;
-      // Over another file only what the target has too: else its readers would see a version that was never there.
-      if (known !== undefined && stat.type === 'file' && !isAsRead(old, stat)) continue;
+      // The target may have another version of it, which was never under this name: its readers must not see that there.
+      const isChanged = stat.type === 'file' && !isAsRead(old, stat);
+      if (isChanged && known !== undefined) continue;
       if (known !== undefined && there !== undefined && isSwap(known, there, {from, path})) {
         this.#exchange(pass, {from, path}, old, known);
         return {...old, parentId: dirId, name};
@@ -285,7 +287,8 @@ export class Scanner {
       store.move(old.parentId, old.name, dirId, name);
       retarget(pass, from, path);
       pass.moved.add(path);
-      pass.result.changes.push({kind: 'renamed', path: from, to: path, entry: old, isOver: known !== undefined});
+      if (isChanged) pass.movedFrom.set(path, from);
+      else pass.result.changes.push({kind: 'renamed', path: from, to: path, entry: old, isOver: known !== undefined});
       return {...old, parentId: dirId, name};
     }
     return undefined;
@@ -304,7 +307,8 @@ export class Scanner {
         if (listed.state !== 'present') continue;
         const path = joinPath(listing.path, listed.name);
         const [stat, known] = [listed.stat(), store.get(dirId, listed.name)];
-        if (inodes.has(stat.ino)) await this.#findMoved(path, dirId, listed.name, stat, known, pass);
+        if (inodes.has(stat.ino) && !isLeft(stat, known, pass))
+          await this.#findMoved(path, dirId, listed.name, stat, known, pass);
         else if (stat.type === 'dir' && known === undefined) await this.#takeEntry(path, dirId, listed, known, pass);
       }
     }

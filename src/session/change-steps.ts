@@ -37,6 +37,7 @@ export function orderChanges({changes, newDirs}: Pick<ScanResult, 'changes' | 'n
   const left = new Set<RelPath>();
   for (const change of changes)
     if ((change.kind === 'renamed' || change.kind === 'exchanged') && isBelowNew(change.to)) left.add(change.path);
+    else if (change.kind === 'put' && change.from !== undefined && isBelowNew(change.path)) left.add(change.from);
   // What took the place of something that moves into a new directory waits until that has left.
   const isLate = (path: RelPath): boolean => isBelowNew(path) || left.has(path);
   for (const change of changes) {
@@ -55,11 +56,12 @@ export function stepOf(change: Change, view: View): Step | undefined {
     return isMoveInView(change, view) ? moveStep(change) : undefined;
   if (change.kind === 'gone')
     return planPath(change.path, undefined, haveOf(change.before, change.count - 1, view), view);
-  const {before: known, after} = change;
+  const {before: known, after, from} = change;
   // One name of a file with others became a file of its own: the target's must not be changed under all of its names.
   const isApart = known !== undefined && known.type !== 'dir' && known.nlink > 1 && !sameInode(known, after);
   const before = known === undefined || isApart ? undefined : haveOf(known, 0, view);
-  return planPath(change.path, treeEntryOf(after, view), before, view);
+  const step = planPath(change.path, treeEntryOf(after, view), before, view);
+  return step?.kind === 'file' ? {...step, from} : step;
 }
 
 /** What the target never had does not move there; what it took the place of is found by the next comparison. */
@@ -75,7 +77,7 @@ export function moveStep(change: Move): Step {
 }
 
 /**
- * The moves of a scan, each after the directories above its new place that are new too.
+ * The moves of a scan, of files that were changed too among them, each after the directories above its new place that are new too.
  * @param sinceSeq the state's sequence before the scan: what is younger and has one version was found by it
  */
 export function* moveSteps(
@@ -97,9 +99,11 @@ export function* moveSteps(
     yield {kind: 'op', path, op: {kind: 'make-dir', path, meta: metaOf(entry)}, destroys: 0};
   };
   for (const change of changes) {
-    if ((change.kind !== 'renamed' && change.kind !== 'exchanged') || !isMoveInView(change, view)) continue;
-    yield* dirsAbove(change.to);
-    yield moveStep(change);
+    if (change.kind === 'gone' || (change.kind === 'put' && change.from === undefined)) continue;
+    const step = stepOf(change, view);
+    if (step === undefined) continue;
+    yield* dirsAbove(change.kind === 'put' ? change.path : change.to);
+    yield step;
   }
 }
 

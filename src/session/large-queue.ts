@@ -14,10 +14,12 @@ import type {Message} from '../wire/messages.ts';
 import {HotVersions, versionSent} from './hot-versions.ts';
 import {LargeFile, READ_STATUS, type LargeFileOutcome, type ReadFile} from './large-file.ts';
 import {
+  fromOf,
   metaOp,
   noteContent,
   putFile,
   tellUnread,
+  withOldName,
   type Item,
   type SenderOptions,
   type SenderParts,
@@ -122,7 +124,7 @@ export class LargeQueue {
     const base =
       have?.content === undefined || item.mustSend
         ? undefined
-        : {path: item.path, sizeBytes: have.sizeBytes, content: have.content};
+        : {path: fromOf(item) ?? item.path, sizeBytes: have.sizeBytes, content: have.content};
     const onBytes = (literalBytes: number, copiedBytes: number): void => {
       stats.contentBytes += literalBytes;
       stats.copiedBytes += copiedBytes;
@@ -177,8 +179,11 @@ export class LargeQueue {
   async #knownContent({item, entry, have, reading}: Running): Promise<LargeFileOutcome | 'stop' | undefined> {
     const {store, jobs, stats, events, batches} = this.#parts;
     if (item.mustSend || reading !== 'at-rest') return undefined;
+    // Moved again before it was read under its last name: it may be as the target has it.
+    const isMoved = have !== undefined && have.content === undefined && fromOf(item) !== undefined;
     const mayBeEqual =
-      have?.content !== undefined &&
+      have !== undefined &&
+      (have.content !== undefined || isMoved) &&
       have.sizeBytes === entry.sizeBytes &&
       sameInPrecision(have.meta.mtime, entry.mtime, this.#options.view.timePrecisionNs);
     const mayBeTwin = have === undefined && store.countOfSize(entry.sizeBytes) > 1;
@@ -195,7 +200,7 @@ export class LargeQueue {
     }
     const content = Buffer.from(read.digests);
     if (!noteContent(this.#parts, item.path, {entry, content})) return 'stop';
-    if (sameDigest(content, have?.content)) return {kind: 'equal', content, allocatedBytes};
+    if (sameDigest(content, have?.content) || (isMoved && mayBeEqual)) return {kind: 'equal', content, allocatedBytes};
     const twin = store.pathWith(content, entry.sizeBytes, item.path);
     if (twin === undefined) return undefined;
     batches.push(item, putFile(item.path, entry, content, {from: 'copy', path: twin}, {allocatedBytes}));
@@ -244,6 +249,6 @@ export class LargeQueue {
       read.kind === 'staged'
         ? putFile(path, sent, content, {from: 'staged', transfer}, {allocatedBytes})
         : have && metaOp(path, sent, have, {view, allocatedBytes});
-    if (op !== undefined) batches.push({...item, hot}, op);
+    for (const ready of withOldName({...item, hot}, op, {content, store})) batches.push(ready.item, ready.op);
   }
 }

@@ -82,7 +82,8 @@ export class LiveDeletes {
       else if (change.kind === 'renamed') {
         const {path, to, entry, isOver} = change;
         this.#hour.renamed(path, to, {isDir: entry.type === 'dir', isOver});
-      }
+      } else if (change.kind === 'put' && change.from !== undefined)
+        this.#hour.renamed(change.from, change.path, {isDir: false, isOver: false});
     }
   }
 

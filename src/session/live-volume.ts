@@ -295,9 +295,11 @@ export class LiveVolume {
   }
 
   /** Events name paths: those of a directory that has been renamed since are looked for at its new path. */
-  #noteMoves({changes, missed}: ScanResult): void {
+  #noteMoves({changes, missed, left}: ScanResult): void {
     const {clock, state} = this.#parts;
     const atMs = clock.monotonicMs();
+    // Asked again until what moved there has come to rest, or is gone as well.
+    for (const path of left) this.note(parentOf(path), nameOf(path));
     for (const path of missed) {
       this.#doubtful.set(path, atMs);
       if (state.entryAt(path)?.type !== 'dir') continue;

@@ -111,6 +111,30 @@ export interface Ready {
   op: Op;
 }
 
+/**
+ * What is done for a file, and for its old version under another name, where it came from there.
+ * @param op for the file as such; undefined where the content is equal, and nothing else differs
+ * @param content of the file
+ */
+export function withOldName(
+  item: Item,
+  op: Op | undefined,
+  {content, store}: {content: Digest; store: SourceStore},
+): Ready[] {
+  const ready = op === undefined ? [] : [{item, op}];
+  const from = fromOf(item);
+  if (from === undefined) return ready;
+  const {path} = item;
+  const isSent = op?.kind === 'put-file';
+  if (isSent && store.entryAt(from) !== undefined) return ready; // another file has that name by now
+  const old: Op = isSent
+    ? {kind: 'delete', path: from, type: 'file'}
+    : {kind: 'rename', path: from, to: path, type: 'file', content};
+  const step: Step = {kind: 'op', path: from, op: old, destroys: 0};
+  const oldItem = {path: from, step, noticedMs: item.noticedMs, mustSend: false, attempts: 0};
+  return isSent ? [...ready, {item: oldItem, op: old}] : [{item: oldItem, op: old}, ...ready];
+}
+
 /** A file's operation, whole, from wherever the target gets its bytes. */
 export function putFile(
   path: RelPath,
@@ -185,8 +209,15 @@ export function newWriter(ready: readonly {op: Op}[]): BatchWriter {
   return new BatchWriter({capacityBytes: Math.min(bytes, 1 << 20)});
 }
 
-export function opOfStep(step: Step): Op | undefined {
-  return step.kind === 'op' ? step.op : undefined;
+/** @param readyOf what became of files that were read */
+export function opsOfItem(item: Item, readyOf: ReadonlyMap<Item, Ready[]>): Ready[] {
+  const op = item.op ?? (item.step.kind === 'op' ? item.step.op : undefined);
+  return op === undefined ? (readyOf.get(item) ?? []) : [{item, op}];
+}
+
+/** The name under which the target has the file, where it is another. */
+export function fromOf({step}: Item): RelPath | undefined {
+  return step.kind === 'file' ? step.from : undefined;
 }
 
 /** What an answer needs of an operation. */

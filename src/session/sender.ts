@@ -24,9 +24,11 @@ import {
   metaOp,
   newWriter,
   noteContent,
-  opOfStep,
+  fromOf,
+  opsOfItem,
   putFile,
   tellUnread,
+  withOldName,
   withoutBytes,
   type Item,
   type Ready,
@@ -243,12 +245,11 @@ export class Sender {
       const files = items.flatMap((item) => this.#fileOf(item));
       const wanted = files.map(({item, entry}) => ({path: item.path, expected: seenOf(entry)}));
       const read = files.length === 0 ? undefined : await this.#parts.jobs.run('read-files', {files: wanted});
-      const opOf = new Map<Item, Op | undefined>();
+      const readyOf = new Map<Item, Ready[]>();
       let at = 0;
       for (const [index, {item, entry}] of files.entries()) {
         if (read === undefined) break;
         if (read.status[index] !== READ_STATUS.ok) {
-          opOf.set(item, undefined);
           const [status, errno] = [read.status[index] as number, read.errno[index] as number];
           tellUnread(this.#parts.events, item.path, {status, errno});
           continue;
@@ -256,13 +257,9 @@ export class Sender {
         const bytes = Buffer.from(read.bytes.buffer, read.bytes.byteOffset + at, entry.sizeBytes);
         at += entry.sizeBytes;
         const content = digestAt(read.digests, index);
-        opOf.set(item, this.#fileOp(item, entry, {content, bytes, allocatedBytes: read.allocated[index]}));
+        readyOf.set(item, this.#fileOps(item, entry, {content, bytes, allocatedBytes: read.allocated[index]}));
       }
-      const ready = items.flatMap((item) => {
-        const op = item.op ?? opOfStep(item.step) ?? opOf.get(item);
-        return op === undefined ? [] : [{item, op}];
-      });
-      return {ready, bytes: read?.bytes};
+      return {ready: items.flatMap((item) => opsOfItem(item, readyOf)), bytes: read?.bytes};
     } finally {
       this.#reading--;
       this.#wake();
@@ -275,12 +272,8 @@ export class Sender {
       const files = items.flatMap((item) => this.#fileOf(item));
       // The content of a file with more names is compared under the others as well: it is read.
       await this.#hash(files.filter(({entry}) => entry.nlink > 1 && entry.content === undefined));
-      const opOf = new Map(files.map(({item, entry}) => [item, this.#imagined(item, entry)]));
-      const ready = items.flatMap((item) => {
-        const op = item.op ?? opOfStep(item.step) ?? opOf.get(item);
-        return op === undefined ? [] : [{item, op}];
-      });
-      return {ready, bytes: undefined};
+      const readyOf = new Map(files.map(({item, entry}) => [item, this.#imagined(item, entry)]));
+      return {ready: items.flatMap((item) => opsOfItem(item, readyOf)), bytes: undefined};
     } finally {
       this.#reading--;
       this.#wake();
@@ -295,10 +288,12 @@ export class Sender {
       if (status[index] === READ_STATUS.ok) entry.content = digestAt(digests, index);
   }
 
-  #imagined(item: Item, entry: Entry): Op | undefined {
+  #imagined(item: Item, entry: Entry): Ready[] {
     const content = entry.content ?? randomBytes(DIGEST_BYTES);
-    const op = this.#fileOp(item, entry, {content, bytes: Buffer.alloc(0), allocatedBytes: undefined});
-    return op?.kind === 'put-file' ? {...op, source: {from: 'copy', path: item.path}} : op;
+    const ready = this.#fileOps(item, entry, {content, bytes: Buffer.alloc(0), allocatedBytes: undefined});
+    return ready.map(({item: each, op}) =>
+      op.kind === 'put-file' ? {item: each, op: {...op, source: {from: 'copy', path: item.path}}} : {item: each, op},
+    );
   }
 
   #fileOf(item: Item): {item: Item; entry: Entry}[] {
@@ -309,16 +304,18 @@ export class Sender {
   }
 
   /** What a file's content, now that it is known, makes of its step. */
-  #fileOp(item: Item, entry: Entry, {content, bytes, allocatedBytes}: SmallFile): Op | undefined {
+  #fileOps(item: Item, entry: Entry, {content, bytes, allocatedBytes}: SmallFile): Ready[] {
     const {store} = this.#parts;
     const {path} = item;
     const have = item.step.kind === 'file' ? item.step.have : undefined;
     const twin = item.mustSend || entry.sizeBytes === 0 ? undefined : store.pathWith(content, entry.sizeBytes, path);
-    if (!noteContent(this.#parts, path, {entry, content})) return undefined;
-    if (have?.type === 'file' && sameDigest(content, have.content))
-      return metaOp(path, entry, have, {view: this.#options.view, allocatedBytes});
+    if (!noteContent(this.#parts, path, {entry, content})) return [];
     const source = twin === undefined ? ({from: 'inline', bytes} as const) : ({from: 'copy', path: twin} as const);
-    return putFile(path, entry, content, source, {allocatedBytes});
+    const op =
+      have?.type === 'file' && sameDigest(content, have.content)
+        ? metaOp(path, entry, have, {view: this.#options.view, allocatedBytes})
+        : putFile(path, entry, content, source, {allocatedBytes});
+    return withOldName(item, op, {content, store});
   }
 
   async #sendReady(ready: Ready[]): Promise<void> {
@@ -372,7 +369,7 @@ export class Sender {
   #applied(item: Item, op: Op): void {
     const {stats, events} = this.#parts;
     const have = item.step.kind === 'file' ? item.step.have : undefined;
-    const isReplaced = have !== undefined && op.kind === 'put-file';
+    const isReplaced = have !== undefined && op.kind === 'put-file' && fromOf(item) === undefined;
     countApplied(stats, op, isReplaced);
     const sizeBytes = op.kind === 'put-file' ? op.sizeBytes : 0;
     events.onApplied({path: item.path, op, isReplaced, sizeBytes, noticedMs: item.noticedMs, hot: item.hot});
@@ -387,7 +384,7 @@ export class Sender {
       op.kind === 'put-file' || (op.kind === 'link' && this.#parts.store.entryAt(op.path)?.type === 'file');
     if (isWorthATry && isFile && item.attempts < ATTEMPTS_MAX) {
       // What the target was thought to have is not there: the bytes themselves go.
-      const again: Step = {kind: 'file', path, have: undefined, destroys: 0};
+      const again: Step = {kind: 'file', path, have: undefined, destroys: 0, from: fromOf(item)};
       this.#track(this.#addItem({path, step: again, noticedMs, mustSend: true, attempts: attempts + 1}));
       return;
     }

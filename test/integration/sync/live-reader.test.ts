@@ -1,5 +1,6 @@
 /** What a process sees that reads the target all the time while it is updated: only whole versions, never nothing. */
-import {existsSync, mkdirSync, readdirSync, readFileSync, renameSync, truncateSync, writeFileSync} from 'node:fs';
+import {appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync} from 'node:fs';
+import {renameSync, statSync, truncateSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {setImmediate as turn} from 'node:timers/promises';
 import {beforeAll, describe, expect, test} from 'vitest';
@@ -50,6 +51,27 @@ needsCommands('rsync')(describe)('a reader of the target', {timeout: 120_000}, (
     // What is renamed over it travelled under its own name; the editor's temporary file may have been seen, too.
     expect(transfersSince(live, mark)).toContain('next');
     expect(transfersSince(live, mark)).not.toContain('over');
+  });
+
+  test('H1 a file that is written on and then renamed to a free name, 40 times: it shows up whole there', async () => {
+    for (const dir of ['mail/tmp', 'mail/new']) mkdirSync(inSource(dir), {recursive: true});
+    await live.waitFor(() => existsSync(inTarget('mail/new')));
+    const short: string[] = [];
+    for (let count = 0; count < 40; count++) {
+      const size = count % 2 === 0 ? 1_000 : 200_000;
+      const [name, text] = [`${count}`, `${count % 10}`.repeat(size)];
+      writeFileSync(inSource(`mail/tmp/${name}`), text);
+      await live.waitFor(() => existsSync(inTarget(`mail/tmp/${name}`)));
+      appendFileSync(inSource(`mail/tmp/${name}`), text);
+      renameSync(inSource(`mail/tmp/${name}`), inSource(`mail/new/${name}`));
+      await live.waitFor(() => {
+        const seen = statSync(inTarget(`mail/new/${name}`), {throwIfNoEntry: false})?.size;
+        if (seen !== undefined && seen !== 2 * size) short.push(`${name}: ${seen} of ${2 * size} bytes`);
+        return seen === 2 * size;
+      });
+    }
+    await untilEqual(live, pair);
+    expect(short).toEqual([]);
   });
 
   test('E2 a directory with 10,000 files renamed: 0 bytes of content sent, one rename', async () => {

@@ -132,6 +132,7 @@ export class ChangingTree {
     const from = this.#random.of(paths);
     const to = this.#newName();
     if (!`${to}/`.startsWith(`${from}/`)) this.#rename(join(this.#root, from), join(this.#root, to));
+    this.#movedBelow(from, to);
     for (const dir of ['a', 'b', 'a/c']) {
       if (lstatSync(join(this.#root, dir), {throwIfNoEntry: false}) === undefined && this.#isDir(join(dir, '..')))
         mkdirSync(join(this.#root, dir));
@@ -168,6 +169,15 @@ export class ChangingTree {
   #rename(from: string, to: string): void {
     renameSync(from, to);
     this.#observe();
+  }
+
+  /** A directory goes as one, with what the copy has in it: that may be what its files were under the old path. */
+  #movedBelow(from: string, to: string): void {
+    for (const [path, was] of [...this.#was]) {
+      if (!path.startsWith(`${from}/`)) continue;
+      const moved = to + path.slice(from.length);
+      this.#was.set(moved, new Set([...(this.#was.get(moved) ?? ['absent']), ...was]));
+    }
   }
 
   #isDir(path: string): boolean {
