@@ -10,6 +10,7 @@ import {filesystemOf} from '../linux/filesystem.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
 import {closeFd, openDirPath} from '../linux/open-fd.ts';
 import {statFd} from '../linux/stat.ts';
+import {syncFd} from '../linux/sync.ts';
 import {getXattr, removeXattr, setXattr} from '../linux/xattrs.ts';
 import {showPath} from '../model/path.ts';
 import type {RootIdentity} from '../model/root.ts';
@@ -45,15 +46,16 @@ function readMark(fd: number): string {
   }
 }
 
-/** Sets a mark where there is none. @returns the mark, '' where none can be set (not root, read-only, no attributes) */
+/**
+ * Sets a mark where there is none, durably: a state that knows a mark which a power cut took halts the volume.
+ * @returns the mark, '' where none can be set (not root, read-only, no attributes)
+ */
 export function ensureMark(fd: number): string {
-  const found = readMark(fd);
-  if (found !== '') return found;
   try {
-    setXattr(fd, MARK_NAME, randomBytes(MARK_BYTES));
+    if (readMark(fd) === '') setXattr(fd, MARK_NAME, randomBytes(MARK_BYTES));
+    syncFd(fd); // also of a mark that a run was killed after setting
   } catch (error) {
-    if (isLinuxError(error)) return '';
-    throw error;
+    if (!isLinuxError(error)) throw error;
   }
   return readMark(fd);
 }
@@ -91,6 +93,7 @@ export function writeEpochMark(fd: number, {packed, isSource}: EpochMark): void 
   bytes[8] = isSource ? 1 : 2;
   try {
     setXattr(fd, EPOCH_NAME, bytes);
+    syncFd(fd);
   } catch (error) {
     if (!isLinuxError(error)) throw error;
   }
