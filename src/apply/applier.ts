@@ -183,8 +183,9 @@ export class Applier {
 
   /** Completes what was journalled and not recorded as done, with what was agreed then. @throws SYSTEM */
   async recover(): Promise<RolledForward> {
-    await this.#parts.partials?.prune();
-    return rollForward(this.#parts, this.#applyOptions());
+    const done = await rollForward(this.#parts, this.#applyOptions());
+    await this.#parts.partials?.prune(); // not before: a row may need one
+    return done;
   }
 
   async #applyRest(

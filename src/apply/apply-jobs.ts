@@ -123,8 +123,9 @@ export function applyHandlers(openPlaces: WithPlaces): ScopeHandlers<ApplyJobs> 
     'create-batch': (input, job) =>
       inContext(input, (context, places) => {
         const ops = opsOf(input.frame, input.options.view);
-        const {isShort, freed} = roomForOps(ops, places);
-        if (isShort) return NOTHING_CREATED; // what needs no room is done the other way
+        const {isShort, room} = roomForOps(ops, places);
+        const freed = room.freed && {freed: room.freed};
+        if (isShort) return {...NOTHING_CREATED, ...freed}; // what needs no room is done the other way
         const created = applyCreations(context, ops);
         release(input.frame);
         const stats = packStats(created.map(({stat}) => stat));
@@ -135,7 +136,7 @@ export function applyHandlers(openPlaces: WithPlaces): ScopeHandlers<ApplyJobs> 
         );
         const touched = created.flatMap(({isTouched}, index) => (isTouched === true ? [index] : []));
         const count = created.length;
-        return {count, stats, failed, attrs, touched, dirs: settleDirs(context), ...(freed && {freed})};
+        return {count, stats, failed, attrs, touched, dirs: settleDirs(context), ...freed};
       }),
     'stage-batch': (input) => inContext(input, (context, places) => stageBatch(context, places, input)),
     'make-room': ({neededBytes}) => withPlaces((_root, places) => makeSomeRoom(places, neededBytes)),
@@ -163,7 +164,9 @@ const NOTHING_CREATED: ApplyJobs['create-batch']['out'] = {
 
 /** What failed for want of room although some seems to be there: something else than bytes is short. */
 function makeSomeRoom(places: OpenPlaces, neededBytes: number): ApplyJobs['make-room']['out'] {
-  const {freed = removeSome(places.trashFd, neededBytes)} = makeRoom(places, neededBytes);
+  const room = makeRoom(places, neededBytes);
+  if (room.freed === undefined && neededBytes > room.spareBytes) return {}; // all of the trash would not be enough
+  const {freed = removeSome(places.trashFd, neededBytes)} = room;
   return freed.count > 0 ? {freed} : {};
 }
 

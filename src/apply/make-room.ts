@@ -4,7 +4,9 @@
  * Not retention (trash.ts), which needs no full disk. Invariants: a share of the filesystem is left free whatever comes;
  * nothing leaves the trash where all of it would not be enough.
  */
+import {systemClock} from '../base/clock.ts';
 import {filesystemOf} from '../linux/filesystem.ts';
+import {statFd} from '../linux/stat.ts';
 import type {Failed, Op} from '../model/op.ts';
 import type {RelPath} from '../model/path.ts';
 import type {OpenPlaces} from './context.ts';
@@ -21,8 +23,13 @@ export interface Room {
   freed: Freed | undefined;
 }
 
-const ENTRY_BYTES = 4_096; // a block: an inode, a name, the end of a file
+export const ENTRY_BYTES = 4_096; // a block: an inode, a name, the end of a file
 const ITEMS_AT_ONCE = 256; // where bytes are not what is short: inodes, or a quota
+
+const SHORT_MS_MAX = 60_000;
+const COST_FACTOR = 10; // measuring takes a tenth of the time at most
+/** How little a trash would free when it was measured, and how long that is believed. */
+const shortTrash = new Map<string, {sizeBytes: number; untilMs: number}>();
 
 /** @param reserve share of the filesystem that is left free, 0 to 1 */
 export function roomOn(fd: number, reserve: number): Room & {totalBytes: number} {
@@ -41,10 +48,24 @@ export function makeRoom({stagingFd, trashFd, reserve}: OpenPlaces, neededBytes:
   const before = roomOn(stagingFd, reserve);
   const missingBytes = neededBytes - before.spareBytes;
   if (missingBytes <= 0 || neededBytes > before.totalBytes - before.reserveBytes) return before;
-  if (treeBytes(trashFd, missingBytes) < missingBytes) return before;
+  if (!wouldFree(trashFd, missingBytes)) return before;
   // What is removed is counted: some filesystems say only later that it is free.
   const freed = removeOldest(trashFd, ({sizeBytes}) => sizeBytes >= missingBytes);
   return {...roomOn(stagingFd, reserve), freed: freed.count > 0 ? freed : undefined};
+}
+
+/** Whether the trash has so much to give. On a full disk this is asked for each batch and each frame of leaves. */
+export function wouldFree(trashFd: number, neededBytes: number): boolean {
+  const {mountId, ino} = statFd(trashFd);
+  const trash = `${mountId}:${ino}`;
+  const startMs = systemClock.monotonicMs();
+  const known = shortTrash.get(trash);
+  if (known !== undefined && startMs < known.untilMs && known.sizeBytes < neededBytes) return false;
+  const sizeBytes = treeBytes(trashFd, neededBytes, 'freed');
+  if (sizeBytes >= neededBytes) return true;
+  const endMs = systemClock.monotonicMs();
+  shortTrash.set(trash, {sizeBytes, untilMs: endMs + Math.min(SHORT_MS_MAX, COST_FACTOR * (endMs - startMs))});
+  return false;
 }
 
 /** For a disk that is full although bytes seem to be left. */
@@ -58,13 +79,10 @@ export function noSpace(path: RelPath, neededBytes: number, {spareBytes, reserve
 }
 
 /** Room for what operations bring with them. `isShort`: there is not enough of it, and what brings nothing is to go on. */
-export function roomForOps(
-  ops: readonly Op[],
-  places: OpenPlaces,
-): {isShort: boolean; room: Room; neededBytes: number; freed: Freed | undefined} {
+export function roomForOps(ops: readonly Op[], places: OpenPlaces): {isShort: boolean; room: Room} {
   const neededBytes = ops.reduce((sum, op) => sum + bytesOfOp(op), 0);
   const room = makeRoom(places, neededBytes);
-  return {isShort: neededBytes > room.spareBytes, room, neededBytes, freed: room.freed};
+  return {isShort: neededBytes > room.spareBytes, room};
 }
 
 /** Bytes on disk that an operation needs, about; 0 for one that only moves, changes or removes. */

@@ -7,7 +7,7 @@
  */
 import {setAttrsFd} from '../linux/attrs.ts';
 import {hasHole, punchHole, reserve} from '../linux/extents.ts';
-import {openRegular, readInto, truncate, unlinkAt} from '../linux/files.ts';
+import {openRegular, readInto, truncate, writeFrom} from '../linux/files.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
 import {chmodFd, chownFd} from '../linux/metadata.ts';
 import {closeFd} from '../linux/open-fd.ts';
@@ -18,6 +18,7 @@ import {LEAF_BYTES, leafCountOf, sha256, type Digest} from '../model/digest.ts';
 import {sameTime, type Stat} from '../model/entry.ts';
 import type {PartialFile} from '../model/partial-file.ts';
 import {LeafHoles} from '../volume/leaf-holes.ts';
+import {removeIfPossible} from './remove-tree.ts';
 
 /** Which file it is. */
 export type Noted = Pick<PartialFile, 'stage' | 'ino' | 'btime'>;
@@ -31,6 +32,7 @@ export interface TakenUp {
 }
 
 const BLOCK_BYTES = 4096;
+const ZERO_LEAF = Buffer.alloc(LEAF_BYTES);
 
 /**
  * Opens the part that was noted, and makes it as long as the file will be at most.
@@ -60,10 +62,19 @@ export function takeUp(
   }
 }
 
-/** Removes a part that was noted; what lies there instead is not ours to drop. */
+/** Removes a part that was noted, if it can be: else the next sweep tries. What lies there instead is not ours to drop. */
 export function removePart(stagingFd: number, noted: Noted): void {
+  if (partAt(stagingFd, noted) !== undefined) removeIfPossible(stagingFd, noted.stage);
+}
+
+/** What a part that was noted takes on disk; 0 where it is not there any more. */
+export function partBytes(stagingFd: number, noted: Noted): number {
+  return partAt(stagingFd, noted)?.allocatedBytes ?? 0;
+}
+
+function partAt(stagingFd: number, noted: Noted): Stat | undefined {
   const stat = statAtIfAny(stagingFd, noted.stage);
-  if (stat?.type === 'file' && isNoted(stat, noted)) unlinkAt(stagingFd, noted.stage);
+  return stat?.type === 'file' && isNoted(stat, noted) ? stat : undefined;
 }
 
 function isNoted({ino, btime}: Stat, noted: Noted): boolean {
@@ -119,14 +130,24 @@ export function hasLeaf(fd: number, offset: number, into: Buffer, digest: Digest
   return readInto(fd, into, 0, into.length, offset) === into.length && sha256(into).equals(digest);
 }
 
-/** Makes a range zeros where something was in it. */
-export function clearRange(part: {fd: number; heldBytes: number; sizeBytes: number}, from: number, end: number): void {
+/** Makes a range a hole where something was in it. @returns false where the filesystem cannot */
+export function clearRange(
+  part: {fd: number; heldBytes: number; sizeBytes: number},
+  from: number,
+  end: number,
+): boolean {
   const {fd, heldBytes, sizeBytes} = part;
-  if (from >= heldBytes) return;
+  if (from >= heldBytes) return true;
   const endOfBlock = end === sizeBytes ? Math.ceil(end / BLOCK_BYTES) * BLOCK_BYTES : end;
-  if (punchHole(fd, from, endOfBlock - from)) return;
-  // A filesystem without holes: what is behind is sent again.
-  truncate(fd, from);
-  truncate(fd, sizeBytes);
-  part.heldBytes = from;
+  return punchHole(fd, from, endOfBlock - from);
+}
+
+/** The same by writing; what is zeros takes no more space. The file is not cut: leaves behind may have come already. */
+export function writeZeros({fd, heldBytes}: {fd: number; heldBytes: number}, from: number, end: number): void {
+  const endOfHeld = Math.min(end, heldBytes);
+  const into = Buffer.allocUnsafe(LEAF_BYTES);
+  for (let offset = from; offset < endOfHeld; offset += LEAF_BYTES) {
+    const length = readInto(fd, into, 0, Math.min(LEAF_BYTES, endOfHeld - offset), offset);
+    if (into.compare(ZERO_LEAF, 0, length, 0, length) !== 0) writeFrom(fd, ZERO_LEAF, 0, length, offset);
+  }
 }

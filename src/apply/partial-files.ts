@@ -86,6 +86,14 @@ export class PartialFiles {
     return true;
   }
 
+  /** Nobody works on it any more, and nothing is removed now: what a batch has journalled may need any part. */
+  keep(stage: Name): void {
+    const part = this.#used.get(stage);
+    if (part === undefined) return;
+    this.#used.delete(stage);
+    this.#idle = [...this.#all(), part];
+  }
+
   /** It is in place, or was removed. */
   gone(stage: Name): void {
     this.#used.delete(stage);

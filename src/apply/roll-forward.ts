@@ -14,6 +14,7 @@ import type {ApplyJobs} from './apply-jobs.ts';
 import type {ApplyOptions} from './context.ts';
 import {recoveredActions, type DestroyedAction} from './destroyed.ts';
 import {isOfFilesystem} from './failure.ts';
+import {ENTRY_BYTES} from './make-room.ts';
 import {decodeJournal, type JournalBatch} from './journal-record.ts';
 import type {Switched} from './switched.ts';
 
@@ -76,13 +77,14 @@ export async function rollForward(parts: RollForwardParts, options?: ApplyOption
 
 /** Where the directories are now is seen by the scan that follows. */
 async function switchAgain(
-  {jobs, clock}: RollForwardParts,
+  {jobs}: RollForwardParts,
   {records, options, batch, atMs}: JournalBatch & {options: ApplyOptions},
 ): Promise<Switched[]> {
   const input = {records, options, batch, atMs, isRecovery: true};
   let {switched} = await jobs.run('switch-batch', input);
-  if (switched.some(({errno}) => errno === 'ENOSPC' || errno === 'EDQUOT')) {
-    await jobs.run('prune-trash', {nowMs: clock.nowMs(), keepMs: 0}, {lane: 1});
+  const {length: short} = switched.filter(({errno}) => errno === 'ENOSPC' || errno === 'EDQUOT');
+  if (short > 0) {
+    await jobs.run('make-room', {neededBytes: short * ENTRY_BYTES}, {lane: 1});
     ({switched} = await jobs.run('switch-batch', input));
   }
   const stuck = switched.find(({errno}) => isOfFilesystem(errno));

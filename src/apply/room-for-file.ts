@@ -9,8 +9,8 @@ import type {PartialFile} from '../model/partial-file.ts';
 import type {Name, RelPath} from '../model/path.ts';
 import type {OpenPlaces, WithPlaces} from './context.ts';
 import {failureFrom} from './failure.ts';
-import {makeRoom, noSpace, roomOn, type Room} from './make-room.ts';
-import {removePart} from './partial-file.ts';
+import {makeRoom, noSpace, roomOn, wouldFree, type Room} from './make-room.ts';
+import {partBytes, removePart} from './partial-file.ts';
 import type {Freed} from './trash-age.ts';
 
 /** The reserve may have shrunk since the file was begun: by others, or by files that came beside it. */
@@ -38,13 +38,20 @@ export interface Gone {
   freed?: Freed;
 }
 
-/** Others' parts are given up first, which are only sent again, and then the oldest of the trash. */
+/**
+ * Others' parts are given up first, which are only sent again, and then the oldest of the trash; nothing where all of
+ * them would not be enough.
+ */
 export function roomFor(neededBytes: number, places: OpenPlaces, spare: readonly PartialFile[], gone: Gone): Room {
-  const {totalBytes} = roomOn(places.stagingFd, places.reserve);
-  for (const part of neededBytes > totalBytes ? [] : spare) {
-    if (roomOn(places.stagingFd, places.reserve).spareBytes >= neededBytes) break;
+  const {stagingFd, trashFd, reserve} = places;
+  const before = roomOn(stagingFd, reserve);
+  if (neededBytes > before.totalBytes - before.reserveBytes) return before;
+  const sparedBytes = spare.reduce((sum, part) => sum + partBytes(stagingFd, part), before.spareBytes);
+  if (neededBytes > sparedBytes && !wouldFree(trashFd, neededBytes - sparedBytes)) return before;
+  for (const part of spare) {
+    if (roomOn(stagingFd, reserve).spareBytes >= neededBytes) break;
     gone.removed.push(part.stage);
-    removePart(places.stagingFd, part);
+    removePart(stagingFd, part);
   }
   const room = makeRoom(places, neededBytes);
   if (room.freed !== undefined) gone.freed = room.freed;

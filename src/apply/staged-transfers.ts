@@ -12,8 +12,7 @@ import {constants} from 'node:fs';
 import type {JobHandlers, ScopeHandlers} from '../base/jobs.ts';
 import {release} from '../base/memory.ts';
 import {buildLeaf, type BaseReader} from '../delta/patch.ts';
-import {truncate, unlinkAt, writeFrom} from '../linux/files.ts';
-import {isLinuxError} from '../linux/linux-error.ts';
+import {truncate, writeFrom} from '../linux/files.ts';
 import {closeFd, openAt} from '../linux/open-fd.ts';
 import {statFd} from '../linux/stat.ts';
 import {startWriteback, syncFd} from '../linux/sync.ts';
@@ -30,7 +29,8 @@ import type {OpenPlaces, WithPlaces} from './context.ts';
 import {openBase, type OpenBase} from './delta-base.ts';
 import {DONE, failure, failureFrom} from './failure.ts';
 import {noSpace} from './make-room.ts';
-import {clearRange, hasLeaf, heldDigests, removePart, takeUp, type Noted} from './partial-file.ts';
+import {clearRange, hasLeaf, heldDigests, removePart, takeUp, writeZeros, type Noted} from './partial-file.ts';
+import {removeIfPossible} from './remove-tree.ts';
 import {roomFor, roomForLeaves, type Gone} from './room-for-file.ts';
 import {writeSparse} from './sparse.ts';
 import type {Freed} from './trash-age.ts';
@@ -124,12 +124,10 @@ const leafInto = Buffer.allocUnsafeSlow(LEAF_BYTES); // a thread builds one leaf
 
 export function stagedHandlers(withPlaces: WithPlaces): ScopeHandlers<StagedJobs> {
   const open = new Map<number, Receiving>();
-  const close = (token: number): void => {
+  const close = (token: number): unknown => {
     const receiving = open.get(token);
     open.delete(token);
-    if (receiving === undefined) return;
-    closeFd(receiving.fd);
-    if (receiving.baseFd >= 0) closeFd(receiving.baseFd);
+    return receiving && closeFiles(receiving);
   };
   const handlers: JobHandlers<StagedJobs> = {
     'open-staged': (input) => {
@@ -167,14 +165,14 @@ export function stagedHandlers(withPlaces: WithPlaces): ScopeHandlers<StagedJobs
       const receiving = open.get(token);
       if (receiving === undefined) return LOST;
       const result = finish(receiving, content);
-      close(token);
-      return result;
+      const fault = close(token);
+      return fault === undefined ? result : failureFrom(fault, receiving.path);
     },
     'drop-staged': ({token, stage, mayStay}) => {
       // Where the thread that had it open has ended nobody knows what came.
-      const isKept = mayStay && (open.get(token)?.worthBytes ?? Infinity) >= WORTH_BYTES_MIN;
-      close(token);
-      if (!isKept) withPlaces((_root, {stagingFd}) => unlinkIfAny(stagingFd, stage));
+      const isWorth = (open.get(token)?.worthBytes ?? Infinity) >= WORTH_BYTES_MIN;
+      const isKept = close(token) === undefined && mayStay && isWorth;
+      if (!isKept) withPlaces((_root, {stagingFd}) => removeIfPossible(stagingFd, stage));
       return {isKept};
     },
     'drop-parts': ({parts}) =>
@@ -192,12 +190,16 @@ export function stagedHandlers(withPlaces: WithPlaces): ScopeHandlers<StagedJobs
   };
 }
 
-function unlinkIfAny(stagingFd: number, stage: string): void {
+/** @returns an error that says that what was written may not be there: some filesystems tell it only now. Source: close(2) */
+function closeFiles({fd, baseFd}: Receiving): unknown {
+  let fault: unknown;
   try {
-    unlinkAt(stagingFd, stage);
+    closeFd(fd);
   } catch (error) {
-    if (!isLinuxError(error, 'ENOENT')) throw error;
+    fault = error;
   }
+  if (baseFd >= 0) closeFd(baseFd);
+  return fault;
 }
 
 function finish(receiving: Receiving, content: Uint8Array): OpResult {
@@ -240,6 +242,10 @@ function openStaged(
   const {stage, path, sizeBytes, isDurable, partial, spare} = input;
   const isSparse = input.allocatedBytes !== undefined;
   const taken = partial && takeUp(places.stagingFd, partial, {sizeBytes, isSparse});
+  if (partial !== undefined && taken === undefined) {
+    removePart(places.stagingFd, partial);
+    gone.removed.push(partial.stage);
+  }
   let fd = taken?.fd ?? -1;
   let base: OpenBase | undefined;
   try {
@@ -333,10 +339,8 @@ function writeLeaf(receiving: Receiving, leafIndex: number, {digest, ops}: LeafD
   }
   const bytes = only?.kind === 'literal' && only.bytes.length === leafBytes ? only.bytes : built(ops, leafBytes, base);
   if (!sha256(bytes).equals(digest)) return false;
-  if (isSparse) {
-    clearRange(receiving, offset, offset + leafBytes);
-    writeSparse(fd, bytes, offset);
-  } else writeFrom(fd, bytes, 0, leafBytes, offset);
+  if (isSparse && clearRange(receiving, offset, offset + leafBytes)) writeSparse(fd, bytes, offset);
+  else writeFrom(fd, bytes, 0, leafBytes, offset);
   receiving.worthBytes += ops.reduce((sum, op) => sum + (op.kind === 'literal' ? op.bytes.length : 0), 0);
   if (isDurable) startWriteback(fd, offset, leafBytes); // so that the fsync at the end is short
   return true;
@@ -355,7 +359,7 @@ function passHoles(receiving: Receiving, leafIndexFirst: number, leafCount: numb
     return failure('corrupt', path, `holes from leaf ${leafIndexFirst} to ${end} came out of turn`);
   const [from, to] = [leafIndexFirst * LEAF_BYTES, Math.min(sizeBytes, end * LEAF_BYTES)];
   try {
-    clearRange(receiving, from, to);
+    if (!clearRange(receiving, from, to)) writeZeros(receiving, from, to);
   } catch (error) {
     return failureFrom(error, path);
   }

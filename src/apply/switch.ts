@@ -4,7 +4,7 @@
  *
  * Invariant: a path shows its old or its new entry at every moment; what is replaced or removed goes to the trash.
  */
-import {listNames, openDirAt, rmdirAt} from '../linux/directories.ts';
+import {listNames, rmdirAt} from '../linux/directories.ts';
 import {openRegular, unlinkAt} from '../linux/files.ts';
 import {hasWriter} from '../linux/lease.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
@@ -19,7 +19,7 @@ import {metaOfJournal, type JournalRecord, type Known} from './journal-record.ts
 import {setMeta} from './metadata.ts';
 import {renameAt} from './own-dirs.ts';
 import {fillHoles, isBelow} from './sparse.ts';
-import {removeTree} from './remove-tree.ts';
+import {inDir, removeTree} from './remove-tree.ts';
 import {exchange, rename} from './switch-names.ts';
 import {
   KEPT_SUFFIX,
@@ -150,7 +150,7 @@ function dispose(context: ApplyContext, record: RecordOf<'install'>, destroyed: 
   if (old.type === 'file' && old.nlink > 1) {
     unlinkAt(context.stagingFd, record.stage);
     destroyed.push({path, place: undefined, reason: 'linked'});
-  } else if (old.type === 'dir' && listNamesAt(context.stagingFd, record.stage).length === 0) {
+  } else if (old.type === 'dir' && inDir(context.stagingFd, record.stage, listNames)?.length === 0) {
     rmdirAt(context.stagingFd, record.stage);
     destroyed.push({path, place: undefined, reason: 'empty'});
   } else {
@@ -158,15 +158,6 @@ function dispose(context: ApplyContext, record: RecordOf<'install'>, destroyed: 
     const reason: TrashReason = isDropped ? 'overwritten' : 'foreign';
     const place = context.trash.take(context.stagingFd, record.stage, {path, type: old.type, reason});
     destroyed.push({path, place, reason});
-  }
-}
-
-function listNamesAt(dirFd: number, name: Name): Name[] {
-  const fd = openDirAt(dirFd, name);
-  try {
-    return listNames(fd);
-  } finally {
-    closeFd(fd);
   }
 }
 

@@ -16,7 +16,7 @@ import {statAtIfAny} from '../linux/stat.ts';
 import type {EntryType} from '../model/entry.ts';
 import {bytesOf, nameOf, type Name, type RelPath} from '../model/path.ts';
 import {renameAt} from './own-dirs.ts';
-import {inDir, removeTree, treeBytes} from './remove-tree.ts';
+import {inDir, removeIfPossible, removeTree, treeBytes} from './remove-tree.ts';
 import {SIZE_NAME, trimHour} from './trash-age.ts';
 import {
   appendToIndex,
@@ -124,8 +124,7 @@ export function pruneTrash(trashFd: number, {nowMs, keepMs, sizeBytesMax = 0}: P
   const doomed = hours.filter((hour) => hourEndMs(hour) + keepMs < nowMs);
   const kept = hours.slice(doomed.length);
   if (sizeBytesMax > 0) doomed.push(...beyondSize(trashFd, kept, {nowMs, sizeBytesMax}));
-  for (const hour of doomed) removeTree(trashFd, hour);
-  return doomed.length;
+  return doomed.filter((hour) => removeIfPossible(trashFd, hour) !== undefined).length;
 }
 
 /** Hours without which the newer ones have room. An hour is measured once, and none that goes anyhow. */
@@ -147,37 +146,39 @@ function beyondSize(
 }
 
 function hourBytes(trashFd: number, hour: Name, {nowMs, bytesMax}: {nowMs: number; bytesMax: number}): number {
-  const fd = openDirAt(trashFd, hour);
-  try {
+  const measured = inDir(trashFd, hour, (fd) => {
     const known = readSize(fd);
     if (known !== undefined) return known;
-    const sizeBytes = treeBytes(fd, bytesMax);
+    const sizeBytes = treeBytes(fd, bytesMax, 'kept');
     if (hourEndMs(hour) <= nowMs && sizeBytes <= bytesMax) noteSize(fd, sizeBytes);
     return sizeBytes;
-  } finally {
-    closeFd(fd);
-  }
+  });
+  return measured ?? 0;
 }
 
 function readSize(hourFd: number): number | undefined {
-  if (statAtIfAny(hourFd, SIZE_NAME) === undefined) return undefined;
-  const {fd} = openRegular(hourFd, SIZE_NAME);
+  let fd = -1;
   try {
+    ({fd} = openRegular(hourFd, SIZE_NAME));
     const bytes = Buffer.alloc(20);
     const sizeBytes = Number(bytes.toString('latin1', 0, readInto(fd, bytes, 0, bytes.length, 0)) || NaN);
     return Number.isSafeInteger(sizeBytes) && sizeBytes >= 0 ? sizeBytes : undefined;
+  } catch (error) {
+    if (!isLinuxError(error)) throw error;
+    return undefined; // none yet, or somebody’s
   } finally {
-    closeFd(fd);
+    if (fd >= 0) closeFd(fd);
   }
 }
 
 function noteSize(hourFd: number, sizeBytes: number): void {
-  const fd = openRegularToWrite(hourFd, SIZE_NAME, constants.O_WRONLY | constants.O_TRUNC, 0o600);
+  let fd = -1;
   try {
+    fd = openRegularToWrite(hourFd, SIZE_NAME, constants.O_WRONLY | constants.O_TRUNC, 0o600);
     writeSync(fd, String(sizeBytes));
   } catch {
     // On a full disk it is measured once more.
   } finally {
-    closeFd(fd);
+    if (fd >= 0) closeFd(fd);
   }
 }

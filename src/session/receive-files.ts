@@ -207,8 +207,7 @@ export class ReceiveFiles {
     for (const transfer of this.#transfers.keys()) void this.drop(transfer);
     await Promise.all([...this.#transfers.values()].map(({work}) => work.catch(() => undefined)));
     // Never removed here: what a batch has journalled may need it.
-    for (const {stage} of this.staged.values())
-      await this.#parts.partials?.leave(stage).catch((error: unknown) => this.#parts.onError(error));
+    for (const {stage} of this.staged.values()) this.#parts.partials?.keep(stage);
     this.staged.clear();
     await this.#parts.partials?.settled();
   }
@@ -226,7 +225,7 @@ export class ReceiveFiles {
     const spare = partials?.idle() ?? [];
     const input = {token, stage, path, sizeBytes, base, isDurable, allocatedBytes, partial, spare};
     const opening = jobs.run('open-staged', input, {lane: 1});
-    opening.catch(() => partial && partials?.leave(partial.stage)); // whoever comes next may go on with it
+    opening.catch(() => this.#aside(partial && partials?.leave(partial.stage))); // whoever comes next may go on with it
     const {result, file, removed} = await opening;
     for (const gone of removed) partials?.gone(gone);
     if (partial !== undefined && partial.stage !== file?.stage) {
@@ -274,7 +273,7 @@ export class ReceiveFiles {
     const {jobs, partials} = this.#parts;
     const mayStay = mayGoOn && isNoted && !isSpoilt;
     const dropping = jobs.run('drop-staged', {token, stage, mayStay}, {lane: 1});
-    dropping.catch(() => partials?.leave(stage)); // whoever comes next may go on with it
+    dropping.catch(() => this.#aside(partials?.leave(stage))); // whoever comes next may go on with it
     const {isKept} = await dropping;
     if (isKept) await partials?.leave(stage);
     else if (isNoted) partials?.gone(stage);

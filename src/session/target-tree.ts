@@ -49,6 +49,8 @@ export interface PartialFiles {
   take(path: RelPath): PartialFile | undefined;
   note(part: Omit<PartialFile, 'atMs'>): void;
   leave(stage: Name): Promise<boolean>;
+  /** As `leave`, with nothing removed. */
+  keep(stage: Name): void;
   gone(stage: Name): void;
   outdated(ops: readonly Op[], results: readonly OpResult[]): Promise<void>;
   clear(): Promise<number>;

@@ -66,10 +66,6 @@ export class JournalStore {
     this.#delete = db.prepare('DELETE FROM batches WHERE id = ?');
   }
 
-  get openedUnclean(): boolean {
-    return this.#db.openedUnclean;
-  }
-
   /** As of `VolumeStore`. */
   get isSuspect(): boolean {
     return this.#db.isSuspect;

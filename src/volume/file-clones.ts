@@ -28,7 +28,7 @@ export interface FileClone {
 const OPEN_MAX = 8; // two a link; each may come to hold as much space as its file
 const RESERVE_SHARE = 0.05;
 const ATTEMPTS_MAX = 3; // the second finds little left to be written out, so that it takes no time
-const REFUSALS_MAX = 3; // one file may be of a kind that is not cloned; after so many it is the filesystem
+const REFUSALS_MAX = 3; // one file may be of a kind that is not cloned; after so many, and none that was, it is the filesystem
 
 export class FileClones {
   readonly #open = new Set<number>();
@@ -49,10 +49,9 @@ export class FileClones {
     for (let attempt = 1; ; attempt++) {
       const cloned = this.#cloneOf(dirFd, fd);
       if (cloned === undefined) {
-        this.#refusals++;
+        if (!this.#hasCloned) this.#refusals++;
         return undefined;
       }
-      this.#refusals = 0;
       this.#hasCloned = true;
       if (!cloned.isExact && attempt < ATTEMPTS_MAX) {
         closeFd(cloned.fd);

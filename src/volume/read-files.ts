@@ -33,7 +33,6 @@ export interface FilesRead {
   status: Uint8Array;
   /** errno where unreadable. */
   errno: Int32Array;
-  /** What of a file this version does not carry; nothing now. */
   /** Bytes allocated per file; its size where it has no holes. */
   allocated: Float64Array;
   /** 32 bytes per file; zeros where not ok. */

@@ -116,8 +116,11 @@ export function transferHandlers(withRoot: WithRoot): ScopeHandlers<TransferJobs
     const transfer = open.get(token);
     open.delete(token);
     if (transfer === undefined) return;
-    if (transfer.fd !== transfer.fileFd) clones.close(transfer.fd);
-    closeFd(transfer.fileFd);
+    try {
+      if (transfer.fd !== transfer.fileFd) clones.close(transfer.fd);
+    } finally {
+      closeFd(transfer.fileFd);
+    }
   };
   const handlers: JobHandlers<TransferJobs> = {
     'open-transfer': (input) => {
@@ -175,22 +178,26 @@ function openTransfer(
   const {path, expected} = input.file;
   const dirFd = openBeneath(root.fd, parentOf(path));
   let openedFd = -1;
+  let cloneFd = -1;
   try {
     const opened = openRegular(dirFd, nameOf(path));
     openedFd = opened.fd;
     if (input.reading === 'at-rest' && !isUntouched(expected, opened.stat))
       return notOpened({status: READ.changed, errno: 0});
     const clone = input.reading === 'at-rest' ? undefined : clones.take(dirFd, opened.fd);
+    cloneFd = clone?.fd ?? -1;
     const {fd, stat, isExact} = clone ?? {...opened, isExact: true};
     const as = clone !== undefined ? 'clone' : input.reading === 'torn' ? 'torn' : 'at-rest';
     const holes = as === 'torn' ? undefined : holesOf(fd, stat);
     open.set(input.token, newTransfer({fd, fileFd: opened.fd, stat, isExact, as, holes}, input));
     openedFd = -1;
+    cloneFd = -1;
     const {sizeBytes, mode, uid, gid, mtime} = stat;
     const isExpected = isExact && isUntouched(expected, stat);
     const allocatedBytes = toldAllocation(stat, holes !== undefined);
     return {status: READ.ok, errno: 0, allocatedBytes, as, version: {sizeBytes, mode, uid, gid, mtime, isExpected}};
   } finally {
+    if (cloneFd >= 0) clones.close(cloneFd);
     if (openedFd >= 0) closeFd(openedFd);
     closeFd(dirFd);
   }

@@ -30,7 +30,7 @@ import {pruneTrash} from '../../../src/apply/trash.ts';
 import {removeOldest} from '../../../src/apply/trash-age.ts';
 import {systemClock} from '../../../src/base/clock.ts';
 import {closeFd, openDirPath} from '../../../src/linux/open-fd.ts';
-import {needsCommands, needsRoot} from '../../needs.ts';
+import {needsCommands, needsLoopMounts, needsRoot} from '../../needs.ts';
 import {makeTmpDir} from '../../tmp.ts';
 import {makeDir, putFile, remove, TargetFolder} from './target-folder.ts';
 
@@ -304,6 +304,23 @@ describe('a limit of its size', () => {
     expect(left()).toEqual(noted.filter((place) => place.startsWith('2026-11-20T14')));
     expect(removeOldest(fd, () => false).count).toBe(noted.filter((place) => place.startsWith('2026-11-20T14')).length);
     expect(readdirSync(target.trash)).toEqual(['2026-11-20T14']);
+  });
+
+  needsLoopMounts(test)('H16 what cannot be removed, or is another’s in an hour’s place, keeps nothing else', () => {
+    const {trash} = filled(4);
+    const item = join(trash, '2026-11-20T00', `${'0'.repeat(24)}-d0`);
+    const mounted = join(item, 'a-mount');
+    mkdirSync(mounted);
+    execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', mounted]);
+    onTestFinished(() => void execFileSync('umount', [mounted]));
+    symlinkSync('/etc', join(trash, '2026-11-19T09'));
+    const fd = openDirPath(trash);
+    onTestFinished(() => closeFd(fd));
+    expect(removeOldest(fd, ({count}) => count >= 1)).toMatchObject({count: 1});
+    expect(readdirSync(item)).toEqual(['a-mount']);
+    expect(readdirSync(trash)).toEqual(['2026-11-19T09', '2026-11-20T00', '2026-11-20T02', '2026-11-20T03']);
+    expect(pruneTrash(fd, {nowMs: Date.UTC(2026, 10, 28), keepMs: 7 * 24 * HOUR_MS})).toBe(3);
+    expect(readdirSync(trash)).toEqual(['2026-11-20T00']);
   });
 
   test('links are not followed, names of one file count once, holes do not count', () => {

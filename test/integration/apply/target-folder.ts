@@ -36,10 +36,10 @@ export const META: Meta = {
 };
 
 export class TargetFolder {
-  readonly folder = makeTmpDir();
-  readonly root = this.#makeFolder('root');
-  readonly staging = this.#makeFolder('staging');
-  readonly trash = this.#makeFolder('trash');
+  readonly folder: string;
+  readonly root: string;
+  readonly staging: string;
+  readonly trash: string;
   readonly actions: DestroyedAction[] = [];
   /** After the switch of a batch, before anything is recorded; throws as a crash would end it. */
   onSwitched: () => void = () => undefined;
@@ -55,8 +55,14 @@ export class TargetFolder {
   #batch = 0;
   clock: Clock = systemClock;
 
-  constructor(options: {ignore?: string[]} = {}) {
+  constructor(options: {ignore?: string[]; folder?: string} = {}) {
     this.#ignore = options.ignore ?? [];
+    this.folder = options.folder ?? makeTmpDir();
+    [this.root, this.staging, this.trash] = [
+      this.#makeFolder('root'),
+      this.#makeFolder('staging'),
+      this.#makeFolder('trash'),
+    ];
     const [fd, stagingFd, trashFd] = [this.root, this.staging, this.trash].map(openDirPath) as [number, number, number];
     const {mountId} = statFd(fd);
     const {handlers} = applyHandlers((job) => job({fd, mountId}, {stagingFd, trashFd, reserve: 0}));

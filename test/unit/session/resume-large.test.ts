@@ -5,8 +5,11 @@
 import {randomBytes} from 'node:crypto';
 import {
   chmodSync,
+  closeSync,
   copyFileSync,
+  existsSync,
   linkSync,
+  openSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -15,11 +18,15 @@ import {
   truncateSync,
   unlinkSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import {join} from 'node:path';
 import {describe, expect, test} from 'vitest';
 import {systemClock} from '../../../src/base/clock.ts';
 import {LEAF_BYTES} from '../../../src/model/digest.ts';
+import {makeFat, needsFat} from '../../fat-fs.ts';
+import {makeLoopFilesystem} from '../../loop-fs.ts';
+import {needsLoopMounts} from '../../needs.ts';
 import {contentOf, Transfers, Volumes} from './transfer-fixture.ts';
 
 const name = 'file';
@@ -36,9 +43,11 @@ interface Begun {
 }
 
 /** A transfer that loses its connection when so many leaves were written. */
-async function begin(options: {leaves?: number; hasHoles?: boolean; bytes?: Buffer} = {}): Promise<Begun> {
+async function begin(
+  options: {leaves?: number; hasHoles?: boolean; bytes?: Buffer; staging?: string} = {},
+): Promise<Begun> {
   const {hasHoles = false, bytes = randomBytes((options.leaves ?? LEAVES) * LEAF_BYTES + 5)} = options;
-  const volumes = new Volumes().keepParts();
+  const volumes = new Volumes(undefined, options.staging).keepParts();
   const transfers = await new Transfers(volumes).ready();
   let leaves = 0;
   transfers.onJob = (kind) => {
@@ -130,6 +139,30 @@ describe('a large file that was sent in part', () => {
     expect(transfers.stagedBytes(1)!.equals(bytes)).toBe(true);
   });
 
+  needsFat(test)(
+    'C2 and has holes, on a filesystem without them: a leaf that comes again leaves the others whole',
+    async () => {
+      const bytes = Buffer.alloc(60 * LEAF_BYTES);
+      for (const leaf of [...Array(40).keys(), 50, 59]) randomBytes(8_192).copy(bytes, leaf * LEAF_BYTES + 16_384);
+      const begun = await begin({hasHoles: true, bytes, staging: await makeFat('600')});
+      const transfers = await new Transfers(begun.volumes.keepParts()).ready();
+      transfers.onJob = (kind) => {
+        if (kind !== 'write-leaves') return;
+        transfers.onJob = () => undefined;
+        for (const at of [9, 45]) {
+          const fd = openSync(begun.part, 'r+');
+          writeSync(fd, randomBytes(100), 0, 100, at * LEAF_BYTES + 16_384);
+          closeSync(fd);
+        }
+      };
+      const file = {name, bytes, transfer: 1, hasHoles: true, mayBeHeld: true};
+      expect(await transfers.send(file, undefined)).toMatchObject({kind: 'staged', content: contentOf(bytes)});
+      expect(transfers.stagedBytes(1)!.equals(bytes)).toBe(true);
+      expect(transfers.heard.filter(({kind}) => kind === 'leaf-rejected')).toHaveLength(1);
+      expect(transfers.literalBytes).toBeLessThan(10 * LEAF_BYTES);
+    },
+  );
+
   test('H6 and whose place another file or a link has taken is begun anew, and that is not touched', async () => {
     for (const planted of ['file', 'symlink', 'second name', 'copy'] as const) {
       const begun = await begin();
@@ -145,7 +178,10 @@ describe('a large file that was sent in part', () => {
       const before = readFileSync(begun.part);
       const transfers = await goOn(begun, begun.bytes);
       expect(transfers.literalBytes, planted).toBe(begun.bytes.length);
-      expect(readFileSync(begun.part).equals(before), planted).toBe(true);
+      // A part of ours that cannot be gone on with goes; theirs stays, whatever its name is.
+      if (planted === 'second name') expect(readdirSync(begun.volumes.staging)).toHaveLength(1);
+      const kept = planted === 'second name' ? join(begun.volumes.target, 'name') : begun.part;
+      expect(readFileSync(kept).equals(before), planted).toBe(true);
     }
   });
 
@@ -312,6 +348,22 @@ describe('parts that nobody goes on with', () => {
     expect(readdirSync(volumes.staging)).toEqual([]);
   });
 
+  needsLoopMounts(test)(
+    'H7 stay where all of them and the trash would not be room enough for another file',
+    async () => {
+      const {path} = makeLoopFilesystem('tmpfs', 32);
+      const {volumes, part} = await begin({staging: path});
+      writeFileSync(join(path, 'blocker'), Buffer.alloc(12 << 20));
+      const transfers = await new Transfers(volumes.keepParts()).ready();
+      const send = (sizeBytes: number, transfer: number): ReturnType<typeof transfers.send> =>
+        transfers.send({name: 'other', bytes: randomBytes(sizeBytes), transfer}, undefined);
+      expect(await send(24 << 20, 1)).toMatchObject({kind: 'refused', result: {code: 'no-space'}});
+      expect(existsSync(part)).toBe(true);
+      expect(await send(16 << 20, 2)).toMatchObject({kind: 'staged'});
+      expect(existsSync(part)).toBe(false);
+    },
+  );
+
   test('are 16 at most, the newest ones', async () => {
     const {volumes} = await begin();
     const {partials} = volumes;
@@ -321,8 +373,10 @@ describe('parts that nobody goes on with', () => {
       const {ino, birthtimeNs} = statSync(join(volumes.staging, stage), {bigint: true});
       const btime = {s: Number(birthtimeNs / 1_000_000_000n), ns: Number(birthtimeNs % 1_000_000_000n)};
       partials!.note({stage, path: `path-${number}`, sizeBytes: 4, ino: Number(ino), btime});
-      await partials!.leave(stage);
+      if (number < 19) partials!.keep(stage);
     }
+    expect(readdirSync(volumes.staging)).toHaveLength(21);
+    await partials!.leave('t20-1');
     expect(partials!.paths()).toEqual(Array.from({length: 16}, (_, index) => `path-${index + 4}`));
     expect(readdirSync(volumes.staging)).toHaveLength(16);
     expect(await partials!.clear()).toBe(16);

@@ -34,7 +34,7 @@ const SEED = Buffer.alloc(8, 7);
 export class Volumes {
   readonly source: string;
   readonly target = makeTmpDir();
-  readonly staging = makeTmpDir();
+  readonly staging: string;
   readonly sourceFd: number;
   readonly targetFd = openFolder(this.target);
   readonly sourceHandlers: ScopeHandlers<TransferJobs>;
@@ -43,9 +43,10 @@ export class Volumes {
   partials: PartialFiles | undefined;
   readonly #journal = openJournalStore({place: ':memory:', bootId: ''});
 
-  /** @param source a folder on another filesystem */
-  constructor(source: string = makeTmpDir()) {
+  /** @param source a folder on another filesystem, as `staging` */
+  constructor(source: string = makeTmpDir(), staging: string = makeTmpDir()) {
     this.source = source;
+    this.staging = staging;
     this.sourceFd = openFolder(source);
     const places = {stagingFd: openFolder(this.staging), trashFd: openFolder(makeTmpDir()), reserve: 0};
     this.sourceHandlers = transferHandlers((job) => job({fd: this.sourceFd, mountId: 0}));
