@@ -10,10 +10,14 @@ export interface Wakers {
   sender: {readonly pendingCount: number; flush(): Promise<unknown>};
 }
 
+/** @throws the reason why the sender has failed: nothing that is outstanding will be answered */
 export async function untilWoken({clock, ms, woken, sender}: Wakers): Promise<void> {
   const over = new AbortController();
   const timer = clock.sleep(Math.max(0, ms), over.signal).catch(() => undefined);
-  const answered = sender.pendingCount > 0 ? [sender.flush().catch(() => undefined)] : [];
-  await Promise.race([timer, woken, ...answered]);
-  over.abort();
+  const answered = sender.pendingCount > 0 ? [sender.flush()] : [];
+  try {
+    await Promise.race([timer, woken, ...answered]);
+  } finally {
+    over.abort();
+  }
 }

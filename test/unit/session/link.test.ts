@@ -1,5 +1,8 @@
 import type {SourceLink} from '../../../src/session/source-link.ts';
 import {describe, expect, test} from 'vitest';
+import {systemClock} from '../../../src/base/clock.ts';
+import type {Op} from '../../../src/model/op.ts';
+import {untilWoken} from '../../../src/session/until-woken.ts';
 import {ROOT} from '../../../src/model/path.ts';
 import type {DeleteLimits} from '../../../src/reconcile/delete-guard.ts';
 import {RollingHour} from '../../../src/reconcile/rolling-hour.ts';
@@ -152,6 +155,17 @@ describe('order', () => {
     pair.targetSession.close('enough');
     for (const result of await over) expect(result).toMatchObject({status: 'rejected', reason: {code: 'PEER_LOST'}});
   });
+});
+
+test('a sender that has failed with something on its way ends the wait of a link that follows', async () => {
+  const {sender} = (await new LinkPair().open()).link;
+  const op: Op = {kind: 'delete', path: 'a', type: 'file'};
+  await sender.add({kind: 'op', path: 'a', op, destroys: 1});
+  const reason = new TowlineError('SYSTEM', 'the root is gone', {syscall: 'statx', errno: 'EACCES', path: ''});
+  sender.fail(reason);
+  expect(sender.pendingCount).toBe(1);
+  const woken = new Promise(() => undefined);
+  await expect(untilWoken({clock: systemClock, ms: 60_000, woken, sender})).rejects.toBe(reason);
 });
 
 test('a link that the target refuses while it is asked ends with the reason, although the connection goes on', async () => {
