@@ -75,9 +75,16 @@ export class LargeQueue {
     return this.#large.size + this.#waiting.length;
   }
 
-  /** Of these, transfers of files that are read as they are now. */
-  get hotCount(): number {
-    return [...this.#byPath.values()].filter(({isHot}) => isHot).length;
+  /** Of these, files that are read as they are now: open, and with those that wait for their turn. */
+  get hotCount(): {open: number; all: number} {
+    const open = [...this.#byPath.values()].filter(({isHot}) => isHot).length;
+    return {open, all: open + this.#waiting.filter(isHotItem).length};
+  }
+
+  /** Whether a file is one of these. */
+  isHot(path: RelPath): boolean {
+    const isOpen = this.#byPath.get(path)?.isHot === true;
+    return isOpen || this.#waiting.some((item) => item.path === path && isHotItem(item));
   }
 
   /** A file changed again, or went away: what is being sent of it is out of date. */
@@ -97,8 +104,7 @@ export class LargeQueue {
   async add(item: Item): Promise<void> {
     while (this.#waiting.length >= WAITING_MAX) await this.#parts.batches.room();
     // What is read as it is then need not be read twice: the one that waits has the older base.
-    const isHot = item.reading !== undefined && item.reading !== 'at-rest' && !item.mustSend;
-    if (isHot && this.#waiting.some(({path}) => path === item.path)) return;
+    if (isHotItem(item) && !item.mustSend && this.#waiting.some(({path}) => path === item.path)) return;
     this.#waiting.push(item);
     this.#startNext();
   }
@@ -246,4 +252,8 @@ export class LargeQueue {
         : have && metaOp(path, sent, have, {view, allocatedBytes});
     if (op !== undefined) batches.push({...item, hot}, op);
   }
+}
+
+function isHotItem({reading}: Item): boolean {
+  return reading !== undefined && reading !== 'at-rest';
 }
