@@ -127,12 +127,13 @@ export class PartialFiles {
     this.#used.set(part.stage, part);
   }
 
+  /** One that cannot be removed is no reason to end a link: it has no row any more, and the next sweep tries again. */
   async #remove(doomed: readonly PartialFile[]): Promise<void> {
     if (doomed.length === 0) return;
     for (const {stage} of doomed) this.gone(stage);
     const removed = this.#parts.jobs.run('drop-parts', {parts: doomed}, {lane: 1});
     this.#removing = Promise.allSettled([this.#removing, removed]).then(() => undefined);
-    await removed;
+    await this.#removing;
   }
 }
 

@@ -54,8 +54,8 @@ export class Volumes {
   }
 
   /** Keeps parts from now on, as a process that has just started does. */
-  keepParts(clock: Clock = systemClock): this {
-    const jobs = runHere(this.targetHandlers.handlers);
+  keepParts(clock: Clock = systemClock, onJob?: (kind: string) => void): this {
+    const jobs = runHere(this.targetHandlers.handlers, onJob);
     this.partials = new PartialFiles({notes: () => this.#journal.partials, jobs, clock});
     return this;
   }
