@@ -70,6 +70,8 @@ export class Transfers {
   onJob: (kind: string) => void = () => undefined;
   readonly heard: Message[] = [];
   readonly files: ReceiveFiles;
+  /** What the source's state says of the content of the version that was asked for. */
+  accepts: ((content: Digest) => boolean) | undefined;
   literalBytes = 0;
   copiedBytes = 0;
   /** Called with what the source hears, before it takes it. */
@@ -167,6 +169,7 @@ export class Transfers {
           put: (content, signature) => void this.#signatures.set(content.toString('hex'), signature),
         },
         seed: SEED,
+        ...(this.accepts && {accepts: this.accepts}),
         onBytes: (literalBytes, copiedBytes) => {
           this.literalBytes += literalBytes;
           this.copiedBytes += copiedBytes;
