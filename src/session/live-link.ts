@@ -102,8 +102,8 @@ export class LiveLink implements Follower, HotPort {
 
   take(noticed: Noticed): Promise<void> {
     const {changes} = noticed.result;
-    for (const change of changes) if (change.kind === 'gone') this.noteArrival(change.path);
     for (const change of changes) {
+      if (change.kind !== 'put') this.#restless.arrived(change.path); // it is no more, or elsewhere
       if (change.kind === 'put' && change.after.type !== 'file') continue;
       const isChange = change.kind === 'put' && change.before !== undefined && sameInode(change.before, change.after);
       this.#link?.sender.abortLarge(change.path, isChange);
@@ -337,6 +337,7 @@ export class LiveLink implements Follower, HotPort {
       this.#walkAttempts = 0;
       this.#rounds = 0;
       this.#walkAtMs = undefined;
+      this.#restless.allArrived();
       if (!this.#needsProof && this.#oldestMs === oldestMs) this.#oldestMs = undefined;
       events.onStatus({kind: 'in-sync', digest: cut.digest});
       return;

@@ -8,6 +8,7 @@
 import type {Clock} from '../base/clock.ts';
 import {nameOf, parentOf, type Name, type RelPath} from '../model/path.ts';
 import type {HotRead, Reading} from '../model/reading.ts';
+import {USUAL, type Patience} from '../reconcile/dirty-set.ts';
 import {RestlessPaths, type Restless} from '../reconcile/restless-paths.ts';
 import {restlessSentence, type RestlessTold} from './hot-sentences.ts';
 
@@ -21,7 +22,7 @@ export interface LiveRestlessOptions {
 export interface LiveRestlessParts {
   volume: {
     note(dir: RelPath, name: Name | undefined): void;
-    setPatience(path: RelPath, patience: number): void;
+    setPatience(path: RelPath, patience: Patience): void;
   };
   clock: Clock;
   events: {
@@ -46,7 +47,7 @@ export class LiveRestless {
     const restless = this.#paths.failed(path, this.#parts.clock.monotonicMs());
     this.#leaveAlone(path, restless);
     if (restless.isOverdue) this.#tell(path, restless, undefined);
-    return restless.patience;
+    return restless.patience.times;
   }
 
   /** It arrived, and goes on changing: it is looked at again soon, and until then nobody waits for it. */
@@ -58,7 +59,12 @@ export class LiveRestless {
 
   /** It has arrived as it is, or is no more. */
   arrived(path: RelPath): void {
-    if (this.#paths.arrived(path)) this.#parts.volume.setPatience(path, 1);
+    if (this.#paths.arrived(path)) this.#parts.volume.setPatience(path, USUAL);
+  }
+
+  /** Both sides are equal. */
+  allArrived(): void {
+    for (const path of this.#paths.allArrived()) this.#parts.volume.setPatience(path, USUAL);
   }
 
   /** What was on its way is lost, or nothing more is noticed of it: none has arrived not long ago. */

@@ -6,7 +6,7 @@
  */
 import type {Clock} from '../base/clock.ts';
 import {isWithin, nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
-import {DirtySet, type DueDir} from '../reconcile/dirty-set.ts';
+import {DirtySet, type DueDir, type Patience} from '../reconcile/dirty-set.ts';
 import {newPass, type Change, type LookedAt, type ScanResult} from '../scan/pass.ts';
 import type {PathProblem} from '../scan/scan-problems.ts';
 import type {SourceState} from './source-link.ts';
@@ -134,8 +134,8 @@ export class LiveVolume {
     this.#wake.resolve();
   }
 
-  /** A file changed while it was read. @param patience how many times the usual waits it is to be left alone; 1: it rests */
-  setPatience(path: RelPath, patience: number): void {
+  /** A file changed while it was read, or rests again. */
+  setPatience(path: RelPath, patience: Patience): void {
     this.#dirty.setPatience(parentOf(path), nameOf(path), patience);
   }
 

@@ -1,4 +1,4 @@
-/** What waits while a file is on its way that takes very long: nothing that need not, and once. */
+/** A link that follows a volume: what it waits for while a file is on its way that takes very long, and what it forgets. */
 import {createHook} from 'node:async_hooks';
 import {describe, expect, onTestFinished, test} from 'vitest';
 import {systemClock} from '../../../src/base/clock.ts';
@@ -30,8 +30,12 @@ async function pairWith(files: string[], options: LinkPairOptions & {held?: numb
   return pair;
 }
 
-function follow(pair: LinkPair, catchingUp: Promise<void>): {live: LiveLink; told: FollowStatus[]} {
+function follow(
+  pair: LinkPair,
+  catchingUp: Promise<void>,
+): {live: LiveLink; told: FollowStatus[]; patience: Map<string, number>} {
   const told: FollowStatus[] = [];
+  const patience = new Map<string, number>();
   const live = new LiveLink(
     {deleteLimits: NO_DELETE_LIMITS, confirmedDeletes: 0, volume: 'v', maxWaitMs: 30_000, hot: 'wait'},
     {
@@ -40,7 +44,7 @@ function follow(pair: LinkPair, catchingUp: Promise<void>): {live: LiveLink; tol
         isRestless: false,
         follow: () => () => undefined,
         note: () => undefined,
-        setPatience: () => undefined,
+        setPatience: (path, {times}) => void patience.set(path, times),
       },
       state: sourceState(pair.source),
       clock: systemClock,
@@ -51,7 +55,7 @@ function follow(pair: LinkPair, catchingUp: Promise<void>): {live: LiveLink; tol
   const following = live.follow(pair.link, catchingUp, over.signal);
   following.catch(() => undefined);
   onTestFinished(() => over.abort());
-  return {live, told};
+  return {live, told, patience};
 }
 
 /** @returns how many reactions of promises run when the file's transfer ends after so many changes: what hung on it */
@@ -131,4 +135,27 @@ test('of one large file and what comes while it is waited for: all wait for the 
   pair.targetSession.close('enough');
   for (const result of await over) expect(result).toMatchObject({status: 'rejected', reason: {code: 'PEER_LOST'}});
   await expect(sender.settle()).rejects.toMatchObject({code: 'PEER_LOST'});
+});
+
+describe('a file that changed three times while it was read', () => {
+  test('and is renamed begins anew under its old name', async () => {
+    const pair = await pairWith([]);
+    const {live, patience} = follow(pair, new Promise(() => undefined));
+    for (let attempt = 0; attempt < 3; attempt++) live.noteFailure('dump.tmp', undefined);
+    expect(patience.get('dump.tmp')).toBe(2);
+    putLinks(pair.source, 0, 1);
+    const known = entryStore(pair.source).get(pair.source.dirIdOf(ROOT) as number, 'l0')!;
+    const {result} = newPass(true);
+    result.changes.push({kind: 'renamed', path: 'dump.tmp', to: 'l0', entry: known, isOver: false});
+    void live.take({result, noticedMs: 0, countBefore: 0, scannedSince: undefined});
+    expect(patience.get('dump.tmp')).toBe(1);
+  });
+
+  test('begins anew once both sides are equal', async () => {
+    const pair = await pairWith([]);
+    const {live, patience, told} = follow(pair, Promise.resolve());
+    for (let attempt = 0; attempt < 3; attempt++) live.noteFailure('dump.tmp', undefined);
+    await expect.poll(() => told.at(-1)?.kind).toBe('in-sync');
+    expect(patience.get('dump.tmp')).toBe(1);
+  });
 });
