@@ -4,7 +4,7 @@
  * Knows no peer. Invariants: a reported name is looked at or the whole volume is scanned; every follower gets every
  * look's changes in the order of the looks, or is told that it must compare.
  */
-import type {Clock} from '../base/clock.ts';
+import {later, type Clock} from '../base/clock.ts';
 import {isWithin, nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {DirtySet, type DueDir, type Patience} from '../reconcile/dirty-set.ts';
 import {newPass, type Change, type LookedAt, type ScanResult} from '../scan/pass.ts';
@@ -366,10 +366,9 @@ export class LiveVolume {
     // One that waits for links that catch up is tried again now and then.
     const rescanMs = this.#rescanAtMs > nowMs ? this.#rescanAtMs : nowMs + this.#options.pollMs;
     const nextMs = Math.min(nowMs + SLEEP_MS_MAX, dueMs, rescanMs);
-    const waker = new AbortController();
-    const timer = clock.sleep(Math.max(0, nextMs - nowMs), waker.signal).catch(() => undefined);
-    await Promise.race([timer, this.#wake.promise]);
-    waker.abort();
+    const forget = later(clock, Math.max(0, nextMs - nowMs), () => this.#wake.resolve());
+    await this.#wake.promise;
+    forget();
   }
 }
 
