@@ -6,6 +6,7 @@
 import {sameDigest, type Digest} from '../model/digest.ts';
 import {isUntouched, seenOf, type Entry} from '../model/entry.ts';
 import type {Op, OpResult} from '../model/op.ts';
+import {PARTIAL_BYTES_MIN} from '../model/partial-file.ts';
 import type {RelPath} from '../model/path.ts';
 import type {Reading} from '../model/reading.ts';
 import {sameInPrecision, treeEntryOf} from '../model/tree.ts';
@@ -158,7 +159,7 @@ export class LargeQueue {
       const known = await this.#knownContent(running);
       if (known === 'stop') return;
       const outcome = known ?? (await running.large.run());
-      this.#notePartial(running.item.path, outcome);
+      this.#notePartial(running, outcome);
       this.#takeOutcome(running, outcome);
     } finally {
       this.#large.delete(running.transfer);
@@ -170,13 +171,15 @@ export class LargeQueue {
   }
 
   /** What ended early is sent again soon, and the target may have kept what it got. */
-  #notePartial(path: RelPath, {kind}: LargeFileOutcome): void {
+  #notePartial({item: {path}, entry}: Running, {kind}: LargeFileOutcome): void {
     if (kind === 'staged' || kind === 'equal') this.#partial.delete(path);
-    else this.#noteOne(path);
+    else if (entry.sizeBytes >= PARTIAL_BYTES_MIN) this.#noteOne(path);
   }
 
   #noteOne(path: RelPath): void {
-    if (this.#partial.size < PARTIAL_MAX) this.#partial.add(path);
+    this.#partial.delete(path);
+    this.#partial.add(path);
+    for (const oldest of this.#partial) if (this.#partial.size > PARTIAL_MAX) this.#partial.delete(oldest);
   }
 
   /** A content that the target may have already is hashed first: then nothing has to be sent. */
