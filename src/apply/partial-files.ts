@@ -8,7 +8,7 @@
 import type {Clock} from '../base/clock.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import type {Op, OpResult} from '../model/op.ts';
-import type {PartialFile} from '../model/partial-file.ts';
+import {PARTIAL_BYTES_MIN, type PartialFile} from '../model/partial-file.ts';
 import {isWithin, type Name, type RelPath} from '../model/path.ts';
 import type {StagedJobs} from './staged-transfers.ts';
 
@@ -28,8 +28,6 @@ export interface PartialFilesParts {
   clock: Clock;
 }
 
-/** Smaller files are begun anew: that costs less than to note them. */
-const SIZE_BYTES_MIN = 8 << 20;
 const IDLE_MAX = 16;
 const IDLE_BYTES_MAX = 64 * 2 ** 30;
 const IDLE_ALWAYS = 2; // as many as a source sends at a time, however large
@@ -48,7 +46,7 @@ export class PartialFiles {
 
   /** Whether a file is large enough for its part to be kept. */
   isWorth(sizeBytes: number): boolean {
-    return sizeBytes >= SIZE_BYTES_MIN;
+    return sizeBytes >= PARTIAL_BYTES_MIN;
   }
 
   /** Paths that a part is kept of. */
@@ -135,12 +133,13 @@ export class PartialFiles {
     this.#used.set(part.stage, part);
   }
 
+  /** One that cannot be removed is no reason to end a link: it has no row any more, and the next sweep tries again. */
   async #remove(doomed: readonly PartialFile[]): Promise<void> {
     if (doomed.length === 0) return;
     for (const {stage} of doomed) this.gone(stage);
     const removed = this.#parts.jobs.run('drop-parts', {parts: doomed}, {lane: 1});
     this.#removing = Promise.allSettled([this.#removing, removed]).then(() => undefined);
-    await removed;
+    await this.#removing;
   }
 }
 

@@ -17,6 +17,7 @@ import type {MessageOf} from '../wire/messages.ts';
 import type {AgentParts} from './agent-parts.ts';
 import {haltReport, isRootHalt, lastProof, type Proof} from './link-figures.ts';
 import {ProofWaiters} from './proof-waiters.ts';
+import {isContradicted, youngReads} from './source-state.ts';
 import {TargetProblems} from './target-problems.ts';
 import type {TargetVolume} from './target-volume.ts';
 
@@ -176,8 +177,10 @@ export class ReceiveLink {
         onRefused: (error) => this.#refused(error, port),
         onCut: ({cut, isEqual, digest}) => this.#cut(cut, isEqual, digest),
         onSourceState: (state) => this.#sourceState(state),
-        onContradicted: ({path, entry}, found) => {
-          if (entry.content !== undefined) this.problems.corrupt(path, {known: entry.content, found});
+        onContradicted: ({path, parentId, entry}, found) => {
+          const by = {store: volume.opened.volume, reads: youngReads(() => this.#parts.clock.nowMs())};
+          if (entry.content === undefined || !isContradicted({...entry, parentId}, found, by)) return;
+          this.problems.corrupt(path, {known: entry.content, found});
           this.problemsChanged();
         },
       });

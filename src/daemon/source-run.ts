@@ -319,6 +319,7 @@ export class SourceRun {
       const cut = ends.source.hasUnread() ? undefined : await link.cut();
       if (cut?.isEqual === true && this.#live?.volume.isRestless !== true) return this.#proved(ends, cut.digest);
       const sent = cut?.isTreeEqual === true ? await link.repairLinks() : await this.#sendDifferences(link);
+      if (this.#live === undefined) await link.sender.flush(); // it ends soon: also for what goes on changing
       // A round that sent nothing may have read what makes the trees equal; links are repaired only after that.
       idleRounds = sent === 0 && this.#again?.size === 0 ? idleRounds + 1 : 0;
       if (round < ROUNDS_MAX - 1) await this.#again?.lookAgain(); // what failed in the last round is told below

@@ -6,6 +6,7 @@ import {sameInode, sameTime, type Entry} from '../model/entry.ts';
 import {isWithin, nameOf, parentOf, ROOT, type RelPath} from '../model/path.ts';
 import type {OwnTreeEntry} from '../model/tree.ts';
 import type {View} from '../model/view.ts';
+import {dueAfterRead, QUIET_MS} from '../reconcile/fresh-read.ts';
 import type {EntryStore} from '../scan/entry-store.ts';
 import {takeContent} from '../scan/new-content.ts';
 import type {KnownEntry} from '../scan/pass.ts';
@@ -48,6 +49,11 @@ export interface ReadWatch {
   /** The content of a file was read, and noted. */
   wasRead(entry: Entry): void;
   isDoubtful(entry: Entry): boolean;
+}
+
+/** By their age alone, where nobody keeps account of what was read. */
+export function youngReads(nowMs: () => number): Pick<ReadWatch, 'isDoubtful'> {
+  return {isDoubtful: ({ctime}) => dueAfterRead(ctime, nowMs(), QUIET_MS) !== undefined};
 }
 
 const TRUSTING: ReadWatch = {wasRead: () => undefined, isDoubtful: () => true};
@@ -94,7 +100,7 @@ export function sourceState(store: VolumeStore, reads: ReadWatch = TRUSTING): So
 
 /** Whether a file's bytes are others than the state knows, under the very times that the state knows, for no good reason. */
 export function isContradicted(
-  entry: StoredEntry,
+  entry: Entry & {parentId: number},
   content: Digest,
   {store, reads}: {store: VolumeStore; reads: Pick<ReadWatch, 'isDoubtful'>},
 ): boolean {

@@ -8,17 +8,15 @@ import {sleepUnless, type Clock} from '../base/clock.ts';
 import {EXIT_CODE, isTowlineError, TowlineError} from '../base/errors.ts';
 import type {VerifyEvent, VerifyFinding, VerifyOutcome, VerifyRequest} from '../control/agent-api.ts';
 import {sameDigest, type Digest} from '../model/digest.ts';
-import type {Entry} from '../model/entry.ts';
 import {showPath, type RelPath} from '../model/path.ts';
 import {corruptHere} from '../model/problem.ts';
-import {dueAfterRead, QUIET_MS} from '../reconcile/fresh-read.ts';
 import {verifyFiles, type Verified} from '../session/verify-files.ts';
 import type {LinkNotes} from '../state/agent-store.ts';
 import type {StoredEntry} from '../state/entry-row.ts';
 import type {VolumeStore} from '../state/volume-store.ts';
 import type {AgentParts, ScopedJobs} from './agent-parts.ts';
 import type {AgentVolume} from './agent-volume.ts';
-import {isContradicted, type ReadWatch} from './source-state.ts';
+import {isContradicted, youngReads, type ReadWatch} from './source-state.ts';
 
 const SETTLE_MS_MAX = 30_000;
 
@@ -117,8 +115,7 @@ function sidesOf(volume: AgentVolume, nowMs: () => number): Side[] {
   }
   const {target, receive} = volume;
   if (target !== undefined && receive !== undefined) {
-    const isYoung = ({ctime}: Entry): boolean => dueAfterRead(ctime, nowMs(), QUIET_MS) !== undefined;
-    const reads = {isDoubtful: isYoung};
+    const reads = youngReads(nowMs);
     sides.push({side: 'target', store: target.opened.volume, jobs: target.jobs, reads, notes: [receive.notes]});
   }
   if (sides.length > 0) return sides;

@@ -18,6 +18,9 @@ export interface PartialFile {
   atMs: number;
 }
 
+/** Smaller files are begun anew: that costs less than to note them. */
+export const PARTIAL_BYTES_MIN = 8 << 20;
+
 /** Name of a large file in the staging folder. */
 export function stageOfTransfer(nowMs: number, token: number): Name {
   return `t${Math.floor(nowMs)}-${token}`;

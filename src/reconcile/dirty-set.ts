@@ -13,11 +13,20 @@ export interface DirtyOptions {
   countMax: number;
 }
 
+/** For how long a name that never rests is left alone. */
+export interface Patience {
+  /** So many times the usual waits, within bounds; 1: it rests. */
+  times: number;
+  /** While it goes on changing, for this time at least. */
+  waitMs: number;
+}
+
+export const USUAL: Patience = {times: 1, waitMs: 0};
+
 interface Noted {
   firstMs: number;
   lastMs: number;
-  /** Times the usual waits. */
-  patience: number;
+  patience: Patience;
 }
 
 /** Names of one directory that are due; `names` undefined: the whole listing is in doubt; `tree`: all below it too. */
@@ -40,7 +49,7 @@ export class DirtySet {
   #count = 0;
   /** Of these, names that are given more patience. */
   #restlessCount = 0;
-  readonly #patience = new Map<RelPath, number>();
+  readonly #patience = new Map<RelPath, Patience>();
   #isFull = false;
   #hurryMs = -Infinity;
 
@@ -74,25 +83,25 @@ export class DirtySet {
       noted.lastMs = nowMs;
       return;
     }
-    const patience = this.#patience.size === 0 ? 1 : (this.#patience.get(joinPath(dir, key)) ?? 1);
+    const patience = this.#patience.size === 0 ? USUAL : (this.#patience.get(joinPath(dir, key)) ?? USUAL);
     names.set(key, {firstMs: nowMs, lastMs: nowMs, patience});
     this.#count++;
-    if (patience > 1) this.#restlessCount++;
+    if (patience.times > 1) this.#restlessCount++;
     if (this.#count > this.#options.countMax) this.clear(true);
   }
 
-  /** From now on the waits of this name are so many times longer; 1: as usual. */
-  setPatience(dir: RelPath, name: Name, patience: number): void {
+  /** From now on the waits of this name are so much longer. */
+  setPatience(dir: RelPath, name: Name, patience: Patience): void {
     const path = joinPath(dir, name);
     this.#patience.delete(path);
-    if (patience > 1) this.#patience.set(path, patience);
+    if (patience.times > 1) this.#patience.set(path, patience);
     for (const oldest of this.#patience.keys()) if (this.#patience.size > RESTLESS_MAX) this.#patience.delete(oldest);
     const noted = this.#dirs.get(dir)?.get(name);
     if (noted !== undefined) this.#give(noted, patience);
   }
 
-  #give(noted: Noted, patience: number): void {
-    this.#restlessCount += Number(patience > 1) - Number(noted.patience > 1);
+  #give(noted: Noted, patience: Patience): void {
+    this.#restlessCount += Number(patience.times > 1) - Number(noted.patience.times > 1);
     noted.patience = patience;
   }
 
@@ -112,7 +121,7 @@ export class DirtySet {
         if (left === 0) break;
         if (this.#dueMs(noted) > nowMs) continue;
         names.delete(name);
-        this.#give(noted, 1);
+        this.#give(noted, USUAL);
         taken.push(name);
         firstMs = Math.min(firstMs, noted.firstMs);
         left--;
@@ -154,7 +163,7 @@ export class DirtySet {
   hurry(nowMs: number): void {
     this.#hurryMs = nowMs;
     if (this.#restlessCount === 0) return;
-    for (const names of this.#dirs.values()) for (const noted of names.values()) this.#give(noted, 1);
+    for (const names of this.#dirs.values()) for (const noted of names.values()) this.#give(noted, USUAL);
   }
 
   clear(isFull: boolean): void {
@@ -167,9 +176,10 @@ export class DirtySet {
   #dueMs(noted: Noted): number {
     if (noted.firstMs <= this.#hurryMs) return noted.firstMs;
     const {settleMs, maxWaitMs} = this.#options;
-    if (noted.patience === 1) return Math.min(noted.lastMs + settleMs, noted.firstMs + maxWaitMs);
-    const restMs = Math.max(settleMs, Math.min(SETTLE_MS_MAX, settleMs * noted.patience));
-    const longestMs = Math.max(maxWaitMs, Math.min(MAX_WAIT_MS_MAX, maxWaitMs * noted.patience));
+    const {times, waitMs} = noted.patience;
+    if (times === 1) return Math.min(noted.lastMs + settleMs, noted.firstMs + maxWaitMs);
+    const restMs = Math.max(settleMs, Math.min(SETTLE_MS_MAX, settleMs * times));
+    const longestMs = Math.max(maxWaitMs, waitMs, Math.min(MAX_WAIT_MS_MAX, maxWaitMs * times));
     return Math.min(noted.lastMs + restMs, noted.firstMs + longestMs);
   }
 }

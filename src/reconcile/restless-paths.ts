@@ -7,6 +7,7 @@
  */
 import type {RelPath} from '../model/path.ts';
 import type {Reading} from '../model/reading.ts';
+import type {Patience} from './dirty-set.ts';
 
 export interface RestlessOptions {
   /** A file that was tried for so long without success is told. */
@@ -20,20 +21,19 @@ export interface Restless {
   sinceMs: number;
   /** Whether it is to be told: it has been tried for longer than `maxWaitMs`. */
   isOverdue: boolean;
-  /** How many times the usual waits it is left alone; 1 at first. */
-  patience: number;
+  patience: Patience;
 }
 
 interface Known {
   sinceMs: number;
   attempts: number;
-  /** When it last arrived in a version that was not the present one. */
-  advancedMs: number | undefined;
+  /** Set once it has arrived in a version that was not the present one: until when it is left alone. */
+  advancedUntilMs: number | undefined;
 }
 
 const DOUBLINGS_MAX = 5;
 const PATIENCE_ADVANCED = 2; // enough to count as one that does not rest
-const ADVANCED_MS_MAX = 60_000; // by then it has been looked at again (dirty-set.ts)
+const ADVANCED_MS_MIN = 60_000; // by then it has been looked at again (dirty-set.ts), if its wait is no longer
 
 export class RestlessPaths {
   readonly #options: RestlessOptions;
@@ -45,12 +45,12 @@ export class RestlessPaths {
 
   /** It changed again while it was read or sent. */
   failed(path: RelPath, nowMs: number): Restless {
-    const known = this.#paths.get(path) ?? {sinceMs: nowMs, attempts: 0, advancedMs: undefined};
+    const known = this.#paths.get(path) ?? {sinceMs: nowMs, attempts: 0, advancedUntilMs: undefined};
     known.attempts++;
     this.#paths.set(path, known);
     if (this.#paths.size > this.#options.countMax) this.#dropOldest();
-    const patience = 2 ** Math.min(DOUBLINGS_MAX, Math.max(0, known.attempts - 2));
-    return {sinceMs: known.sinceMs, isOverdue: this.#isOverdue(known, nowMs), patience};
+    const times = 2 ** Math.min(DOUBLINGS_MAX, Math.max(0, known.attempts - 2));
+    return {sinceMs: known.sinceMs, isOverdue: this.#isOverdue(known, nowMs), patience: {times, waitMs: 0}};
   }
 
   /**
@@ -58,17 +58,18 @@ export class RestlessPaths {
    * @param tookMs so long it was on its way: it is left alone for twice that time at least
    */
   advanced(path: RelPath, nowMs: number, tookMs: number): Restless {
-    const known = this.#paths.get(path) ?? {sinceMs: nowMs, attempts: 1, advancedMs: undefined};
+    const known = this.#paths.get(path) ?? {sinceMs: nowMs, attempts: 1, advancedUntilMs: undefined};
     known.attempts = 1;
-    known.advancedMs = nowMs;
+    const waitMs = 2 * tookMs;
+    known.advancedUntilMs = nowMs + Math.max(ADVANCED_MS_MIN, waitMs);
     this.#paths.set(path, known);
-    const patience = Math.max(PATIENCE_ADVANCED, Math.ceil((2 * tookMs) / Math.max(1, this.#options.maxWaitMs)));
-    return {sinceMs: known.sinceMs, isOverdue: this.#isOverdue(known, nowMs), patience};
+    const times = Math.max(PATIENCE_ADVANCED, Math.ceil(waitMs / Math.max(1, this.#options.maxWaitMs)));
+    return {sinceMs: known.sinceMs, isOverdue: this.#isOverdue(known, nowMs), patience: {times, waitMs}};
   }
 
   /** What was on its way is lost: none has arrived not long ago. */
   lost(): void {
-    for (const known of this.#paths.values()) known.advancedMs = undefined;
+    for (const known of this.#paths.values()) known.advancedUntilMs = undefined;
   }
 
   /** How it is to be read. */
@@ -81,8 +82,7 @@ export class RestlessPaths {
   /** Whether it arrived not long ago, and nothing has failed since. */
   hasAdvanced(path: RelPath, nowMs: number): boolean {
     const known = this.#paths.get(path);
-    if (known?.advancedMs === undefined || known.attempts > 1) return false;
-    return nowMs - known.advancedMs < ADVANCED_MS_MAX;
+    return known?.advancedUntilMs !== undefined && known.attempts === 1 && nowMs < known.advancedUntilMs;
   }
 
   #isOverdue({sinceMs}: Known, nowMs: number): boolean {
@@ -92,6 +92,13 @@ export class RestlessPaths {
   /** It arrived as it is, or is no more. @returns whether it was one of them */
   arrived(path: RelPath): boolean {
     return this.#paths.delete(path);
+  }
+
+  /** Both sides are equal. @returns those that have arrived with that, or are no more */
+  allArrived(): RelPath[] {
+    const paths = [...this.#paths.keys()];
+    this.#paths.clear();
+    return paths;
   }
 
   #dropOldest(): void {

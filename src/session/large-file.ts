@@ -73,7 +73,7 @@ export interface LargeFileParts {
   signatures: {get(content: Digest): Signature | undefined; put(content: Digest, signature: Signature): void};
   seed: Buffer;
   onBytes(literalBytes: number, copiedBytes: number): void;
-  /** Whether the content that was read may go to the target. */
+  /** Whether the content that was read of the version that was asked for may go to the target. */
   accepts?: (content: Digest) => boolean;
 }
 
@@ -197,7 +197,8 @@ export class LargeFile {
         return read;
       }
       const {content, isTorn, isCurrent, mtime} = read;
-      if (reading === 'at-rest' && this.#parts.accepts?.(content) === false) {
+      const isExpected = reading === 'at-rest' || (version.isExpected && !isTorn);
+      if (isExpected && this.#parts.accepts?.(content) === false) {
         session.send({kind: 'file-abort', link, transfer});
         return {kind: 'kept-back'};
       }

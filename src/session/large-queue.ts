@@ -6,6 +6,7 @@
 import {sameDigest, type Digest} from '../model/digest.ts';
 import {isUntouched, seenOf, type Entry} from '../model/entry.ts';
 import type {Op, OpResult} from '../model/op.ts';
+import {PARTIAL_BYTES_MIN} from '../model/partial-file.ts';
 import type {RelPath} from '../model/path.ts';
 import type {Reading} from '../model/reading.ts';
 import {sameInPrecision, treeEntryOf} from '../model/tree.ts';
@@ -77,9 +78,16 @@ export class LargeQueue {
     return this.#large.size + this.#waiting.length;
   }
 
-  /** Of these, transfers of files that are read as they are now. */
-  get hotCount(): number {
-    return [...this.#byPath.values()].filter(({isHot}) => isHot).length;
+  /** Of these, files that are read as they are now: open, and with those that wait for their turn. */
+  get hotCount(): {open: number; all: number} {
+    const open = [...this.#byPath.values()].filter(({isHot}) => isHot).length;
+    return {open, all: open + this.#waiting.filter(isHotItem).length};
+  }
+
+  /** Whether a file is one of these. */
+  isHot(path: RelPath): boolean {
+    const isOpen = this.#byPath.get(path)?.isHot === true;
+    return isOpen || this.#waiting.some((item) => item.path === path && isHotItem(item));
   }
 
   /** A file changed again, or went away: what is being sent of it is out of date. */
@@ -99,8 +107,7 @@ export class LargeQueue {
   async add(item: Item): Promise<void> {
     while (this.#waiting.length >= WAITING_MAX) await this.#parts.batches.room();
     // What is read as it is then need not be read twice: the one that waits has the older base.
-    const isHot = item.reading !== undefined && item.reading !== 'at-rest' && !item.mustSend;
-    if (isHot && this.#waiting.some(({path}) => path === item.path)) return;
+    if (isHotItem(item) && !item.mustSend && this.#waiting.some(({path}) => path === item.path)) return;
     this.#waiting.push(item);
     this.#startNext();
   }
@@ -154,7 +161,7 @@ export class LargeQueue {
       const known = await this.#knownContent(running);
       if (known === 'stop') return;
       const outcome = known ?? (await running.large.run());
-      this.#notePartial(running.item.path, outcome);
+      this.#notePartial(running, outcome);
       this.#takeOutcome(running, outcome);
     } finally {
       this.#large.delete(running.transfer);
@@ -166,13 +173,15 @@ export class LargeQueue {
   }
 
   /** What ended early is sent again soon, and the target may have kept what it got. */
-  #notePartial(path: RelPath, {kind}: LargeFileOutcome): void {
+  #notePartial({item: {path}, entry}: Running, {kind}: LargeFileOutcome): void {
     if (kind === 'staged' || kind === 'equal') this.#partial.delete(path);
-    else this.#noteOne(path);
+    else if (entry.sizeBytes >= PARTIAL_BYTES_MIN) this.#noteOne(path);
   }
 
   #noteOne(path: RelPath): void {
-    if (this.#partial.size < PARTIAL_MAX) this.#partial.add(path);
+    this.#partial.delete(path);
+    this.#partial.add(path);
+    for (const oldest of this.#partial) if (this.#partial.size > PARTIAL_MAX) this.#partial.delete(oldest);
   }
 
   /** A content that the target may have already is hashed first: then nothing has to be sent. */
@@ -251,4 +260,8 @@ export class LargeQueue {
         : have && metaOp(path, sent, have, {view, allocatedBytes});
     for (const ready of withOldName({...item, hot}, op, {content, store})) batches.push(ready.item, ready.op);
   }
+}
+
+function isHotItem({reading}: Item): boolean {
+  return reading !== undefined && reading !== 'at-rest';
 }

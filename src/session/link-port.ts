@@ -50,7 +50,8 @@ export class LinkPort implements LinkSession {
   /** What came before there was a handler: the request that opens the link, and little more. */
   #early: {message: Message; frame: Buffer; done: (work: void | Promise<void>) => void}[] = [];
   #isOpen = true;
-  #endsWithSession = false;
+  /** Set once what still comes is held until then. */
+  #sessionOver: Promise<void> | undefined;
   #bytesSent = 0;
 
   constructor(options: {link: number}, parts: LinkPortParts) {
@@ -73,7 +74,7 @@ export class LinkPort implements LinkSession {
 
   /** What comes still is held until the session ends. */
   get endsWithSession(): boolean {
-    return this.#endsWithSession;
+    return this.#sessionOver !== undefined;
   }
 
   /** Bytes of frames that cost credit. */
@@ -88,7 +89,7 @@ export class LinkPort implements LinkSession {
 
   /** A message of this link came. */
   take(message: Message, frame: Buffer): void | Promise<void> {
-    if (this.#endsWithSession) return this.#parts.session.closed.then(() => undefined);
+    if (this.#sessionOver !== undefined) return this.#sessionOver;
     if (!this.#isOpen) return undefined;
     if (this.#handler !== undefined) return this.#handler(message, frame);
     if (this.#early.length >= EARLY_MAX)
@@ -108,9 +109,15 @@ export class LinkPort implements LinkSession {
     await this.#ending.orEnd(session.sendData(frame, isUrgent));
   }
 
-  async ask(make: (request: number) => Message, take: (answer: Message) => boolean): Promise<void> {
+  async ask(make: (request: number) => Message, take: (answer: Message) => boolean, ending?: Ending): Promise<void> {
     if (!this.#isOpen) throw await this.closed;
-    await this.#parts.session.ask(make, take, this.#ending);
+    const either = new Ending();
+    const forget = [this.#ending, ending].map((each) => each?.whenOver((reason) => either.end(reason)));
+    try {
+      await this.#parts.session.ask(make, take, either);
+    } finally {
+      for (const one of forget) one?.();
+    }
   }
 
   drained(): Promise<void> {
@@ -135,7 +142,7 @@ export class LinkPort implements LinkSession {
    */
   closeWithSession(reason: TowlineError): void {
     if (!this.#isOpen) return;
-    this.#endsWithSession = true;
+    this.#sessionOver = this.#parts.session.closed.then(() => undefined);
     this.close(reason);
   }
 }

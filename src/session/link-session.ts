@@ -44,7 +44,7 @@ export class LinkedSession implements LinkSession {
 
   async ask(make: (request: number) => Message, take: (answer: Message) => boolean): Promise<void> {
     if (!this.isOpen) throw await this.closed;
-    await this.#ending.orEnd(this.#session.ask(make, take, this.#ending));
+    await this.#session.ask(make, take, this.#ending);
   }
 
   drained(): Promise<void> {

@@ -5,31 +5,27 @@
  * what could not be taken in is found by a comparison; in sync is said only after a cut that proves it.
  */
 import {backoffDelayMs} from '../base/backoff.ts';
-import type {Clock} from '../base/clock.ts';
+import {later, type Clock} from '../base/clock.ts';
 import type {Digest} from '../model/digest.ts';
 import {sameInode} from '../model/entry.ts';
-import {nameOf, parentOf, type Name, type RelPath} from '../model/path.ts';
+import type {RelPath} from '../model/path.ts';
 import type {HotRead, Reading} from '../model/reading.ts';
-import {RestlessPaths} from '../reconcile/restless-paths.ts';
 import type {RollingHour} from '../reconcile/rolling-hour.ts';
 import type {Change} from '../scan/pass.ts';
 import {moveSteps, orderChanges, stepOf} from './change-steps.ts';
-import {restlessSentence, type RestlessTold} from './hot-sentences.ts';
 import {LiveDeletes, type LiveDeletesOptions} from './live-deletes.ts';
+import {LiveRestless, type LiveRestlessOptions, type LiveRestlessParts} from './live-restless.ts';
 import type {Follower, Noticed} from './live-volume.ts';
 import type {HotPort} from './send-item.ts';
 import type {SourceLink, SourceState} from './source-link.ts';
-import {untilWoken} from './until-woken.ts';
 import {createSteps} from './walk.ts';
 
 /** The volume that is followed, by shape. */
-export interface FollowedVolume {
+export type FollowedVolume = LiveRestlessParts['volume'] & {
   readonly isQuiet: boolean;
   readonly isRestless: boolean;
   follow(follower: Follower): () => void;
-  note(dir: RelPath, name: Name | undefined): void;
-  setPatience(path: RelPath, patience: number): void;
-}
+};
 
 export type FollowStatus =
   | {kind: 'sending'}
@@ -43,11 +39,7 @@ export interface LiveLinkParts {
   clock: Clock;
   /** The account of this link's deletes, which its connections share; a new one when it is missing. */
   hour?: RollingHour;
-  events: {
-    onStatus(status: FollowStatus): void;
-    /** A file changes each time it is read, for longer than it is waited for; what has become of it. */
-    onRestless(path: RelPath, told: RestlessTold): void;
-  };
+  events: LiveRestlessParts['events'] & {onStatus(status: FollowStatus): void};
 }
 
 interface Waiting {
@@ -59,19 +51,13 @@ const CHANGES_WAITING_MAX = 8_192; // more is found again by a comparison
 const SLEEP_MS_MAX = 3_600_000; // within what a timer can hold
 const RETRY = {delayMsMin: 500, delayMsMax: 60_000};
 const SOON_MS = 5_000; // between two tries, however much goes on the target
-const RESTLESS_MAX = 1_000;
 const ROUNDS_MAX = 6; // comparisons at once: what all of them leave unequal is not on this side, and needs time
 
-export interface LiveLinkOptions extends LiveDeletesOptions {
-  /** A file that changes each time it is read is told of after this time. */
-  maxWaitMs: number;
-  /** What is done with it then, where the filesystem makes no clones. */
-  hot: 'wait' | 'torn';
-}
+export type LiveLinkOptions = LiveDeletesOptions & LiveRestlessOptions;
 
 export class LiveLink implements Follower, HotPort {
   readonly #parts: LiveLinkParts;
-  readonly #restless: RestlessPaths;
+  readonly #restless: LiveRestless;
   readonly #deletes: LiveDeletes;
   #wake = Promise.withResolvers<void>();
   #queue: Waiting[] = [];
@@ -91,11 +77,12 @@ export class LiveLink implements Follower, HotPort {
   #failureCount = 0;
   #oldestMs: number | undefined;
   #link: SourceLink | undefined;
+  /** What wakes it once all is answered. */
+  #settling: Promise<void> | undefined;
 
   constructor(options: LiveLinkOptions, parts: LiveLinkParts) {
     this.#parts = parts;
-    const {maxWaitMs, hot} = options;
-    this.#restless = new RestlessPaths({maxWaitMs, hot, countMax: RESTLESS_MAX});
+    this.#restless = new LiveRestless(options, parts);
     this.#deletes = new LiveDeletes(options, parts);
   }
 
@@ -115,8 +102,8 @@ export class LiveLink implements Follower, HotPort {
 
   take(noticed: Noticed): Promise<void> {
     const {changes} = noticed.result;
-    for (const change of changes) if (change.kind === 'gone') this.noteArrival(change.path);
     for (const change of changes) {
+      if (change.kind !== 'put') this.#restless.arrived(change.path); // it is no more, or elsewhere
       if (change.kind === 'put' && change.after.type !== 'file') continue;
       const isChange = change.kind === 'put' && change.before !== undefined && sameInode(change.before, change.after);
       this.#link?.sender.abortLarge(change.path, isChange);
@@ -157,24 +144,12 @@ export class LiveLink implements Follower, HotPort {
    * @param retryMs when it is worth another try; undefined for one that changes each time it is read: when it rests
    */
   noteFailure(path: RelPath, retryMs: number | undefined): void {
-    if (retryMs === undefined) this.#tryLater(path);
-    else {
+    if (retryMs !== undefined) {
       this.#failureCount++;
       this.#walkAtMs = Math.min(this.#walkAtMs ?? Infinity, this.#parts.clock.monotonicMs() + retryMs);
-    }
+    } else if (this.#restless.failed(path) === 1) this.#needsProof = true;
+    else this.#failureCount++; // each time that it was in vain it is left alone for longer
     this.#wake.resolve();
-  }
-
-  /** It is tried again when it rests, or after a while; each time that was in vain makes this while longer. */
-  #tryLater(path: RelPath): void {
-    const {volume, clock, events} = this.#parts;
-    const {sinceMs, isOverdue, patience} = this.#restless.failed(path, clock.monotonicMs());
-    volume.setPatience(path, patience);
-    volume.note(parentOf(path), nameOf(path));
-    if (patience === 1) this.#needsProof = true;
-    else this.#failureCount++;
-    const nowMs = clock.monotonicMs();
-    if (isOverdue) events.onRestless(path, restlessSentence(path, {forMs: nowMs - sinceMs, hot: undefined}));
   }
 
   /** Something made room on the target: what did not arrive may do so now. */
@@ -187,27 +162,16 @@ export class LiveLink implements Follower, HotPort {
 
   /** A path has arrived, or is no more. @param hot set where it has changed since */
   noteArrival(path: RelPath, hot?: HotRead): void {
-    if (hot !== undefined) this.#advanced(path, hot);
-    else if (this.#restless.arrived(path)) this.#parts.volume.setPatience(path, 1);
-  }
-
-  /** It goes on changing: it is looked at again soon, and until then nobody waits for it. */
-  #advanced(path: RelPath, hot: HotRead): void {
-    const {volume, clock, events} = this.#parts;
-    const nowMs = clock.monotonicMs();
-    const {sinceMs, isOverdue, patience} = this.#restless.advanced(path, nowMs, hot.toMs - hot.fromMs);
-    volume.setPatience(path, patience);
-    volume.note(parentOf(path), nameOf(path));
+    if (hot === undefined) return this.#restless.arrived(path);
+    this.#restless.advanced(path, hot);
     this.#failureCount++;
-    if (isOverdue || hot.as === 'torn') events.onRestless(path, restlessSentence(path, {forMs: nowMs - sinceMs, hot}));
     this.#wake.resolve();
   }
 
-  readingOf(path: RelPath, isNoticed: boolean): Reading | undefined {
-    const nowMs = this.#parts.clock.monotonicMs();
-    if (isNoticed || !this.#restless.hasAdvanced(path, nowMs)) return this.#restless.readingOf(path, nowMs);
-    this.#failureCount++; // both sides differ, and it is not sent for that
-    return undefined;
+  readingOf(path: RelPath, at: {isNoticed: boolean; isOnItsWay: boolean}): Reading | undefined {
+    const reading = this.#restless.readingOf(path, at);
+    if (reading === undefined) this.#failureCount++; // both sides differ, and it is not sent for that
+    return reading;
   }
 
   /**
@@ -233,7 +197,7 @@ export class LiveLink implements Follower, HotPort {
       while (!signal.aborted) {
         if (failure !== undefined) throw failure.reason as Error;
         this.#wake = Promise.withResolvers<void>();
-        if (!(await this.#step(link, fail)) && failure === undefined) await this.#sleep(link);
+        if (!(await this.#step(link, fail)) && failure === undefined) await this.#sleep(link, fail);
       }
     } finally {
       for (const forget of leave) forget();
@@ -373,6 +337,7 @@ export class LiveLink implements Follower, HotPort {
       this.#walkAttempts = 0;
       this.#rounds = 0;
       this.#walkAtMs = undefined;
+      this.#restless.allArrived();
       if (!this.#needsProof && this.#oldestMs === oldestMs) this.#oldestMs = undefined;
       events.onStatus({kind: 'in-sync', digest: cut.digest});
       return;
@@ -391,10 +356,22 @@ export class LiveLink implements Follower, HotPort {
     events.onStatus({kind: 'unequal'});
   }
 
-  async #sleep(link: SourceLink): Promise<void> {
+  async #sleep(link: SourceLink, fail: (reason: unknown) => void): Promise<void> {
     const {clock} = this.#parts;
+    this.#wakeWhenSettled(link, fail);
     const times = [this.#isCatchingUp ? undefined : this.#walkAtMs, this.#deletes.dueMs];
     const waits = times.filter((time) => time !== undefined).map((time) => time - clock.monotonicMs());
-    await untilWoken({clock, ms: Math.min(SLEEP_MS_MAX, ...waits), woken: this.#wake.promise, sender: link.sender});
+    const forget = later(clock, Math.max(0, Math.min(SLEEP_MS_MAX, ...waits)), () => this.#wake.resolve());
+    await this.#wake.promise;
+    forget();
+  }
+
+  /** While answers are outstanding, the proof waits for them: once, however often it is looked after. */
+  #wakeWhenSettled({sender}: SourceLink, fail: (reason: unknown) => void): void {
+    if (sender.isSettled) return;
+    const settling = sender.settle();
+    if (settling === this.#settling) return;
+    this.#settling = settling;
+    settling.then(() => this.#wake.resolve(), fail);
   }
 }

@@ -4,9 +4,9 @@
  * Knows no peer. Invariants: a reported name is looked at or the whole volume is scanned; every follower gets every
  * look's changes in the order of the looks, or is told that it must compare.
  */
-import type {Clock} from '../base/clock.ts';
+import {later, type Clock} from '../base/clock.ts';
 import {isWithin, nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
-import {DirtySet, type DueDir} from '../reconcile/dirty-set.ts';
+import {DirtySet, type DueDir, type Patience} from '../reconcile/dirty-set.ts';
 import {newPass, type Change, type LookedAt, type ScanResult} from '../scan/pass.ts';
 import type {PathProblem} from '../scan/scan-problems.ts';
 import type {SourceState} from './source-link.ts';
@@ -134,8 +134,8 @@ export class LiveVolume {
     this.#wake.resolve();
   }
 
-  /** A file changed while it was read. @param patience how many times the usual waits it is to be left alone; 1: it rests */
-  setPatience(path: RelPath, patience: number): void {
+  /** A file changed while it was read, or rests again. */
+  setPatience(path: RelPath, patience: Patience): void {
     this.#dirty.setPatience(parentOf(path), nameOf(path), patience);
   }
 
@@ -368,10 +368,9 @@ export class LiveVolume {
     // One that waits for links that catch up is tried again now and then.
     const rescanMs = this.#rescanAtMs > nowMs ? this.#rescanAtMs : nowMs + this.#options.pollMs;
     const nextMs = Math.min(nowMs + SLEEP_MS_MAX, dueMs, rescanMs);
-    const waker = new AbortController();
-    const timer = clock.sleep(Math.max(0, nextMs - nowMs), waker.signal).catch(() => undefined);
-    await Promise.race([timer, this.#wake.promise]);
-    waker.abort();
+    const forget = later(clock, Math.max(0, nextMs - nowMs), () => this.#wake.resolve());
+    await this.#wake.promise;
+    forget();
   }
 }
 

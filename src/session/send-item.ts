@@ -66,8 +66,12 @@ export interface SenderEvents {
 
 /** Knows which files change each time they are read. */
 export interface HotPort {
-  /** How a file is to be read. @returns undefined: not now, it is waited for elsewhere. @param isNoticed a change of it was */
-  readingOf(path: RelPath, isNoticed: boolean): Reading | undefined;
+  /**
+   * How a file is to be read.
+   * @param at `isNoticed`: a change of it was; `isOnItsWay`: it is being sent as it was when that began
+   * @returns undefined: not now, it is waited for elsewhere
+   */
+  readingOf(path: RelPath, at: {isNoticed: boolean; isOnItsWay: boolean}): Reading | undefined;
 }
 
 export interface SenderOptions {

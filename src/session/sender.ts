@@ -8,17 +8,17 @@
 import {randomBytes} from 'node:crypto';
 import {release} from '../base/memory.ts';
 import {DIGEST_BYTES, digestAt, LEAF_BYTES, sameDigest, type Digest} from '../model/digest.ts';
-import {isUntouched, seenOf, type Entry} from '../model/entry.ts';
+import {seenOf, type Entry} from '../model/entry.ts';
 import {inlineBytesOf, opInView, type Op, type OpResult} from '../model/op.ts';
 import {showPath, type RelPath} from '../model/path.ts';
 import type {View} from '../model/view.ts';
 import type {Step} from '../reconcile/plan-path.ts';
 import type {BatchWriter} from '../wire/batch-writer.ts';
 import type {Message} from '../wire/messages.ts';
-import {FirstNames} from './first-names.ts';
 import {ownEntry} from './groups.ts';
 import {READ_STATUS} from './large-file.ts';
 import {LargeQueue} from './large-queue.ts';
+import {OtherNames} from './other-names.ts';
 import {
   countApplied,
   metaOp,
@@ -56,12 +56,12 @@ export class Sender {
   readonly #parts: SenderParts;
   #group: Item[] = [];
   #groupBytes = 0;
-  #links: Item[] = [];
-  readonly #firstNames: FirstNames;
+  readonly #otherNames: OtherNames;
   readonly #work = new Set<Promise<void>>();
   readonly #openBatches = new Map<number, Ready[]>();
   readonly #large: LargeQueue;
   #order: Promise<void> = Promise.resolve();
+  #settling: Promise<void> | undefined;
   #reading = 0;
   #nextBatch = 1;
   #roomWaiters: (() => void)[] = [];
@@ -70,7 +70,6 @@ export class Sender {
   constructor(options: SenderOptions, parts: SenderParts) {
     this.#options = {...options};
     this.#parts = parts;
-    this.#firstNames = new FirstNames(parts.store);
     const batches = {
       push: (item: Item, op: Op) => void this.#group.push({...item, op}),
       kick: () => this.kick(),
@@ -81,6 +80,7 @@ export class Sender {
       answered: () => this.#answered(),
     };
     this.#large = new LargeQueue(this.#options, {...parts, batches});
+    this.#otherNames = new OtherNames({store: parts.store, isHot: (path) => this.#large.isHot(path)});
   }
 
   /** Names that the target links to others than the source does. */
@@ -93,20 +93,20 @@ export class Sender {
 
   /** Paths that are on their way. */
   get pendingCount(): number {
-    let count = this.#group.length + this.#links.length + this.#large.size;
+    let count = this.#group.length + this.#otherNames.size + this.#large.size;
     for (const batch of this.#openBatches.values()) count += batch.length;
     return count + this.#work.size; // what is just being read is on its way too
   }
 
   /** Whether all is answered but files that go on changing. */
   get isSettled(): boolean {
-    return this.pendingCount === 2 * this.#large.hotCount; // each is open, and at work
+    const {open, all} = this.#large.hotCount; // each that is open is at work too
+    return this.pendingCount === (all === 0 ? 0 : all + open + this.#otherNames.hotCount);
   }
 
   /** Takes a step, waiting while too much is on its way. @throws the reason why the session ended */
   async add(step: Step, noticedMs?: number): Promise<void> {
-    const item: Item = {path: step.path, step, noticedMs, mustSend: false, attempts: 0};
-    await this.#addItem(item);
+    await this.#addItem({path: step.path, step, noticedMs, mustSend: false, attempts: 0});
   }
 
   async #addItem(item: Item): Promise<void> {
@@ -115,14 +115,11 @@ export class Sender {
     if (step.kind === 'file') {
       const entry = step.entry ?? this.#parts.store.entryAt(path);
       if (entry === undefined || entry.type !== 'file') return; // gone meanwhile: its event comes
-      if (entry.nlink > 1 && !item.mustSend && this.#firstNames.of(entry) !== path) {
-        this.#links.push(item);
-        return;
-      }
+      if (entry.nlink > 1 && !item.mustSend && this.#otherNames.take(item, entry)) return;
       if (!this.#options.isDryRun) {
         const {hot} = this.#parts;
-        item.reading =
-          hot === undefined ? 'at-rest' : hot.readingOf(path, item.mustSend || item.noticedMs !== undefined);
+        const at = {isNoticed: item.mustSend || item.noticedMs !== undefined, isOnItsWay: this.#large.isHot(path)};
+        item.reading = hot === undefined ? 'at-rest' : hot.readingOf(path, at);
         if (item.reading === undefined) return; // it is looked at again soon, and was sent not long ago
         if (entry.sizeBytes > INLINE_FILE_BYTES_MAX || item.reading !== 'at-rest') return this.#large.add(item);
       }
@@ -140,17 +137,40 @@ export class Sender {
 
   /** Resolves when everything added so far was answered. @throws the reason why the session ended */
   async flush(): Promise<void> {
-    this.#firstNames.forget();
-    for (;;) {
-      await this.kick();
-      await this.#order;
-      if (this.#failure !== undefined) throw this.#failure;
-      if (this.#work.size > 0) await Promise.race(this.#work);
-      else if (this.#openBatches.size > 0) await this.#room();
-      else if (this.#group.length > 0) continue;
-      else if (this.#links.length > 0) this.#sendLinks();
-      else return;
+    await this.settle();
+    while (this.pendingCount > 0) await (this.isSettled ? this.#room() : this.settle());
+  }
+
+  /**
+   * As `flush`, but for files that go on changing. Who asks while others wait waits with them: a large file may take
+   * hours, in which it is asked for again and again.
+   */
+  settle(): Promise<void> {
+    return (this.#settling ??= this.#settle());
+  }
+
+  async #settle(): Promise<void> {
+    this.#otherNames.forget();
+    try {
+      for (;;) {
+        await this.kick();
+        await this.#order;
+        if (this.#failure !== undefined) throw this.#failure;
+        if (this.isSettled) return;
+        const isAnswering = this.#work.size > this.#large.hotCount.open || this.#openBatches.size > 0;
+        if (!isAnswering && this.#group.length > 0) continue;
+        if (isAnswering || !this.#releaseOtherNames()) await this.#room();
+      }
+    } finally {
+      this.#settling = undefined; // at once: what is added from now on is the next one's
     }
+  }
+
+  /** @returns whether any could be */
+  #releaseOtherNames(): boolean {
+    const {size} = this.#otherNames;
+    this.#group.push(...this.#otherNames.release());
+    return this.#otherNames.size < size;
   }
 
   /** Resolves when every batch of what was added so far was answered, large files aside. */
@@ -177,27 +197,6 @@ export class Sender {
   take(message: Message): void {
     if (message.kind === 'batch-result') this.#takeResults(message.batch, message.results);
     else this.#large.take(message);
-  }
-
-  /** The other names of hard links, once the first name's content is there. */
-  #sendLinks(): void {
-    for (const item of this.#links.splice(0)) {
-      const entry = this.#parts.store.entryAt(item.path);
-      const first = entry && this.#firstNames.of(entry);
-      if (entry === undefined || first === undefined) continue;
-      if (first === item.path) this.#group.push({...item, mustSend: true});
-      else {
-        this.#adoptContent(entry, first);
-        this.#group.push({...item, op: {kind: 'link', path: item.path, to: first}, mustSend: true});
-      }
-    }
-  }
-
-  /** What was read through the first name holds for the others: no name is read twice. */
-  #adoptContent(entry: Entry, first: RelPath): void {
-    const {store} = this.#parts;
-    const leader = store.entryAt(first);
-    if (leader?.content !== undefined && isUntouched(leader, entry)) store.setContentOf(entry, leader.content);
   }
 
   async #sendGroup(): Promise<void> {

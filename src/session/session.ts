@@ -157,9 +157,10 @@ export class Session implements LinkSession {
   ): Promise<void> {
     if (!this.#isOpen) throw await this.closed;
     const request = this.#nextRequest++;
+    const question = make(request);
     const {promise, resolve, reject} = Promise.withResolvers<void>();
     const late = (): void => this.fail(this.#lost('a request was not answered', ANSWER_MS_MAX));
-    const inTime = later(this.#clock, ANSWER_MS_MAX, late);
+    const inTime = TAKES_LONG.has(question.kind) ? () => undefined : later(this.#clock, ANSWER_MS_MAX, late);
     const asked = {
       reject,
       take: (message: Message) => {
@@ -169,7 +170,7 @@ export class Session implements LinkSession {
       },
     };
     this.#asked.set(request, asked);
-    this.send(make(request));
+    this.send(question);
     try {
       await ending.orEnd(promise);
     } finally {
@@ -344,6 +345,9 @@ function linkOf({kind, link}: {kind: MessageKind; link: number}, way: 'sent' | '
   const isFromSource = SENT_BY[kind] === 'source';
   return {link, isOurs: isFromSource === (way === 'sent')};
 }
+
+/** What is read from disk however large it is, because an operator wants it: no link waits for that. */
+const TAKES_LONG: ReadonlySet<MessageKind> = new Set(['verify-files']);
 
 const ANSWERS: ReadonlySet<MessageKind> = new Set([
   'node-listing',

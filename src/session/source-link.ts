@@ -208,13 +208,13 @@ export class SourceLink {
       destructive.map((step) => this.#losses.lossOf(step)),
       this.#targetCount,
     );
-    await this.sender.flush();
+    await this.sender.settle();
     for (const step of destructive) {
       // What came meanwhile is not deleted.
       const isBack = step.kind === 'op' && step.op.kind === 'delete' && state.entryAt(step.path) !== undefined;
       if (!isBack) await this.sender.add(step);
     }
-    await this.sender.flush();
+    await this.sender.settle();
     // What cannot be made equal keeps no other names apart.
     if (!isGrouped && this.#hasCaughtUp && differing.size <= DIFFERING_MAX)
       result.steps += await this.#repairLinks(differing);
@@ -301,7 +301,7 @@ export class SourceLink {
     const all = repairGroups(this.#ownGroups(), theirs, (path) => this.#parts.state.entryAt(path));
     const steps = all.filter(({path, op}) => !except.has(path) && !(op.kind === 'link' && except.has(op.to)));
     for (const step of steps) await this.sender.add(step);
-    await this.sender.flush();
+    await this.sender.settle();
     return steps.length;
   }
 

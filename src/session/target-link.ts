@@ -356,7 +356,7 @@ export class TargetLink {
     });
     const isEqual = rootDigest.equals(asked.rootDigest) && groupsDigest.equals(asked.groupsDigest);
     this.#parts.onCut?.({cut, isEqual, digest: rootDigest});
-    if (isEqual) this.#opened?.files.allArrived();
+    if (isEqual && this.#options.isReadOnly !== true) this.#opened?.files.allArrived();
   }
 
   /** Ends what was being received; called when the session is over. */

@@ -15,10 +15,12 @@ import {closeFd, keepOnExec, openDirPath} from '../linux/open-fd.ts';
 import {showPath} from '../model/path.ts';
 import {ChokidarWatcher} from './chokidar-watcher.ts';
 import type {FromChokidar, ToChokidar} from './jailed-chokidar.ts';
+import type {WatchEvent} from './watcher.ts';
 
 const ROOT_FD = 3;
 const HAS_MOUNTS = '--own-mounts';
 const LINE_BYTES_MAX = 1 << 20;
+const PART_CHARS = 512 << 10; // of two bytes at most: with the longest event still within what is taken
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {}); // it ends with its input
 
@@ -32,7 +34,7 @@ let watcher: ChokidarWatcher | undefined;
 const lines = new LineSplitter(LINE_BYTES_MAX);
 
 process.stdin.on('data', (piece: Buffer) => {
-  for (const line of lines.lines(piece)) take(JSON.parse(line) as ToChokidar);
+  for (const line of lines.lines(piece)) void take(JSON.parse(line) as ToChokidar);
 });
 process.stdin.on('end', () => process.exit(0));
 
@@ -41,9 +43,24 @@ function tell(message: FromChokidar): void {
   for (let at = 0; at < bytes.length;) at += writeSync(1, bytes, at);
 }
 
-function take(command: ToChokidar): void {
-  if (command.kind === 'watch') void watchRoot(command);
-  else void watcher?.drain().then(() => tell({kind: 'drained', id: command.id}));
+/** Names may be long, and each of their characters six in JSON: many events are told in parts. */
+function tellEvents(events: WatchEvent[]): void {
+  let part: WatchEvent[] = [];
+  let chars = 0;
+  for (const event of events) {
+    part.push(event);
+    chars += JSON.stringify(event).length;
+    if (chars < PART_CHARS) continue;
+    tell({kind: 'events', events: part});
+    [part, chars] = [[], 0];
+  }
+  if (part.length > 0) tell({kind: 'events', events: part});
+}
+
+async function take(command: ToChokidar): Promise<void> {
+  if (command.kind === 'watch') return watchRoot(command);
+  await watcher?.drain().catch(() => undefined); // it gave up, and has said so
+  tell({kind: 'drained', id: command.id});
 }
 
 async function watchRoot({rootPath, skipDirs, options}: Extract<ToChokidar, {kind: 'watch'}>): Promise<void> {
@@ -51,7 +68,7 @@ async function watchRoot({rootPath, skipDirs, options}: Extract<ToChokidar, {kin
     const rootFd = openOwn(rootPath);
     const path = jailProcess(rootFd) ? '/' : rootPath;
     watcher = new ChokidarWatcher(
-      {rootFd, rootPath: path, skipDirs, onEvents: (events) => tell({kind: 'events', events})},
+      {rootFd, rootPath: path, skipDirs, onEvents: tellEvents},
       {...options, shownRoot: rootPath},
     );
     const {watchedDirs} = await watcher.start();

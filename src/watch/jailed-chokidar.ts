@@ -3,10 +3,12 @@
  * volume could have it look at anything by swapping a directory for a symlink. In there a path leads nowhere else.
  *
  * That process has mounts of its own, so the volume can be unmounted; that it was is found out here, by its address.
- * Invariant: nothing is told of another directory than the root that was there at the start.
+ * Invariants: nothing is told of another directory than the root that was there at the start; nothing here waits for the
+ * filesystem, which may be one over a network that does not answer.
  */
 import {type ChildProcess, spawn} from 'node:child_process';
-import {fstatSync, lstatSync} from 'node:fs';
+import {fstatSync} from 'node:fs';
+import {lstat} from 'node:fs/promises';
 import {TowlineError} from '../base/errors.ts';
 import {revivedError, type PlainError} from '../base/jobs.ts';
 import {LineSplitter} from '../base/line-splitter.ts';
@@ -30,7 +32,7 @@ export type FromChokidar =
 
 const READY_MS_MAX = 120_000; // 50,000 entries over a slow network; in a tree that never rests chokidar never gets ready
 const LOOK_MS = 1_000;
-const LINE_BYTES_MAX = 64 << 20; // 8,192 events with the longest paths
+const LINE_BYTES_MAX = 2 << 20; // events come in parts of about half of that
 
 export class JailedChokidar implements Watcher {
   readonly #options: WatcherOptions;
@@ -41,10 +43,13 @@ export class JailedChokidar implements Watcher {
   #ended: Promise<void> = Promise.resolve();
   #identity = '';
   #look: NodeJS.Timeout | undefined;
+  #isLooking = false;
   #started = Promise.withResolvers<{watchedDirs: number}>();
   readonly #drains = new Map<number, PromiseWithResolvers<void>>();
   #lastDrain = 0;
   #isClosed = false;
+  /** It has ended by itself, and said so. */
+  #isOver = false;
 
   constructor(options: WatcherOptions, own: ChokidarOptions) {
     this.#options = options;
@@ -70,7 +75,7 @@ export class JailedChokidar implements Watcher {
     }, READY_MS_MAX);
     try {
       const started = await this.#started.promise;
-      this.#look = setInterval(() => this.#isRootThere(), LOOK_MS);
+      this.#look = setInterval(() => void this.#lookAtRoot(), LOOK_MS);
       this.#look.unref();
       return started;
     } catch (error) {
@@ -82,6 +87,7 @@ export class JailedChokidar implements Watcher {
   }
 
   async drain(): Promise<void> {
+    if (this.#isOver) return; // its last event was given out
     if (this.#isClosed) throw cancelled('the watcher is closed');
     const id = ++this.#lastDrain;
     const drained = Promise.withResolvers<void>();
@@ -95,7 +101,10 @@ export class JailedChokidar implements Watcher {
     clearInterval(this.#look);
     this.#child?.kill('SIGKILL'); // it changes nothing, and holds nothing that must be put in order
     this.#started.reject(cancelled('the watcher was closed before it was ready'));
-    for (const {reject} of this.#drains.values()) reject(cancelled('the watcher is closed'));
+    for (const {resolve, reject} of this.#drains.values()) {
+      if (this.#isOver) resolve();
+      else reject(cancelled('the watcher is closed'));
+    }
     this.#drains.clear();
     await this.#ended;
   }
@@ -109,7 +118,7 @@ export class JailedChokidar implements Watcher {
     this.#child = child;
     const lines = new LineSplitter(LINE_BYTES_MAX);
     child.stdout?.on('data', (piece: Buffer) => {
-      for (const line of lines.lines(piece)) this.#take(JSON.parse(line) as FromChokidar);
+      for (const line of lines.lines(piece)) this.#takeLine(line);
     });
     child.stdin?.on('error', () => {}); // it has ended: told below
     const {promise, resolve} = Promise.withResolvers<void>();
@@ -128,6 +137,16 @@ export class JailedChokidar implements Watcher {
     this.#child?.stdin?.write(`${JSON.stringify(command)}\n`);
   }
 
+  #takeLine(line: string): void {
+    let message: FromChokidar;
+    try {
+      message = JSON.parse(line) as FromChokidar;
+    } catch {
+      return this.#lost('more was told at once than is taken');
+    }
+    this.#take(message);
+  }
+
   #take(message: FromChokidar): void {
     if (this.#isClosed) return;
     switch (message.kind) {
@@ -136,8 +155,7 @@ export class JailedChokidar implements Watcher {
       case 'failed':
         return this.#started.reject(revivedError(message.error));
       case 'events':
-        if (this.#isRootThere()) this.#options.onEvents(message.events);
-        return undefined;
+        return this.#options.onEvents(message.events);
       case 'drained':
         this.#drains.get(message.id)?.resolve();
         this.#drains.delete(message.id);
@@ -151,28 +169,32 @@ export class JailedChokidar implements Watcher {
     const reason = `chokidar: ${why}`;
     this.#started.reject(new TowlineError('REFUSED', reason, {reason}));
     const wasReady = this.#look !== undefined;
-    void this.close();
-    if (!wasReady) return; // told by `start`
-    this.#options.onEvents([
+    if (!wasReady) return void this.close(); // told by `start`
+    this.#end([
       {kind: 'overflow', reason},
       {kind: 'degraded', reason, unwatchedDirs: 1},
     ]);
   }
 
-  #isRootThere(): boolean {
-    const stat = statIfAny(`${this.#root}/.`); // a root that is a link is followed
-    if (stat === this.#identity) return true;
-    if (!this.#isClosed) {
-      void this.close();
-      this.#options.onEvents([{kind: 'root-gone', reason: 'it was renamed, deleted, replaced or unmounted'}]);
-    }
-    return false;
+  async #lookAtRoot(): Promise<void> {
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    const identity = await identityAt(`${this.#root}/.`); // a root that is a link is followed
+    this.#isLooking = false;
+    if (identity !== this.#identity && !this.#isClosed)
+      this.#end([{kind: 'root-gone', reason: 'it was renamed, deleted, replaced or unmounted'}]);
+  }
+
+  #end(last: WatchEvent[]): void {
+    this.#isOver = true;
+    void this.close();
+    this.#options.onEvents(last);
   }
 }
 
-function statIfAny(path: string): string | undefined {
+async function identityAt(path: string): Promise<string | undefined> {
   try {
-    const {dev, ino} = lstatSync(path, {bigint: true});
+    const {dev, ino} = await lstat(path, {bigint: true});
     return `${dev} ${ino}`;
   } catch {
     return undefined;

@@ -85,17 +85,11 @@ export const COMPARE_CODECS: {[K in CompareKind]: MessageCodec<K>} = {
     },
   },
   'hash-files': {
-    write(writer, message) {
-      writer.u32(message.request);
-      writePaths(writer, message.paths, limits.HASH_PATHS_MAX);
-    },
+    write: writeHashRequest,
     read: (reader, link) => ({kind: 'hash-files', link, ...readHashRequest(reader)}),
   },
   'verify-files': {
-    write(writer, message) {
-      writer.u32(message.request);
-      writePaths(writer, message.paths, limits.HASH_PATHS_MAX);
-    },
+    write: writeHashRequest,
     read: (reader, link) => ({kind: 'verify-files', link, ...readHashRequest(reader)}),
   },
   'file-digests': {
@@ -309,6 +303,12 @@ export function writeTarget(writer: Writer, target: string): void {
 
 export function readTarget(reader: Reader): string {
   return reader.byteString('link target', 1, limits.LINK_TARGET_BYTES_MAX);
+}
+
+/** Of what asks for the contents of files. */
+function writeHashRequest(writer: Writer, {request, paths}: {request: number; paths: readonly RelPath[]}): void {
+  writer.u32(request);
+  writePaths(writer, paths, limits.HASH_PATHS_MAX);
 }
 
 /** Of what asks for the contents of files. */

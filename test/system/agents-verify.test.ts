@@ -110,6 +110,10 @@ needsHosts(describe)('two agents, each with its copy on a filesystem of its own'
     const {exitCode, stdout} = await source.command(['verify', 'data', '--against', 'target']);
     expect([exitCode, stdout]).toEqual([0, expect.stringContaining('none rots')]);
     await untilInSync(source, 'data');
+    flipOnDisk(target, 'small', 3); // a store through mmap may have changed it: nothing tells
+    const against = await source.command(['verify', 'data', '--against', 'target']);
+    expect([against.exitCode, against.stdout]).toEqual([7, expect.stringContaining('small has other bytes on target')]);
+    expect((await target.volumeReport('data')).links[0]).toMatchObject({problemCount: 0});
   });
 
   test('verify of a peer or a volume that is not there says so', async () => {

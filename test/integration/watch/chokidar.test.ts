@@ -40,6 +40,31 @@ describe('chokidar alone', () => {
     await expectSoon(() => expect(watched.events.at(-1)).toMatchObject({kind: 'root-gone'}));
   });
 
+  test('of 300 names at once, each of 3,800 characters that are six in JSON, all are told', async () => {
+    const dir = Array.from({length: 14}, () => '\x01'.repeat(255)).join('/');
+    const make = (options: WatcherOptions): JailedChokidar => new JailedChokidar(options, {usePolling: false});
+    const watched = await watchFolder(make, (root) => mkdirSync(join(root, dir), {recursive: true}));
+    const child = childOfThis('chokidar.child');
+    process.kill(child, 'SIGSTOP');
+    for (let index = 0; index < 300; index++)
+      writeFileSync(join(watched.root, dir, `${'\x01'.repeat(200)}${index}`), '');
+    process.kill(child, 'SIGCONT');
+    const told = (): Set<string> => new Set(watched.events.flatMap((event) => ('name' in event ? [event.name] : [])));
+    await expectSoon(() => expect(told().size).toBe(300));
+    expect(watched.events.filter(({kind}) => kind === 'overflow' || kind === 'degraded')).toEqual([]);
+  });
+
+  test('whose process dies leaves nobody waiting: the tree is polled, and what is told is told', async () => {
+    const make = (options: WatcherOptions): JailedChokidar => new JailedChokidar(options, {usePolling: false});
+    const watched = await watchFolder(make, () => undefined);
+    process.kill(childOfThis('chokidar.child'), 'SIGSTOP');
+    const drained = watched.watcher.drain();
+    process.kill(childOfThis('chokidar.child'), 'SIGKILL');
+    await drained;
+    expect(watched.events.at(-1)).toMatchObject({kind: 'degraded', unwatchedDirs: 1});
+    await watched.watcher.drain();
+  });
+
   test('has the directory listed when a name in it is not UTF-8', async () => {
     const watched = await watchFolder(
       (options) => new ChokidarWatcher(options, {usePolling: false}),
@@ -71,3 +96,9 @@ describe('chokidar alone', () => {
     await expectSoon(() => expect(watched.events.at(-1)).toMatchObject({kind: 'degraded', unwatchedDirs: 1}));
   });
 });
+
+/** @param script of the newest child process that runs it */
+function childOfThis(script: string): number {
+  const list = execFileSync('pgrep', ['-n', '-P', String(process.pid), '-f', script], {encoding: 'utf8'});
+  return Number(list);
+}

@@ -1,13 +1,15 @@
 import {describe, expect, test} from 'vitest';
-import {DirtySet} from '../../../src/reconcile/dirty-set.ts';
+import {DirtySet, USUAL} from '../../../src/reconcile/dirty-set.ts';
 import {RestlessPaths} from '../../../src/reconcile/restless-paths.ts';
+
+const HOUR_MS = 3_600_000;
 
 describe('files that changed each time they were read', () => {
   test('are told after 2 s, and left alone longer and longer, up to 32 times the usual waits', () => {
     const restless = new RestlessPaths({maxWaitMs: 2_000, hot: 'wait', countMax: 10});
     const tries = Array.from({length: 9}, (_, index) => restless.failed('log', 500 + index * 1_000));
     expect(tries.map(({isOverdue}) => isOverdue)).toEqual([false, false, ...Array<boolean>(7).fill(true)]);
-    expect(tries.map(({patience}) => patience)).toEqual([1, 1, 2, 4, 8, 16, 32, 32, 32]);
+    expect(tries.map(({patience}) => patience.times)).toEqual([1, 1, 2, 4, 8, 16, 32, 32, 32]);
     expect(new Set(tries.map(({sinceMs}) => sinceMs))).toEqual(new Set([500]));
   });
 
@@ -15,7 +17,7 @@ describe('files that changed each time they were read', () => {
     const restless = new RestlessPaths({maxWaitMs: 2_000, hot: 'wait', countMax: 10});
     for (let nowMs = 0; nowMs < 9_000; nowMs += 1_000) restless.failed('log', nowMs);
     expect([restless.arrived('log'), restless.arrived('log')]).toEqual([true, false]);
-    expect(restless.failed('log', 9_000)).toEqual({sinceMs: 9_000, isOverdue: false, patience: 1});
+    expect(restless.failed('log', 9_000)).toEqual({sinceMs: 9_000, isOverdue: false, patience: USUAL});
   });
 
   test('of more than 10 the oldest begin anew', () => {
@@ -44,21 +46,28 @@ describe('how they are read', () => {
   test('one that arrived and goes on changing is left alone for twice the time it took, and its tries begin anew', () => {
     const restless = new RestlessPaths({maxWaitMs: 2_000, hot: 'wait', countMax: 10});
     for (let nowMs = 0; nowMs < 9_000; nowMs += 1_000) restless.failed('log', nowMs);
-    expect(restless.advanced('log', 9_000, 500)).toEqual({sinceMs: 0, isOverdue: true, patience: 2});
-    expect(restless.advanced('log', 9_000, 10_000).patience).toBe(10);
+    expect(restless.advanced('log', 9_000, 500)).toEqual({
+      sinceMs: 0,
+      isOverdue: true,
+      patience: {times: 2, waitMs: 1_000},
+    });
+    expect(restless.advanced('log', 9_000, 10_000).patience).toEqual({times: 10, waitMs: 20_000});
     expect([restless.hasAdvanced('log', 60_000), restless.hasAdvanced('log', 70_000)]).toEqual([true, false]);
-    expect(restless.failed('log', 10_000).patience).toBe(1);
+    expect(restless.failed('log', 10_000).patience).toEqual(USUAL);
     expect(restless.hasAdvanced('log', 10_000)).toBe(false);
     restless.advanced('log', 11_000, 0);
     restless.lost();
     expect(restless.hasAdvanced('log', 11_000)).toBe(false);
+    restless.advanced('log', 12_000, HOUR_MS);
+    expect(restless.hasAdvanced('log', 2 * HOUR_MS)).toBe(true);
+    expect(restless.hasAdvanced('log', 12_000 + 2 * HOUR_MS)).toBe(false);
   });
 });
 
 describe('a name that is given patience', () => {
   const dirty = (): DirtySet => {
     const set = new DirtySet({settleMs: 50, maxWaitMs: 2_000, countMax: 1_000});
-    set.setPatience('d', 'log', 4);
+    set.setPatience('d', 'log', {times: 4, waitMs: 0});
     return set;
   };
 
@@ -80,7 +89,7 @@ describe('a name that is given patience', () => {
     set.take(200, 10);
     set.note('d', 'log', 300);
     expect([set.restlessCount, set.nextDueMs()]).toEqual([1, 500]);
-    set.setPatience('d', 'log', 1);
+    set.setPatience('d', 'log', USUAL);
     expect([set.restlessCount, set.nextDueMs()]).toEqual([0, 350]);
   });
 
@@ -93,11 +102,21 @@ describe('a name that is given patience', () => {
 
   test('waits 5 s at rest and a minute in all at most, however much patience it is given', () => {
     const set = new DirtySet({settleMs: 1_000, maxWaitMs: 30_000, countMax: 1_000});
-    set.setPatience('d', 'log', 32);
+    set.setPatience('d', 'log', {times: 32, waitMs: 0});
     set.note('d', 'log', 0);
     expect(set.nextDueMs()).toBe(5_000);
     for (let nowMs = 1_000; nowMs < 60_000; nowMs += 1_000) set.note('d', 'log', nowMs);
     expect(set.nextDueMs()).toBe(60_000);
+  });
+
+  test('that took an hour to arrive is left alone for two while it goes on changing, and for 5 s once it rests', () => {
+    const set = new DirtySet({settleMs: 1_000, maxWaitMs: 30_000, countMax: 1_000});
+    set.setPatience('d', 'image', {times: 240, waitMs: 2 * HOUR_MS});
+    for (let nowMs = 0; nowMs < 2 * HOUR_MS; nowMs += 1_000) set.note('d', 'image', nowMs);
+    expect(set.nextDueMs()).toBe(2 * HOUR_MS);
+    set.take(2 * HOUR_MS, 1);
+    set.note('d', 'image', 3 * HOUR_MS);
+    expect(set.nextDueMs()).toBe(3 * HOUR_MS + 5_000);
   });
 
   test('others in the set are no exception', () => {

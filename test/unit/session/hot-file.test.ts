@@ -45,6 +45,21 @@ describe('a file of 20 leaves that is read torn', () => {
     expect(outcome).toMatchObject({kind: 'staged', hot: {isTorn: false, isCurrent: true, version: {isExpected: true}}});
   });
 
+  test('and has other bytes than were read before, under the very same times: it is kept back', async () => {
+    const transfers = await new Transfers().ready();
+    transfers.accepts = () => false;
+    const file = {name, bytes: randomBytes(LEAVES * LEAF_BYTES), transfer: 1, reading: 'torn'} as const;
+    expect(await transfers.send(file, undefined)).toEqual({kind: 'kept-back'});
+    expect(transfers.stagedBytes(1)).toBeUndefined();
+  });
+
+  test('and changes: what was read of it is not compared with what the state knows of another version', async () => {
+    const transfers = await changing(2, (path) => appendFileSync(path, 'more'));
+    transfers.accepts = () => false;
+    const file = {name, bytes: randomBytes(LEAVES * LEAF_BYTES), transfer: 1, reading: 'torn'} as const;
+    expect(await transfers.send(file, undefined)).toMatchObject({kind: 'staged', hot: {isTorn: true}});
+  });
+
   test('and grows: it is cut at the size that it had', async () => {
     const bytes = randomBytes(LEAVES * LEAF_BYTES);
     const transfers = await changing(2, (path) => appendFileSync(path, 'more'));

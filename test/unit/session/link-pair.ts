@@ -4,6 +4,7 @@
  */
 import {onTestFinished} from 'vitest';
 import {systemClock} from '../../../src/base/clock.ts';
+import type {JobRunner} from '../../../src/base/jobs.ts';
 import {entryStore, sourceState} from '../../../src/daemon/source-state.ts';
 import type {Op, OpResult} from '../../../src/model/op.ts';
 import {nameOf, parentOf, ROOT} from '../../../src/model/path.ts';
@@ -11,6 +12,7 @@ import {zeroStats} from '../../../src/model/status.ts';
 import {PLAIN_VIEW} from '../../../src/model/view.ts';
 import {NO_DELETE_LIMITS, type DeleteLimits} from '../../../src/reconcile/delete-guard.ts';
 import {RollingHour} from '../../../src/reconcile/rolling-hour.ts';
+import type {HotPort, SenderJobs} from '../../../src/session/send-item.ts';
 import {Session} from '../../../src/session/session.ts';
 import {SourceLink} from '../../../src/session/source-link.ts';
 import {TargetLink} from '../../../src/session/target-link.ts';
@@ -27,6 +29,9 @@ export interface LinkPairOptions {
   isReadOnly?: boolean;
   /** The source's account, kept over connections. */
   hour?: RollingHour;
+  /** What the source reads; without it there is nothing to be read. */
+  sourceJobs?: JobRunner<SenderJobs>;
+  hot?: HotPort;
 }
 
 export class LinkPair {
@@ -75,7 +80,8 @@ export class LinkPair {
       },
       {
         session: this.sourceSession,
-        jobs,
+        jobs: options.sourceJobs ?? jobs,
+        hot: options.hot,
         state: sourceState(this.source),
         clock: systemClock,
         hour: options.hour ?? new RollingHour(),

@@ -1,8 +1,6 @@
 import type {SourceLink} from '../../../src/session/source-link.ts';
 import {describe, expect, test} from 'vitest';
-import {systemClock} from '../../../src/base/clock.ts';
 import type {Op} from '../../../src/model/op.ts';
-import {untilWoken} from '../../../src/session/until-woken.ts';
 import {ROOT} from '../../../src/model/path.ts';
 import type {DeleteLimits} from '../../../src/reconcile/delete-guard.ts';
 import {RollingHour} from '../../../src/reconcile/rolling-hour.ts';
@@ -164,8 +162,7 @@ test('a sender that has failed with something on its way ends the wait of a link
   const reason = new TowlineError('SYSTEM', 'the root is gone', {syscall: 'statx', errno: 'EACCES', path: ''});
   sender.fail(reason);
   expect(sender.pendingCount).toBe(1);
-  const woken = new Promise(() => undefined);
-  await expect(untilWoken({clock: systemClock, ms: 60_000, woken, sender})).rejects.toBe(reason);
+  await expect(sender.settle()).rejects.toBe(reason);
 });
 
 test('a link that the target refuses while it is asked ends with the reason, although the connection goes on', async () => {

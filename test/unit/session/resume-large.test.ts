@@ -364,19 +364,33 @@ describe('parts that nobody goes on with', () => {
     },
   );
 
+  /** Leaves as many parts as that, each of another path; all but the last with nothing removed. */
+  async function leave({staging, partials}: Volumes, count: number): Promise<void> {
+    for (let number = 0; number < count; number++) {
+      const stage = `t${number + 1}-1`;
+      writeFileSync(join(staging, stage), 'part');
+      const {ino, birthtimeNs} = statSync(join(staging, stage), {bigint: true});
+      const btime = {s: Number(birthtimeNs / 1_000_000_000n), ns: Number(birthtimeNs % 1_000_000_000n)};
+      partials!.note({stage, path: `path-${number}`, sizeBytes: 4, ino: Number(ino), btime});
+      if (number < count - 1) partials!.keep(stage);
+      else await partials!.leave(stage);
+    }
+  }
+
+  test('that cannot be removed keep nobody from going on: they are no parts any more', async () => {
+    const volumes = new Volumes().keepParts(undefined, () => {
+      throw new Error('EIO');
+    });
+    await leave(volumes, 18);
+    expect(volumes.partials!.paths()).toHaveLength(16);
+    expect(await volumes.partials!.clear()).toBe(16);
+    expect([volumes.partials!.paths(), readdirSync(volumes.staging).length]).toEqual([[], 18]);
+  });
+
   test('are 16 at most, the newest ones', async () => {
     const {volumes} = await begin();
     const {partials} = volumes;
-    for (let number = 0; number < 20; number++) {
-      const stage = `t${number + 1}-1`;
-      writeFileSync(join(volumes.staging, stage), 'part');
-      const {ino, birthtimeNs} = statSync(join(volumes.staging, stage), {bigint: true});
-      const btime = {s: Number(birthtimeNs / 1_000_000_000n), ns: Number(birthtimeNs % 1_000_000_000n)};
-      partials!.note({stage, path: `path-${number}`, sizeBytes: 4, ino: Number(ino), btime});
-      if (number < 19) partials!.keep(stage);
-    }
-    expect(readdirSync(volumes.staging)).toHaveLength(21);
-    await partials!.leave('t20-1');
+    await leave(volumes, 20);
     expect(partials!.paths()).toEqual(Array.from({length: 16}, (_, index) => `path-${index + 4}`));
     expect(readdirSync(volumes.staging)).toHaveLength(16);
     expect(await partials!.clear()).toBe(16);

@@ -3,6 +3,7 @@
  */
 import {expect, onTestFinished, test} from 'vitest';
 import {systemClock} from '../../../src/base/clock.ts';
+import {ROOT} from '../../../src/model/path.ts';
 import {PLAIN_VIEW, viewDigest} from '../../../src/model/view.ts';
 import {NO_DELETE_LIMITS} from '../../../src/reconcile/delete-guard.ts';
 import {Session, type FrameChannel} from '../../../src/session/session.ts';
@@ -10,8 +11,9 @@ import {TargetLink} from '../../../src/session/target-link.ts';
 import type {PartialFiles} from '../../../src/session/target-tree.ts';
 import {decode, encode} from '../../../src/wire/codec.ts';
 import type {Message} from '../../../src/wire/messages.ts';
-import {openStore} from '../state/state-fixture.ts';
+import {entry, openStore} from '../state/state-fixture.ts';
 import {channelPair} from './channel-pair.ts';
+import {LinkPair} from './link-pair.ts';
 import {runHere} from './run-here.ts';
 
 /** A target that has parts of these files, and a source that says what the test says. */
@@ -61,6 +63,32 @@ async function opened(
   await expect.poll(() => heard.map(({kind}) => kind)).toContain('link-opened');
   return {strange, channel, heard};
 }
+
+test('of more parts than the source keeps in mind it forgets the oldest, and asks for the newest', async () => {
+  const version = {sizeBytes: 1 << 20, mode: 0o644, uid: 0, gid: 0, mtime: {s: 1, ns: 0}, isExpected: true};
+  const opened = {status: 0, errno: 0, allocatedBytes: 1 << 20, as: 'at-rest', version};
+  const endless = new Promise<never>(() => undefined);
+  const pair = new LinkPair({
+    sourceJobs: {run: async (kind) => (kind === 'open-transfer' ? (opened as never) : endless)},
+  });
+  await pair.open();
+  const paths = Array.from({length: 1_088}, (_, index) => `f${index}`);
+  for (let at = 0; at < paths.length; at += 64)
+    pair.targetSession.send({kind: 'partial-files', link: 1, paths: paths.slice(at, at + 64)});
+  const heard: Message[] = [];
+  pair.targetSession.onMessage = (message) => void heard.push(message);
+  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
+  const rootId = pair.source.dirIdOf(ROOT) as number;
+  for (const [index, name] of ['f0', 'f1087'].entries()) {
+    pair.source.put(rootId, entry(name, {sizeBytes: (1 << 20) + index, content: undefined, ino: 500 + index}));
+    await pair.link.sender.add({kind: 'file', path: name, have: undefined, destroys: 0});
+  }
+  await expect.poll(() => heard.map(({kind}) => kind)).toContain('ask-leaves');
+  expect(heard.map(({kind}) => kind).toSorted()).toEqual(['ask-leaves', 'file-start', 'file-start']);
+  const asked = heard.find((message) => message.kind === 'ask-leaves');
+  const of = heard.find((message) => message.kind === 'file-start' && message.transfer === asked?.transfer);
+  expect(of).toMatchObject({path: 'f1087'});
+});
 
 const ask = (request: number): Buffer =>
   encode({kind: 'ask-leaves', link: 1, request, transfer: 9, leafIndexFirst: 0, leafCount: 128});

@@ -1,5 +1,6 @@
 import {setTimeout} from 'node:timers/promises';
 import {describe, expect, onTestFinished, test} from 'vitest';
+import {Ending} from '../../../src/base/ending.ts';
 import {TowlineError} from '../../../src/base/errors.ts';
 import type {LinkPort} from '../../../src/session/link-port.ts';
 import {SessionLinks} from '../../../src/session/session-links.ts';
@@ -76,6 +77,20 @@ describe('links of one session', () => {
     second.send({kind: 'file-abort', link: 2, transfer: 1});
     await expect.poll(() => heard).toEqual(['open-link', 'file-abort']);
     expect(right.session.isOpen).toBe(true);
+  });
+
+  test('a question that its asker gives up is over, and the link goes on', async () => {
+    const [left] = ends();
+    const first = left.links.newSource(undefined);
+    const ending = new Ending();
+    const asked = first.ask(
+      (number) => ({kind: 'list-groups', link: 1, request: number, after: 0}),
+      () => true,
+      ending,
+    );
+    ending.end(new TowlineError('CANCELLED', 'refused', {signal: 'refused'}));
+    await expect(asked).rejects.toMatchObject({code: 'CANCELLED', message: 'refused'});
+    expect(first.isOpen).toBe(true);
   });
 
   test.each([

@@ -1,6 +1,7 @@
 import {describe, expect, onTestFinished, test} from 'vitest';
+import {systemClock, type Clock} from '../../../src/base/clock.ts';
 import {TowlineError} from '../../../src/base/errors.ts';
-import {Session} from '../../../src/session/session.ts';
+import {ANSWER_MS_MAX, Session} from '../../../src/session/session.ts';
 import {encode} from '../../../src/wire/codec.ts';
 import {CREDIT_BYTES_INITIAL} from '../../../src/wire/credits.ts';
 import type {Message} from '../../../src/wire/messages.ts';
@@ -129,6 +130,29 @@ describe('requests', () => {
       return found;
     };
     expect((await Promise.all([ask(), ask(), ask()])).flat()).toHaveLength(6);
+  });
+
+  test.each([
+    {kind: 'list-groups', after: 0, isOpen: false},
+    {kind: 'verify-files', paths: ['large'], isOpen: true},
+  ] as const)('of which $kind gets no answer in time: the session is open: $isOpen', async ({isOpen, ...question}) => {
+    const [channel, other] = channelPair();
+    const late = Promise.withResolvers<void>();
+    const sleep: Clock['sleep'] = (ms, signal) => (ms === ANSWER_MS_MAX ? late.promise : systemClock.sleep(ms, signal));
+    const left = new Session({name: 'left'}, {channel, clock: {...systemClock, sleep}});
+    const right = new Session({name: 'right'}, {channel: other});
+    right.onMessage = () => undefined;
+    await Promise.all([left.ready(), right.ready()]);
+    const asking = left.ask(
+      (request) => ({...question, link: 1, request}) as Message,
+      () => true,
+    );
+    const asked = Promise.allSettled([asking]);
+    late.resolve();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(left.isOpen).toBe(isOpen);
+    left.close('the test is over');
+    expect(await asked).toMatchObject([{status: 'rejected', reason: {code: isOpen ? 'CANCELLED' : 'PEER_LOST'}}]);
   });
 
   test('an answer that nobody waits for is dropped', async () => {

@@ -55,8 +55,8 @@ export class Volumes {
   }
 
   /** Keeps parts from now on, as a process that has just started does. */
-  keepParts(clock: Clock = systemClock): this {
-    const jobs = runHere(this.targetHandlers.handlers);
+  keepParts(clock: Clock = systemClock, onJob?: (kind: string) => void): this {
+    const jobs = runHere(this.targetHandlers.handlers, onJob);
     this.partials = new PartialFiles({notes: () => this.#journal.partials, jobs, clock});
     return this;
   }
@@ -71,6 +71,8 @@ export class Transfers {
   onJob: (kind: string) => void = () => undefined;
   readonly heard: Message[] = [];
   readonly files: ReceiveFiles;
+  /** What the source's state says of the content of the version that was asked for. */
+  accepts: ((content: Digest) => boolean) | undefined;
   literalBytes = 0;
   copiedBytes = 0;
   /** Called with what the source hears, before it takes it. */
@@ -168,6 +170,7 @@ export class Transfers {
           put: (content, signature) => void this.#signatures.set(content.toString('hex'), signature),
         },
         seed: SEED,
+        ...(this.accepts && {accepts: this.accepts}),
         onBytes: (literalBytes, copiedBytes) => {
           this.literalBytes += literalBytes;
           this.copiedBytes += copiedBytes;
