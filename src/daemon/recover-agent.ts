@@ -5,7 +5,7 @@
  * Each root is found where it was, by its identity, and each staging folder where the journal says. Invariant: a root
  * that is missing or another keeps its journal, for when it is back; where nothing is to be done nothing is touched.
  */
-import {existsSync, readdirSync, readFileSync} from 'node:fs';
+import {existsSync, readdirSync} from 'node:fs';
 import {join} from 'node:path';
 import {decodeJournal, type JournalPlaces} from '../apply/journal-record.ts';
 import type {DestroyedAction} from '../apply/destroyed.ts';
@@ -13,6 +13,7 @@ import {rollForward, type RolledForward} from '../apply/roll-forward.ts';
 import {systemClock as clock} from '../base/clock.ts';
 import {EXIT_CODE, isTowlineError, messageOf, worstExitCode} from '../base/errors.ts';
 import {loadAgentConfig} from '../config/load-config.ts';
+import {readBootId} from '../linux/boot-id.ts';
 import {closeFd} from '../linux/open-fd.ts';
 import {showPath} from '../model/path.ts';
 import type {RootIdentity} from '../model/root.ts';
@@ -153,13 +154,5 @@ async function recoverAt(
   } finally {
     await pool.close();
     lock.release();
-  }
-}
-
-function readBootId(): string {
-  try {
-    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-  } catch {
-    return '';
   }
 }
