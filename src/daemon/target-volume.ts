@@ -273,7 +273,7 @@ export class TargetVolume {
           return this.#turns.exclusive(() => this.#copy.look(view));
         },
         onProblem: (error) => {
-          if (isStateTrouble(error) || !isTowlineError(error)) this.#failed.reject(error);
+          if (isStateTrouble(error) || (isTowlineError(error) && error.code === 'BUG')) this.#failed.reject(error);
           hooks.onRefused(error);
         },
         refused: (ops) => this.#refused.among(ops),
