@@ -46,6 +46,11 @@ export interface TargetCopyParts extends Pick<AgentParts, 'clock' | 'onActions'>
 
 const DRIFT_PATHS_MAX = 1_001; // one more than are told one by one: then everything is held (target-problems.ts)
 
+/** What an operator should know of what a crash had interrupted. */
+export function recoveredSentences({batches, problems}: RolledForward): string[] {
+  return batches > 0 ? [`${batches} batch(es) that a crash had interrupted were completed`, ...problems] : problems;
+}
+
 export class TargetCopy {
   readonly #options: TargetCopyOptions;
   readonly #parts: TargetCopyParts;
@@ -114,8 +119,8 @@ export class TargetCopy {
     return paths.slice(0, DRIFT_PATHS_MAX);
   }
 
-  #tellRecovered({batches}: RolledForward): void {
-    if (batches > 0) this.#options.onNotice(`${batches} batch(es) that a crash had interrupted were completed`);
+  #tellRecovered(recovered: RolledForward): void {
+    for (const sentence of recoveredSentences(recovered)) this.#options.onNotice(sentence);
   }
 
   readonly #noteActions = (actions: DestroyedAction[]): void => {

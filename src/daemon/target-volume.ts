@@ -127,7 +127,8 @@ export class TargetVolume {
     this.#jobs = parts.jobsFor({root, places: this.places});
     const {engines, clock, log} = parts;
     const told = {onChange: () => parts.onChange(), onError: (error: unknown) => this.#told(error)};
-    this.#trash = new TrashKeeper(config, {jobs: this.#jobs, clock, log, ...told});
+    const partials = {prune: () => this.#partials.prune()};
+    this.#trash = new TrashKeeper(config, {jobs: this.#jobs, partials, clock, log, ...told});
     this.#linkJobs = this.#trash.listening(this.#jobs);
     this.#refused = new RefusedOps({rootPath: found.path}, {engines, store: volume, problems: options.problems});
     const partialNotes = (): PartialNotes => this.opened.journal.partials;

@@ -8,6 +8,7 @@ import {TargetProblems} from '../../../src/daemon/target-problems.ts';
 import {TargetVolume} from '../../../src/daemon/target-volume.ts';
 import {NO_ATTRS} from '../../../src/model/attrs.ts';
 import type {OpResult} from '../../../src/model/op.ts';
+import {stageOfTransfer, type PartialFile} from '../../../src/model/partial-file.ts';
 import {viewDigest} from '../../../src/model/view.ts';
 import {RollingHour} from '../../../src/reconcile/rolling-hour.ts';
 import type {LinkPort} from '../../../src/session/link-port.ts';
@@ -47,7 +48,7 @@ function openTarget({parts, root, config}: Made): Opened {
     if (over.signal.aborted) return;
     over.abort();
     await target.stop(undefined);
-    await ran;
+    await Promise.allSettled([ran]);
     target.close();
   };
   onTestFinished(close);
@@ -144,4 +145,19 @@ test('J10 drift: report: a path that is found changed while a batch waits for th
   await until(() => results() !== undefined);
   expect(readlinkSync(path)).toBe('by somebody else');
   expect(results()).toMatchObject([{status: 'failed', code: 'refused'}]);
+});
+
+test('a part of a large file that nobody went on with for 8 days goes, whether or not a link is opened', async () => {
+  const made = makeParts();
+  const atMs = made.parts.clock.nowMs();
+  const part = (name: string, days: number): PartialFile => ({
+    ...{stage: stageOfTransfer(atMs, days), path: name, sizeBytes: 9e6, ino: 1, btime: {s: 1, ns: 0}},
+    atMs: atMs - days * 86_400_000,
+  });
+  const before = openTarget(made);
+  for (const one of [part('old', 8), part('young', 6)]) before.target.opened.journal.partials.put(one);
+  await before.close();
+  const {partials} = openTarget(made).target.opened.journal;
+  await until(() => partials.all().length < 2);
+  expect(partials.all().map(({path}) => path)).toEqual(['young']);
 });
