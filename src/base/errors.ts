@@ -126,6 +126,15 @@ export function systemErrorOf(error: unknown): TowlineError<'SYSTEM'> | undefine
   return new TowlineError('SYSTEM', message, {syscall, errno: code, path}, {cause: error});
 }
 
+/** Any thrown value as an error with a code: what nobody gave one is a failed system call, or a bug of ours. */
+export function asTowlineError(thrown: unknown): TowlineError {
+  if (isTowlineError(thrown)) return thrown;
+  const failed = systemErrorOf(thrown);
+  if (failed !== undefined) return failed;
+  const what = messageOf(thrown);
+  return new TowlineError('BUG', `internal error: ${what}; please report it`, {what}, {cause: thrown});
+}
+
 /** Fails as a bug when a condition that must hold does not; kept in production. */
 export function invariant(condition: unknown, what: string): asserts condition {
   if (!condition) throw new TowlineError('BUG', `internal error: ${what}; please report it`, {what});

@@ -5,6 +5,7 @@
  * whose jobs on one lane run in the order they came, one at a time. Invariant: what happens to one scope (it is closed,
  * its job fails, hangs or ends the thread) costs no other scope more than time, and what it had open in that thread.
  */
+import {endAll, endTogether} from './end-all.ts';
 import {JobLane} from './job-lane.ts';
 import {JobLine} from './job-line.ts';
 import type {JobMap, JobRunner, RunOptions} from './jobs.ts';
@@ -53,9 +54,11 @@ export class WorkerPool<J extends JobMap, D extends object> {
 
   /** Closes all scopes and ends the threads. No scope is opened afterwards. */
   async close(): Promise<void> {
-    const closed = await Promise.allSettled([...this.#scopes].map((scope) => scope.close()));
-    await Promise.all(this.#lanes.map((lane) => lane.end()));
-    for (const result of closed) if (result.status === 'rejected') throw result.reason;
+    const scopes = [...this.#scopes];
+    await endAll([
+      () => endTogether(scopes.map((scope) => scope.close())),
+      () => Promise.all(this.#lanes.map((lane) => lane.end())),
+    ]);
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * How a command that failed says so: one line on stderr, and what a bug report must name.
  */
-import {EXIT_CODE, isTowlineError, messageOf, systemErrorOf, TowlineError} from '../base/errors.ts';
+import {EXIT_CODE, type TowlineError} from '../base/errors.ts';
 import {oneLine} from './text.ts';
 import {versionsForReport} from './version.ts';
 
@@ -11,16 +11,8 @@ export function errorLine(error: TowlineError): string {
     return `Error: ${error.message.split('\n').map(oneLine).join('\n  ')}`;
   }
   if (error.code !== 'BUG') return `Error: ${oneLine(error.message)}`;
-  return `Error: ${oneLine(error.message)}; this is a bug: please report it with what you ran and ${versionsForReport()}`;
-}
-
-/** Any thrown value as an error with a code: what nobody gave one is a failed system call, or a bug. */
-export function asTowlineError(thrown: unknown): TowlineError {
-  if (isTowlineError(thrown)) return thrown;
-  const failed = systemErrorOf(thrown);
-  if (failed !== undefined) return failed;
-  const message = messageOf(thrown);
-  return new TowlineError('BUG', `unexpected: ${message}`, {what: message}, {cause: thrown});
+  const what = oneLine(error.message.replace(/; please report it$/, ''));
+  return `Error: ${what}; this is a bug: please report it with what you ran and ${versionsForReport()}`;
 }
 
 export function exitCodeOfError(error: TowlineError): number {

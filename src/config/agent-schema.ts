@@ -4,9 +4,9 @@
  * Shapes and single values only: what needs two values to be judged (names that must exist, cycles) is in
  * check-links.ts. Invariant: a key is in here only when this version does what it says; every leaf says what is allowed.
  */
-import {isAbsolute, normalize} from 'node:path';
+import {isAbsolute} from 'node:path';
 import {z} from 'zod';
-import {isTowlineError, TowlineError} from '../base/errors.ts';
+import {isTowlineError} from '../base/errors.ts';
 import {XATTR_CLASSES} from '../model/attrs.ts';
 import {idRangesFault, idsOfRanges, parseIdRange} from '../model/ids.ts';
 import {NAME, NAME_ALLOWED} from '../model/name.ts';
@@ -14,7 +14,24 @@ import {compileIgnore} from '../reconcile/ignore.ts';
 import {isTwoWay, parseAddress, twoWayError} from './address.ts';
 import type {When} from './agent-config.ts';
 import {parseHostPort, parseListen} from './host-port.ts';
-import {parseCount, parseDuration, parseShare, parseSize, spellDuration} from './units.ts';
+import {
+  absolutePath,
+  attempt,
+  count,
+  duration,
+  leaf,
+  name,
+  notAllowed,
+  NUMBER_OR_TEXT,
+  oneOf,
+  raise,
+  rate,
+  refuseNul,
+  Sentence,
+  showText,
+  size,
+} from './schema-leaves.ts';
+import {parseCount, parseDuration, parseShare} from './units.ts';
 
 export const SETTLE_MS_MAX = 3_600_000;
 export const MAX_WAIT_MS_MAX = 86_400_000;
@@ -22,7 +39,6 @@ export const RESCAN_MS_MIN = 1_000; // a scan must have time to end
 export const RESCAN_MS_MAX = 86_400_000;
 const EVERY_MS_MIN = 1_000;
 const EVERY_MS_MAX = 366 * 86_400_000;
-const RATE_BYTES_MIN = 1_000; // below it not even the heartbeats get through in time
 export const UNLIMITED_COUNT = Number.MAX_SAFE_INTEGER; // not Infinity: it must survive JSON
 const RESERVE_MAX = 0.9; // more, and nothing could ever be copied
 const HOOK_MS_MIN = 100;
@@ -30,112 +46,6 @@ const HOOK_MS_MAX = 3_600_000;
 const ARGV_WORDS_MAX = 100;
 const WORKERS_MIN = 2; // one for short jobs, one for long ones
 const WORKERS_MAX = 16;
-
-/** An error that is a whole sentence, not one about what was found and what is allowed. */
-class Sentence extends Error {}
-
-/** A value that is one text. @param more what an editor may know about it */
-function leaf<T>(allowed: string, parse: (text: string) => T, more: Record<string, unknown> = {}) {
-  return z
-    .string({error: () => allowed})
-    .transform((text, context) => {
-      try {
-        return parse(text);
-      } catch (error) {
-        context.addIssue({code: 'custom', message: sentenceOf(error, text, allowed)});
-        return z.NEVER;
-      }
-    })
-    .meta({description: allowed, ...more});
-}
-
-function sentenceOf(error: unknown, text: string, allowed: string): string {
-  if (error instanceof Sentence) return error.message;
-  if (!isTowlineError(error) || error.code !== 'USAGE') throw error;
-  return `found ${showText(text)}; allowed is ${(error.details as {hint: string}).hint || allowed}`;
-}
-
-/** A text of a file in quotes, cut. */
-export function showText(text: string): string {
-  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
-}
-
-function notAllowed(hint = ''): TowlineError<'USAGE'> {
-  return new TowlineError('USAGE', 'is not allowed', {hint});
-}
-
-function oneOf<const T extends string>(values: readonly T[]) {
-  const allowed = values.join(' or ');
-  const parse = (text: string): T => {
-    const found = values.find((value) => value === text);
-    if (found === undefined) throw notAllowed();
-    return found;
-  };
-  return leaf(allowed, parse, {enum: values});
-}
-
-const NUMBER_OR_TEXT = {type: ['string', 'number']};
-
-function duration(msMin: number, msMax: number) {
-  const allowed = `a duration from ${spellDuration(msMin)} to ${spellDuration(msMax)}, like 500ms, 2s, 15m, 1h or 7d`;
-  const parse = (text: string): number => {
-    const ms = attempt(() => parseDuration(text));
-    if (ms === undefined || ms < msMin || ms > msMax) throw notAllowed();
-    return ms;
-  };
-  return leaf(allowed, parse, NUMBER_OR_TEXT);
-}
-
-const size = () => leaf('a size like 64MiB or 10GB, 0 for no limit', parseSize, NUMBER_OR_TEXT);
-
-const rate = () =>
-  leaf(
-    'bytes a second, like 1MiB, at least 1kB; 0 for no limit',
-    (text) => {
-      const bytes = parseSize(text);
-      if (bytes > 0 && bytes < RATE_BYTES_MIN) throw notAllowed();
-      return bytes;
-    },
-    NUMBER_OR_TEXT,
-  );
-
-function count(min: number, max: number, what: string) {
-  const parse = (text: string): number => {
-    const found = attempt(() => parseCount(text));
-    if (found === undefined || found < min || found > max) throw notAllowed();
-    return found;
-  };
-  return leaf(what, parse, NUMBER_OR_TEXT);
-}
-
-function attempt<T>(parse: () => T): T | undefined {
-  try {
-    return parse();
-  } catch {
-    return undefined;
-  }
-}
-
-function refuseNul(text: string): string {
-  if (text.includes('\0')) throw notAllowed();
-  return text;
-}
-
-const name = (what: string) =>
-  leaf(
-    what,
-    (text) => {
-      if (!NAME.test(text)) throw notAllowed(NAME_ALLOWED);
-      return text;
-    },
-    {type: ['string', 'number']},
-  );
-
-const absolutePath = (what: string) =>
-  leaf(what, (text) => {
-    if (!isAbsolute(text) || text.includes('\0') || text.split('/').includes('..')) throw notAllowed();
-    return text.length > 1 ? normalize(text).replace(/\/$/, '') : text;
-  });
 
 function parseWhen(text: string): When {
   if (text === 'live') return {kind: 'live'};
@@ -160,10 +70,6 @@ function parseShareAllowed(text: string): number {
 function parseReserve(text: string): number {
   const share = parseShareAllowed(text);
   return share <= RESERVE_MAX ? share : raise(notAllowed());
-}
-
-function raise(error: Error): never {
-  throw error;
 }
 
 const id = () =>

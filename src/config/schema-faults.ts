@@ -3,8 +3,9 @@
  */
 import type {z} from 'zod';
 import {twoWayError} from './address.ts';
-import {KNOWN_KEYS, type Place, showText} from './agent-schema.ts';
+import {KNOWN_KEYS, type Place} from './agent-schema.ts';
 import {nearestWord} from './nearest-word.ts';
+import {showText} from './schema-leaves.ts';
 import {type Fault, type KeyPath, type PlainValue, valueAt, type YamlSource} from './yaml-source.ts';
 
 type Issue = z.core.$ZodIssue;
@@ -18,7 +19,7 @@ const LATER: Partial<Record<Place, readonly string[]>> = {
   hooks: ['before-batch', 'after-batch', 'on-halt', 'on-problem', 'on-in-sync'],
   receive: ['keep'],
   limit: ['schedule'],
-  limits: ['memory', 'signatures', 'reserve'],
+  limits: ['memory', 'signatures'],
 };
 const TWO_WAY = ['both', 'conflicts', 'two-way'];
 /** Keys of a volume that the receiving agent's configuration decides. */

@@ -6,6 +6,7 @@
  */
 import {randomBytes} from 'node:crypto';
 import {isDeepStrictEqual} from 'node:util';
+import {endAll, endTogether} from '../base/end-all.ts';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {Pace} from '../base/pace.ts';
 import type {AgentConfig, PeerConfig, VolumeConfig} from '../config/agent-config.ts';
@@ -18,7 +19,7 @@ import {InotifyThread} from '../watch/inotify-thread.ts';
 import {MappedFiles} from '../watch/mapped-files.ts';
 import {FRAME_BYTES_MAX} from '../wire/limits.ts';
 import type {Message, MessageOf} from '../wire/messages.ts';
-import {refusalMessage} from '../session/refusal.ts';
+import {refusePort} from '../session/refusal.ts';
 import type {AgentCoreParts, AgentParts} from './agent-parts.ts';
 import {AgentVolume} from './agent-volume.ts';
 import {checkPeers, paceFor, readMounts} from './core-checks.ts';
@@ -138,7 +139,10 @@ export class AgentCore {
   #restart(name: string, decide: () => void): Promise<void> {
     const restarted = this.#applying.then(async () => {
       const volume = this.volumes.get(name);
-      if (volume === undefined || this.#isStopping) return;
+      if (volume === undefined || this.#isStopping) {
+        const reason = 'it was closed meanwhile';
+        throw new TowlineError('REFUSED', `volume ${name} was closed meanwhile; nothing was decided`, {reason});
+      }
       await volume.stop('its role is another one now');
       try {
         decide();
@@ -262,10 +266,7 @@ export class AgentCore {
     const message = `${peer} asked for volume ${JSON.stringify(request.volume)}, which it was not given here; name it in volumes with receive: ${peer}`;
     this.#parts.log.warn(message, {peer, code: 'NOT_AUTHORISED'});
     const told = `volume ${JSON.stringify(request.volume)} is not received from this agent`;
-    port.onMessage = () => undefined;
-    const error = new TowlineError('NOT_AUTHORISED', told, {peer});
-    port.send(refusalMessage(port.link, error));
-    port.close(error);
+    refusePort(port, new TowlineError('NOT_AUTHORISED', told, {peer}));
   }
 
   #message(peer: string, message: Message): void {
@@ -375,11 +376,13 @@ export class AgentCore {
     this.invitation = undefined;
     const listener = this.#listener;
     this.#listener = undefined;
-    const stopped = Promise.all(this.allVolumes().map((volume) => volume.stop(AGENT_STOPS)));
-    await Promise.race([stopped, this.#parts.clock.sleep(STOP_MS_MAX)]);
-    for (const peer of this.peers.values()) peer.close(AGENT_STOPS);
-    await stopped;
-    await listener?.close();
-    await this.#thread.close();
+    const stopped = endTogether(this.allVolumes().map((volume) => volume.stop(AGENT_STOPS)));
+    await endAll([
+      () => Promise.race([stopped, this.#parts.clock.sleep(STOP_MS_MAX)]),
+      ...[...this.peers.values()].map((peer) => () => peer.close(AGENT_STOPS)),
+      () => stopped,
+      () => listener?.close(),
+      () => this.#thread.close(),
+    ]);
   }
 }

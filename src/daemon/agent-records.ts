@@ -70,7 +70,7 @@ function trashFolderOf({stateFolder, volume}: OfVolume): string {
 }
 
 function rootOf(stateFolder: string, volume: string): string | undefined {
-  const file = openAgentFile({place: {folder: stateFolder}, bootId: ''});
+  const file = openAgentFile({place: {folder: stateFolder}, bootId: '', isGlance: true});
   try {
     const root = file.notes(volumeScope(volume)).rootIdentity();
     return root === undefined ? undefined : bytesOf(root.path).toString();

@@ -6,17 +6,19 @@
  */
 import {isDeepStrictEqual} from 'node:util';
 import {sleepUnless} from '../base/clock.ts';
-import {EXIT_CODE, isTowlineError, messageOf, systemErrorOf, TowlineError} from '../base/errors.ts';
+import {endAll} from '../base/end-all.ts';
+import {asTowlineError, EXIT_CODE, isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {AgentLimits, VolumeConfig} from '../config/agent-config.ts';
 import {roleInForce, type RoleInForce} from '../config/volume-role.ts';
 import type {VolumeReport} from '../control/agent-api.ts';
 import {showAddress} from '../model/address.ts';
 import {bytesOf, type RelPath} from '../model/path.ts';
 import type {RootIdentity} from '../model/root.ts';
+import type {LinkPort} from '../session/link-port.ts';
 import type {LinkNotes} from '../state/agent-store.ts';
 import {besideIfUsed} from '../volume/places.ts';
 import type {AgentParts, FoundRoot, LinkEvent} from './agent-parts.ts';
-import {haltReport} from './link-figures.ts';
+import {haltedByMissing, haltReport} from './link-figures.ts';
 import {Quiesce} from './quiesce.ts';
 import {roleNotices, roleReport} from './role-report.ts';
 import {RootWatch} from './root-watch.ts';
@@ -27,6 +29,7 @@ import type {SourceVolume} from './source-volume.ts';
 import {TargetVolume} from './target-volume.ts';
 import {closeSides, FINAL, sidesEndedBy, stopError, stopSides, whenAborted, type OpenVolume} from './volume-sides.ts';
 import {VolumeEpochs} from './volume-epochs.ts';
+import {VolumeGuests} from './volume-guests.ts';
 import {linksOf} from './volume-links.ts';
 import {volumeScope} from './volume-scopes.ts';
 
@@ -70,6 +73,7 @@ export class AgentVolume {
   #ended: Promise<void> = Promise.resolve();
   /** Resolves when what was open is closed. */
   #closed: Promise<unknown> = Promise.resolve();
+  readonly #guests = new VolumeGuests();
 
   constructor(options: AgentVolumeOptions, parts: AgentParts) {
     const {configured, limits, onEvent, isPeer, onSuperseded} = options;
@@ -163,6 +167,7 @@ export class AgentVolume {
   async stop(reason: string): Promise<void> {
     const resumed = this.quiesce.stop();
     this.#controller.abort(new TowlineError('CANCELLED', reason, {signal: 'stop'}));
+    await this.#guests.sendAway(reason);
     await resumed;
     await this.#ended;
   }
@@ -203,7 +208,17 @@ export class AgentVolume {
   async pause(): Promise<void> {
     this.#notes.setPaused(true);
     this.#reopen?.abort(new TowlineError('CANCELLED', 'paused', {signal: 'pause'}));
+    await this.#guests.sendAway('paused');
     await this.#closed;
+  }
+
+  /** A peer looks at this copy for as long as `look` goes on. @throws REFUSED while it is paused or being closed */
+  async takeGuest(port: LinkPort, look: () => Promise<void>): Promise<void> {
+    if (this.isPaused || this.#controller.signal.aborted) {
+      const reason = this.isPaused ? 'it is paused' : 'it is being closed';
+      throw new TowlineError('REFUSED', `volume ${this.config.name} cannot be looked at: ${reason}`, {reason});
+    }
+    await this.#guests.take(port, look);
   }
 
   resume(): void {
@@ -214,24 +229,31 @@ export class AgentVolume {
   async #run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       this.#again = Promise.withResolvers();
-      const {contradiction} = this.#inForce;
-      if (contradiction !== undefined) this.#stand('halted', contradiction, EXIT_CODE.HALTED);
-      else if (this.isPaused) this.#stand('paused', `paused; go on with towline resume ${this.config.name}`);
-      else
-        try {
-          const found = await this.#find();
-          if (this.isPaused) continue;
-          this.epochs.matchMark(found.path, this.receive === undefined);
-          const ran = this.#runAt(found, signal);
-          this.#closed = ran.catch(() => undefined);
-          await ran;
-          continue;
-        } catch (error) {
-          if (signal.aborted) return;
-          this.#failed(error);
-        }
+      try {
+        if (await this.#runOnce(signal)) continue;
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#failed(error);
+      }
       await sleepUnless(this.#parts.clock, ROOT_POLL_MS, {signal, woken: this.#again.promise});
     }
+  }
+
+  /** @returns whether it is worth to look again at once. @throws what keeps the volume from being open */
+  async #runOnce(signal: AbortSignal): Promise<boolean> {
+    const {contradiction} = this.#inForce;
+    if (contradiction !== undefined) this.#stand('halted', contradiction, EXIT_CODE.HALTED);
+    else if (this.isPaused) this.#stand('paused', `paused; go on with towline resume ${this.config.name}`);
+    else {
+      const found = await this.#find();
+      if (this.isPaused) return true;
+      this.epochs.matchMark(found.path, this.receive === undefined);
+      const ran = this.#runAt(found, signal);
+      this.#closed = ran.catch(() => undefined);
+      await ran;
+      return true;
+    }
+    return false;
   }
 
   /** An engine that cannot be asked does not take a known root away. */
@@ -243,7 +265,8 @@ export class AgentVolume {
       const known = this.#notes.rootIdentity();
       const isEngineAway = isTowlineError(error) && error.code === 'SYSTEM';
       if (isEngineAway && known !== undefined) return this.#knownPlace(known);
-      if (isTowlineError(error) && error.code === 'ROOT_MISSING' && known !== undefined) throw this.#haltMissing(error);
+      if (isTowlineError(error) && error.code === 'ROOT_MISSING' && known !== undefined)
+        throw haltedByMissing(this.config.name, error);
       throw error;
     }
   }
@@ -253,14 +276,6 @@ export class AgentVolume {
     const path = bytesOf(known.path).toString();
     if (this.#found?.path === path) return this.#found;
     return {path, beside: this.config.at.kind === 'path' ? undefined : besideIfUsed(path)};
-  }
-
-  /** A known volume that is gone is a halt; an unknown one is waited for. */
-  #haltMissing(error: TowlineError): TowlineError {
-    const message = `${error.message}; it is a known volume, so nothing is changed on the other side until it is back`;
-    const halt = {kind: 'root-missing' as const, count: 0, limit: 0, message, sinceMs: this.#parts.clock.nowMs()};
-    if (this.#notes.haltOf() === undefined) this.#notes.halt(halt);
-    return new TowlineError('HALTED', message, {...halt, volume: this.config.name});
   }
 
   async #runAt(found: FoundRoot, signal: AbortSignal): Promise<void> {
@@ -293,19 +308,21 @@ export class AgentVolume {
       await Promise.race([Promise.all(works), whenAborted(both)]);
     } catch (error) {
       failure = error;
-      throw error;
-    } finally {
-      ended.abort(new TowlineError('CANCELLED', 'the volume is closed', {signal: 'stop'}));
-      stopEngines();
-      const {state, reason} = this.#standing(signal);
-      this.receive?.detach(state, reason);
-      this.#open = undefined;
-      await stopSides(open, stopError(failure, reason));
-      await Promise.allSettled(works);
-      if (failure !== undefined) sidesEndedBy(open, failure);
-      closeSides(open);
-      this.#parts.onChange();
     }
+    ended.abort(new TowlineError('CANCELLED', 'the volume is closed', {signal: 'stop'}));
+    this.#open = undefined;
+    let [state, reason]: ['paused' | 'waiting', string] = ['waiting', 'the volume is closed'];
+    await endAll([
+      stopEngines,
+      () => ({state, reason} = this.#standing(signal)),
+      () => this.receive?.detach(state, reason),
+      () => stopSides(open, stopError(failure, reason)),
+      () => Promise.allSettled(works),
+      () => failure !== undefined && sidesEndedBy(open, failure),
+      () => closeSides(open),
+    ]).catch((error: unknown) => (failure ??= error));
+    this.#parts.onChange();
+    if (failure !== undefined) throw failure;
   }
 
   #standing(signal: AbortSignal): {state: 'paused' | 'waiting'; reason: string} {
@@ -341,20 +358,22 @@ export class AgentVolume {
 
   #failed(thrown: unknown): void {
     const {log} = this.#parts;
-    const error = systemErrorOf(thrown) ?? thrown;
-    const message = messageOf(error);
-    const isHalted = isTowlineError(error) && error.code === 'HALTED';
-    if (isHalted && this.#notes.haltOf() === undefined) {
+    const volume = this.config.name;
+    const error = asTowlineError(thrown);
+    const {code, message} = error;
+    const isHalted = code === 'HALTED';
+    if (this.#reason !== message) {
+      log[isHalted || code === 'BUG' ? 'error' : 'warn'](message, {volume, code});
+      if (code === 'BUG') log.error(String((thrown as Error).stack), {volume});
+    }
+    try {
+      this.#stand(isHalted ? 'halted' : 'waiting', message, FINAL[code], isHalted ? error : undefined);
+      if (!isHalted || this.#notes.haltOf() !== undefined) return;
       const {kind, count, limit} = (error as TowlineError<'HALTED'>).details;
       this.#notes.halt({kind, count, limit, message, sinceMs: this.#parts.clock.nowMs()});
+    } catch (trouble) {
+      log.error(`how it stands cannot be noted: ${messageOf(trouble)}`, {volume}); // at the next try it is
     }
-    if (this.#reason !== message) {
-      const code = isTowlineError(error) ? error.code : 'BUG';
-      log[isHalted || code === 'BUG' ? 'error' : 'warn'](message, {volume: this.config.name, code});
-      if (code === 'BUG') log.error(String((error as Error).stack), {volume: this.config.name});
-    }
-    const exitCode = isTowlineError(error) ? FINAL[error.code] : EXIT_CODE.BUG;
-    this.#stand(isHalted ? 'halted' : 'waiting', message, exitCode, isHalted ? error : undefined);
   }
 
   /** @param exitCode what a single run ends with; undefined where it is worth waiting */

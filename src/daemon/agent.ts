@@ -4,8 +4,9 @@
  * The composition root of `towline agent`. Invariants: one agent for one state folder; it says that it is ready only
  * when it listens, its state is open and it can be asked; whatever ends it, everything that it opened is closed.
  */
-import {mkdirSync, readFileSync} from 'node:fs';
+import {mkdirSync} from 'node:fs';
 import {join} from 'node:path';
+import {endAll} from '../base/end-all.ts';
 import {systemClock as clock} from '../base/clock.ts';
 import {messageOf, TowlineError} from '../base/errors.ts';
 import type {AgentConfig} from '../config/agent-config.ts';
@@ -14,6 +15,7 @@ import type {RunOutcome} from '../control/agent-api.ts';
 import {openEngines} from '../engine/engines.ts';
 import {serveControl} from '../http/control-server.ts';
 import {controlSocketOf} from '../http/socket-path.ts';
+import {readBootId} from '../linux/boot-id.ts';
 import {shareArenas} from '../linux/malloc.ts';
 import {notifySystemd, reloadingFields, watchdogIntervalMs} from '../linux/notify.ts';
 import {openActionLog} from '../state/action-log.ts';
@@ -104,9 +106,7 @@ async function startAgent(
   for (const notice of config.notices) log.warn(notice);
   const {stateFolder} = config;
   const closers: (() => unknown)[] = [];
-  const closeAll = async (): Promise<void> => {
-    for (const close of closers.reverse()) await close();
-  };
+  const closeAll = (): Promise<void> => endAll(closers.reverse());
   try {
     prepareFolder(stateFolder);
     mkdirSync(join(stateFolder, 'volumes'), {recursive: true, mode: 0o700});
@@ -213,12 +213,4 @@ function aborted(signal: AbortSignal): Promise<undefined> {
     if (signal.aborted) return resolve(undefined);
     signal.addEventListener('abort', () => resolve(undefined), {once: true});
   });
-}
-
-function readBootId(): string {
-  try {
-    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-  } catch {
-    return '';
-  }
 }

@@ -6,7 +6,8 @@
  */
 import {join} from 'node:path';
 import {rmSync} from 'node:fs';
-import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
+import {endAll} from '../base/end-all.ts';
+import {asTowlineError, TowlineError} from '../base/errors.ts';
 import type {FollowPlan} from '../control/agent-api.ts';
 import {packEpoch} from '../model/epoch.ts';
 import {zeroStats} from '../model/status.ts';
@@ -14,7 +15,7 @@ import {sameView, type View} from '../model/view.ts';
 import type {Step} from '../reconcile/plan-path.ts';
 import {RollingHour} from '../reconcile/rolling-hour.ts';
 import type {LinkPort} from '../session/link-port.ts';
-import {refusalMessage} from '../session/refusal.ts';
+import {refusePort} from '../session/refusal.ts';
 import {SourceLink} from '../session/source-link.ts';
 import type {AgentParts} from './agent-parts.ts';
 import type {AgentVolume} from './agent-volume.ts';
@@ -58,6 +59,7 @@ export async function compareWith(compared: Compared, parts: AgentParts): Promis
       notes: volume.notes,
       found,
       chokidarEntries: 0,
+      isScannedOnce: true,
       onNotice: () => undefined,
     },
     parts,
@@ -69,10 +71,12 @@ export async function compareWith(compared: Compared, parts: AgentParts): Promis
     return (await compareFrom(source, {...compared, offered}, parts, (view) => source.adopt(view))) as Differences;
   } finally {
     over.abort(new TowlineError('CANCELLED', 'compared', {signal: 'stop'}));
-    await source.stop();
-    await ran;
-    source.close();
-    rmSync(folder, {recursive: true, force: true});
+    await endAll([
+      () => source.stop(),
+      () => ran,
+      () => source.close(),
+      () => rmSync(folder, {recursive: true, force: true}),
+    ]);
   }
 }
 
@@ -146,15 +150,15 @@ function typeOf(step: Step): string {
   return op.kind === 'put-special' ? op.type : 'file';
 }
 
-/** The other side: lets a peer that may follow look at this copy, for as long as its link is open. */
-export function serveComparison(volume: AgentVolume, port: LinkPort, parts: AgentParts): void {
-  void serve(volume, port, parts).catch((error: unknown) => {
-    const known = isTowlineError(error) ? error : new TowlineError('BUG', messageOf(error), {what: messageOf(error)});
+/** The other side: lets a peer that may follow look at this copy, for as long as its link and the volume are open. */
+export async function serveComparison(volume: AgentVolume, port: LinkPort, parts: AgentParts): Promise<void> {
+  try {
+    await volume.takeGuest(port, () => serve(volume, port, parts));
+  } catch (error) {
+    const known = asTowlineError(error);
     parts.log.warn(known.message, {volume: volume.config.name, code: known.code});
-    port.onMessage = () => undefined;
-    port.send(refusalMessage(port.link, known));
-    port.close(known);
-  });
+    refusePort(port, known);
+  }
 }
 
 async function serve(volume: AgentVolume, port: LinkPort, parts: AgentParts): Promise<void> {
@@ -168,7 +172,6 @@ async function serve(volume: AgentVolume, port: LinkPort, parts: AgentParts): Pr
     target.serve(port, {confirmedDeletes: 0, hour: new RollingHour(), isReadOnly: true, onRefused: ignored});
     await port.closed;
   } finally {
-    await target.stop(undefined);
-    target.close();
+    await endAll([() => target.stop(undefined), () => target.close()]);
   }
 }

@@ -11,7 +11,7 @@ import type {FollowPlan} from '../control/agent-api.ts';
 import {FIRST_EPOCH, judgeEpoch, nextEpoch, packEpoch, unpackEpoch, type Epoch} from '../model/epoch.ts';
 import type {Decided, VolumeRole} from '../model/role.ts';
 import type {LinkPort} from '../session/link-port.ts';
-import {refusalMessage} from '../session/refusal.ts';
+import {refusePort} from '../session/refusal.ts';
 import {LABEL_BYTES_MAX} from '../wire/limits.ts';
 import type {MessageOf} from '../wire/messages.ts';
 import type {AgentParts} from './agent-parts.ts';
@@ -287,7 +287,7 @@ export class FailOver {
     if (volume === undefined || !isKnownTo(volume, peer)) return false;
     const {decided, epoch: ours} = volume.epochs.role;
     if (request.isDryRun && volume.receive === undefined && decided !== undefined) {
-      serveComparison(volume, port, this.#parts);
+      void serveComparison(volume, port, this.#parts);
       return true;
     }
     const theirs = unpackEpoch(request.epoch);
@@ -329,9 +329,7 @@ export class FailOver {
 
   #refuse(port: LinkPort, error: TowlineError, peer: string): void {
     this.#parts.log.warn(error.message, {peer, code: error.code});
-    port.onMessage = () => undefined;
-    port.send(refusalMessage(port.link, error));
-    port.close(error);
+    refusePort(port, error);
   }
 
   #volume(name: string): AgentVolume {

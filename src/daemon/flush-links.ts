@@ -87,9 +87,15 @@ export async function quiescedFlush(
     return {...before, exitCode: worstExitCode([before.exitCode, EXIT_CODE.PEER_LOST]), hooks: []};
   const hooks: HookRun[] = [];
   const outcome = await volume.quiesce.during(hooks, signal, (held) => {
+    // Everything is looked at, once for all links that share a source.
+    const sources = new Set(volume.sends.map((send) => volume.sourceOf(send)));
+    const read = new Map([...sources].map((source) => [source, source?.readAll(held)]));
     const sends = volume.sends.map((send): Waited => ({
       link: send,
-      run: () => restedFlush(volume, send, {clock, deadlineMs, signal: held}),
+      run: async () => {
+        await read.get(volume.sourceOf(send));
+        return restedFlush(volume, send, {clock, deadlineMs, signal: held});
+      },
     }));
     return together(clock, deadlineMs - clock.monotonicMs(), sends, held);
   });
@@ -109,13 +115,12 @@ function checkQuiescable(volume: AgentVolume): void {
     });
 }
 
-/** Everything is looked at; what was being read when it came to rest is waited for. */
+/** Everything was looked at; what was being read when it came to rest is waited for. */
 async function restedFlush(
   volume: AgentVolume,
   send: SendLink,
   {clock, deadlineMs, signal}: {clock: Clock; deadlineMs: number; signal: AbortSignal},
 ): Promise<LinkOutcome> {
-  await volume.sourceOf(send)?.readAll(signal);
   for (;;) {
     const outcome = await flushed(volume, send, false);
     const isHopeful =

@@ -2,7 +2,7 @@
  * Figures and reports that both directions of a link make alike.
  */
 import type {Clock} from '../base/clock.ts';
-import {messageOf, systemErrorOf, TowlineError, type HaltKind} from '../base/errors.ts';
+import {TowlineError, type HaltKind} from '../base/errors.ts';
 import type {LinkSettings} from '../config/agent-config.ts';
 import type {HaltReport, LinkOutcome} from '../control/agent-api.ts';
 import type {Halt, LinkNotes} from '../state/agent-store.ts';
@@ -13,6 +13,12 @@ const ROOT_HALTS: readonly HaltKind[] = ['root-missing', 'root-replaced', 'root-
 
 export function isRootHalt(error: TowlineError): boolean {
   return error.code === 'HALTED' && ROOT_HALTS.includes((error as TowlineError<'HALTED'>).details.kind);
+}
+
+/** A known volume that is gone is a halt; an unknown one is waited for. */
+export function haltedByMissing(volume: string, error: TowlineError): TowlineError<'HALTED'> {
+  const message = `${error.message}; it is a known volume, so nothing is changed on the other side until it is back`;
+  return new TowlineError('HALTED', message, {kind: 'root-missing', volume, count: 0, limit: 0});
 }
 
 export function haltReport({kind, count, limit, message, sinceMs}: Halt): HaltReport {
@@ -53,14 +59,6 @@ export class Meter {
     if (first === undefined || atMs - first.atMs < 100) return 0;
     return Math.max(0, Math.round(((bytes - first.bytes) * 1_000) / (atMs - first.atMs)));
   }
-}
-
-/** What was thrown and is no error of ours: a failed system call, or a bug. */
-export function bug(error: unknown): TowlineError {
-  const failed = systemErrorOf(error);
-  if (failed !== undefined) return failed;
-  const what = messageOf(error);
-  return new TowlineError('BUG', `internal error: ${what}; please report it`, {what}, {cause: error});
 }
 
 /** What a link leaves out or changes because it was told to. */

@@ -5,7 +5,8 @@
  * older; two live runs with one identity are told so and served no more.
  */
 import {backoffDelayMs} from '../base/backoff.ts';
-import type {Clock} from '../base/clock.ts';
+import {later, type Clock} from '../base/clock.ts';
+import {Ending} from '../base/ending.ts';
 import {isTowlineError, messageOf, TowlineError, type ErrorCode} from '../base/errors.ts';
 import type {HostPort, PeerConfig} from '../config/agent-config.ts';
 import {showHostPort} from '../config/host-port.ts';
@@ -145,18 +146,20 @@ export class Peer {
       new TowlineError('PEER_LOST', `${name} ${what}`, {peer: name, idleMs: deadlineMs});
     if (open === undefined) throw lost(`is not connected: ${this.reason}`);
     let answer: Message | undefined;
-    const asked = open.session.ask(make, (message) => {
-      answer = message;
-      return true;
-    });
-    const waker = new AbortController();
-    const late = this.#parts.clock.sleep(deadlineMs, waker.signal).then(() => Promise.reject(lost('does not answer')));
-    late.catch(() => undefined);
+    // An end of its own: a question that stays open for long ends the session, with all its links.
+    const ending = new Ending();
+    const inTime = later(this.#parts.clock, deadlineMs, () => ending.end(lost('does not answer')));
     try {
-      await Promise.race([asked, late]);
+      await open.session.ask(
+        make,
+        (message) => {
+          answer = message;
+          return true;
+        },
+        ending,
+      );
     } finally {
-      waker.abort();
-      asked.catch(() => undefined);
+      inTime();
     }
     return answer as Message;
   }

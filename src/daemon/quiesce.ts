@@ -39,9 +39,19 @@ export class Quiesce {
 
   /** What an operator should know. */
   get notices(): string[] {
-    const sinceMs = this.#parts.notes.quiescedSinceMs();
-    const held = sinceMs === undefined ? [] : [`its application is quiesced since ${new Date(sinceMs).toISOString()}`];
+    const since = this.#heldSince();
+    const held = since === undefined ? [] : [`its application is quiesced since ${since}`];
     return [...held, ...this.#failures.values()];
+  }
+
+  /** A note that cannot be read counts: who goes on twice is not harmed, who is held for ever is. */
+  #heldSince(): string | undefined {
+    try {
+      const sinceMs = this.#parts.notes.quiescedSinceMs();
+      return sinceMs === undefined ? undefined : new Date(sinceMs).toISOString();
+    } catch (error) {
+      return `a time that cannot be read: ${messageOf(error)}`;
+    }
   }
 
   /**
@@ -49,7 +59,7 @@ export class Quiesce {
    * @param hooks takes how they went
    * @param signal aborted: the work's signal is, too
    * @returns undefined when the quiesce hook failed and the work was not begun
-   * @throws LOCKED while it is at it, SYSTEM when that cannot be noted, and what the work throws
+   * @throws LOCKED while it is at it, SYSTEM when that cannot be noted, the signal's reason, and what the work throws
    */
   async during<T>(
     hooks: HookRun[],
@@ -82,8 +92,9 @@ export class Quiesce {
     try {
       const quiesced = await this.#run('quiesce');
       if (quiesced !== undefined) hooks.push(quiesced);
-      const isRefused = quiesced?.failure !== undefined && this.#hooks.quiesce?.onFailure === 'stop';
-      return isRefused || signal.aborted ? undefined : await work(signal);
+      if (quiesced?.failure !== undefined && this.#hooks.quiesce?.onFailure === 'stop') return undefined;
+      signal.throwIfAborted();
+      return await work(signal);
     } finally {
       const resumed = await this.#resume();
       if (resumed !== undefined) hooks.push(resumed);
@@ -92,7 +103,7 @@ export class Quiesce {
 
   /** After a start: what an earlier process has quiesced goes on. */
   recover(): Promise<void> {
-    if (this.#parts.notes.quiescedSinceMs() === undefined) return Promise.resolve();
+    if (this.#heldSince() === undefined) return Promise.resolve();
     this.#parts.log.warn('an agent was ended while it had the application quiesced: it is resumed', {
       volume: this.#volume,
     });

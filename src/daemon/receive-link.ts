@@ -4,14 +4,14 @@
  * The volume's files are the target volume's business. Invariants: only the configured peer is let in; a halt of this
  * side is kept until its operator confirms it, or both sides are equal again.
  */
-import {EXIT_CODE, isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
+import {asTowlineError, EXIT_CODE, isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {VolumeConfig} from '../config/agent-config.ts';
 import type {LinkOutcome, LinkReport, LinkState} from '../control/agent-api.ts';
 import {showPath, type RelPath} from '../model/path.ts';
 import {ignorePinOf} from '../model/view.ts';
 import {RollingHour} from '../reconcile/rolling-hour.ts';
 import type {LinkPort} from '../session/link-port.ts';
-import {refusalMessage} from '../session/refusal.ts';
+import {refusePort} from '../session/refusal.ts';
 import type {LinkNotes} from '../state/agent-store.ts';
 import type {MessageOf} from '../wire/messages.ts';
 import type {AgentParts} from './agent-parts.ts';
@@ -197,9 +197,7 @@ export class ReceiveLink {
 
   refuse(port: LinkPort, error: TowlineError, peer: string): void {
     this.#parts.log.warn(error.message, {volume: this.config.name, peer, code: error.code});
-    port.onMessage = () => undefined;
-    port.send(refusalMessage(port.link, error));
-    port.close(error);
+    refusePort(port, error);
   }
 
   /** @throws NOT_AUTHORISED, REFUSED, HALTED */
@@ -341,7 +339,10 @@ export class ReceiveLink {
     if (peer?.failure === 'NOT_AUTHORISED')
       return Promise.resolve(this.#outcome(EXIT_CODE.NOT_AUTHORISED, peer.reason));
     const proof = this.#waiters.next({connection: this.#port, cut: this.#lastCut.cut});
-    void this.#volume?.rescan().then(() => this.#volume?.askToCompare());
+    this.#volume?.rescan().then(
+      () => this.#volume?.askToCompare(),
+      (error: unknown) => this.#settle(EXIT_CODE[asTowlineError(error).code], messageOf(error)),
+    );
     return proof;
   }
 

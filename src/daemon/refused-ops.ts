@@ -28,13 +28,20 @@ export class RefusedOps {
 
   /** @returns why, by index. @throws SYSTEM when an engine cannot be asked */
   async among(ops: readonly Op[]): Promise<Map<number, Failed>> {
+    const refused = this.drifted(ops);
+    const isHarmless = ops.every((op) => op.kind === 'set-meta' || (op.kind === 'make-dir' && !this.#isThere(op.path)));
+    if (!isHarmless) await this.#addMounted(ops, refused);
+    return refused;
+  }
+
+  /** Those that would touch what was changed here by something else: as far as it was noticed by now. */
+  drifted(ops: readonly Op[]): Map<number, Failed> {
     const refused = new Map<number, Failed>();
+    if (!this.#parts.problems.hasDrift) return refused;
     for (const [index, op] of ops.entries()) {
       const held = this.#heldBack(op);
       if (held !== undefined) refused.set(index, held);
     }
-    const isHarmless = ops.every((op) => op.kind === 'set-meta' || (op.kind === 'make-dir' && !this.#isThere(op.path)));
-    if (!isHarmless) await this.#addMounted(ops, refused);
     return refused;
   }
 

@@ -46,7 +46,7 @@ export function configNotices(config: AgentConfig): string[] {
   if (!existsSync(join(stateFolder, 'agent.db'))) return [];
   let file: AgentFile | undefined;
   try {
-    file = openAgentFile({place: {folder: stateFolder}, bootId: ''});
+    file = openAgentFile({place: {folder: stateFolder}, bootId: '', isGlance: true});
     const state = file;
     return volumes.flatMap((volume) => {
       const role = state.notes(volumeScope(volume.name)).role();

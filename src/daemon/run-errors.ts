@@ -1,20 +1,8 @@
 /**
  * What ends a run of `sync`, as errors with codes.
  */
-import {EXIT_CODE, isTowlineError, messageOf, systemErrorOf, TowlineError} from '../base/errors.ts';
-
-/** An error without a code is a bug of ours, unless it is a failed system call. */
-export function asTowlineError(error: unknown): TowlineError {
-  if (isTowlineError(error)) return error;
-  const failed = systemErrorOf(error);
-  if (failed !== undefined) return failed;
-  return new TowlineError(
-    'BUG',
-    `internal error: ${messageOf(error)}; please report it`,
-    {what: messageOf(error)},
-    {cause: error},
-  );
-}
+import {basename} from 'node:path';
+import {EXIT_CODE, isTowlineError, TowlineError} from '../base/errors.ts';
 
 /** Why a run whose signal was aborted ends. */
 export function cancelled(signal: AbortSignal): TowlineError {
@@ -36,11 +24,12 @@ export function exitCodeOf(
 }
 
 /**
- * Whether the state itself is the trouble: damaged, or its disk full, read-only or failing. What was not committed is
- * forgotten then, so the volume is closed and read again.
+ * Whether the state of a volume is the trouble: damaged, or its disk full, read-only or failing. What was not committed
+ * is forgotten then, so the volume is closed and read again. That mends no damage of `agent.db`.
  */
 export function isStateTrouble(error: unknown): boolean {
   if (!isTowlineError(error)) return false;
-  if (error.code === 'STATE_DAMAGED') return true;
+  if (error.code === 'STATE_DAMAGED')
+    return basename((error as TowlineError<'STATE_DAMAGED'>).details.path) !== 'agent.db';
   return error.code === 'SYSTEM' && (error as TowlineError<'SYSTEM'>).details.syscall === 'sqlite';
 }

@@ -2,7 +2,7 @@
  * Runs one hook of a volume: a program of the operator's, without a shell, in a process group and with an environment of
  * its own.
  *
- * Not when hooks run (quiesced-flush.ts). Invariants: it ends by its timeout, with all that it has started in its group;
+ * Not when hooks run (quiesce.ts). Invariants: it ends by its timeout, with all that it has started in its group;
  * of what it says a part is kept, the end; what it leaves running with its output open holds nobody up.
  */
 import {spawn, type ChildProcess} from 'node:child_process';
@@ -74,6 +74,7 @@ export async function runHook(
   await Promise.race([closed, clock.sleep(LAST_WORDS_MS)]);
   child.stdout?.destroy();
   child.stderr?.destroy();
+  child.unref(); // one that could not be ended keeps nobody here
   return ended(failure, output.text());
 }
 
@@ -95,14 +96,14 @@ async function endGroup(child: ChildProcess, exited: Promise<unknown>, clock: Cl
   signalGroup(pid, 'SIGTERM');
   await Promise.race([exited, clock.sleep(GRACE_MS)]);
   signalGroup(pid, 'SIGKILL'); // also those that the program itself has left behind
-  await exited;
+  await Promise.race([exited, clock.sleep(GRACE_MS)]); // one that waits for its disk ends when that answers
 }
 
 function signalGroup(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(-pid, signal);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  } catch {
+    // It has gone, or has become another user's.
   }
 }
 

@@ -6,7 +6,7 @@
  * digests on the session that is still open, and ends with the next change.
  */
 import {backoffDelayMs} from '../base/backoff.ts';
-import {EXIT_CODE, isTowlineError, TowlineError} from '../base/errors.ts';
+import {asTowlineError, EXIT_CODE, isTowlineError, TowlineError} from '../base/errors.ts';
 import {sleepUnless} from '../base/clock.ts';
 import {pacerOf} from '../base/pace.ts';
 import type {SendConfig} from '../config/agent-config.ts';
@@ -23,7 +23,6 @@ import type {LinkNotes} from '../state/agent-store.ts';
 import type {AgentParts, LinkEvent} from './agent-parts.ts';
 import {leftOutProblems} from './left-out-problems.ts';
 import {
-  bug,
   chosenBy,
   failureOf,
   haltReport,
@@ -200,7 +199,7 @@ export class SendLink {
         if (isDone && this.config.when.kind === 'every') await this.#pause(this.config.when.everyMs, signal);
       } catch (error) {
         if (signal.aborted) return;
-        const known = isTowlineError(error) ? error : bug(error);
+        const known = asTowlineError(error);
         if ((isRootHalt(known) || isStateTrouble(known)) && !this.#refusals.has(known)) throw known;
         await this.#pause(this.#judge(known, attempt++), signal);
       }

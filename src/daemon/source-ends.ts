@@ -4,6 +4,7 @@
  * Opens and closes; drives nothing. Invariant: when opening fails, nothing stays open.
  */
 import {systemClock as clock} from '../base/clock.ts';
+import {endAll, endTogether} from '../base/end-all.ts';
 import type {JobPool} from '../base/worker-pool.ts';
 import type {View} from '../model/view.ts';
 import {Scanner} from '../scan/scanner.ts';
@@ -50,8 +51,9 @@ export function openEnds(options: SyncOptions, folder: string, parts: SyncParts)
     },
     {onNotice},
   );
+  let state: OpenState | undefined;
   try {
-    const state = openState({
+    state = openState({
       folder: `${folder}/source`,
       side: 'source',
       rootPath,
@@ -80,14 +82,14 @@ export function openEnds(options: SyncOptions, folder: string, parts: SyncParts)
     );
     return {state, source, pool, scanner, secondLook, target, events};
   } catch (error) {
+    state?.close();
     void target.close();
     throw error;
   }
 }
 
 export async function closeEnds(ends: SourceEnds): Promise<void> {
-  await Promise.all([ends.target.close(), ends.pool.close()]);
-  ends.state.close();
+  await endAll([() => endTogether([ends.target.close(), ends.pool.close()]), () => ends.state.close()]);
 }
 
 /** The view that the source offers. */

@@ -5,6 +5,8 @@
  * view; a link alone takes its state along into another view, one of several gets a state of its own. Invariant: a
  * state is in one view at a time, that of all links that use it.
  */
+import {endAll, endTogether} from '../base/end-all.ts';
+import {messageOf} from '../base/errors.ts';
 import type {VolumeConfig} from '../config/agent-config.ts';
 import {DEFAULTS} from '../config/link-settings.ts';
 import {narrowedView, sameView, viewDigest, type View, type ViewLimits} from '../model/view.ts';
@@ -55,7 +57,8 @@ export class SourcePool {
     try {
       for (const send of sends) this.#slotFor(send, this.#expectedView(send)).users.add(send);
     } catch (error) {
-      for (const {source} of this.#slots) void source.stop().then(() => source.close());
+      const ends = this.#slots.flatMap(({source}) => [() => source.stop(), () => source.close()]);
+      endAll(ends).catch((problem: unknown) => parts.log.error(messageOf(problem), {volume: options.config.name}));
       throw error;
     }
   }
@@ -99,7 +102,7 @@ export class SourcePool {
   }
 
   async stop(): Promise<void> {
-    await Promise.all([...this.#slots.map(({source}) => source.stop()), ...this.#retiring.values()]);
+    await endTogether([...this.#slots.map(({source}) => source.stop()), ...this.#retiring.values()]);
   }
 
   endedBy(error: unknown): void {
@@ -171,13 +174,15 @@ export class SourcePool {
 
   #retire(slot: Slot): void {
     this.#slots.splice(this.#slots.indexOf(slot), 1);
-    const closed = async (): Promise<void> => {
-      slot.over.abort();
-      await slot.source.stop();
-      await slot.ran.catch(() => undefined);
-      slot.source.close();
-      this.#retiring.delete(slot.folder);
-    };
-    this.#retiring.set(slot.folder, closed());
+    slot.over.abort();
+    const {source, ran, folder} = slot;
+    const closed = endAll([
+      () => source.stop(),
+      () => ran.catch(() => undefined),
+      () => source.close(),
+      () => this.#retiring.delete(folder),
+    ]);
+    closed.catch((error: unknown) => this.#failed.reject(error));
+    this.#retiring.set(folder, closed);
   }
 }

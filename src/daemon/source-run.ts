@@ -4,7 +4,7 @@
  * Invariant: the outcome is "in sync" only after a cut with equal digests; a run that found nothing wrong ends with 0.
  */
 import {systemClock as clock} from '../base/clock.ts';
-import {REACTION, type TowlineError} from '../base/errors.ts';
+import {asTowlineError, REACTION, type TowlineError} from '../base/errors.ts';
 import {backoffDelayMs} from '../base/backoff.ts';
 import {joinPath, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {zeroStats, type LinkStats, type LinkStatus} from '../model/status.ts';
@@ -22,7 +22,7 @@ import {FRAME_BYTES_MAX} from '../wire/limits.ts';
 import {AgainPaths} from './again-paths.ts';
 import {leftOutProblems} from './left-out-problems.ts';
 import {pairIdentities} from './pair-identities.ts';
-import {asTowlineError, cancelled, exitCodeOf, isStateTrouble} from './run-errors.ts';
+import {cancelled, exitCodeOf} from './run-errors.ts';
 import {signatureStore} from './signature-store.ts';
 import {followSilentChanges} from './silent-changes.ts';
 import {closeEnds, openEnds, viewOf, type SourceEnds} from './source-ends.ts';
@@ -182,9 +182,7 @@ export class SourceRun {
         const known = asTowlineError(error);
         if (signal.aborted) throw cancelled(signal);
         const isLast = this.#options.isOnce && attempt >= RETRIES_ONCE;
-        // A disk of the state that is full, or cannot be written, is waited for: the scan reads again what was not kept.
-        const isWaitedFor = !this.#options.isOnce && known.code === 'SYSTEM' && isStateTrouble(known);
-        if (isLast || (REACTION[known.code] !== 'retry' && !isWaitedFor)) throw known;
+        if (isLast || REACTION[known.code] !== 'retry') throw known;
         ends.events.notice('warn', `${known.message}; connecting again`);
         if (this.#wasInSync) attempt = 0; // it worked: this loss is the first again
         this.#wasInSync = false;

@@ -40,6 +40,8 @@ export interface SourceVolumeOptions {
   notes: LinkNotes;
   found: FoundRoot;
   chokidarEntries: number;
+  /** It is scanned once: nobody follows what changes then. */
+  isScannedOnce?: boolean;
   onNotice(message: string): void;
 }
 
@@ -138,16 +140,9 @@ export class SourceVolume {
    * @throws HALTED when the root is not what it was, and whatever else keeps the volume from being read
    */
   async run(signal: AbortSignal): Promise<void> {
-    const {root, volume} = this.opened;
+    const {volume} = this.opened;
     try {
-      this.#watch = await startWatch(
-        {root, backEnd: this.#options.settings.watch, chokidarEntries: this.#options.chokidarEntries},
-        {
-          live: this.live,
-          thread: this.#parts.watchThread,
-          onNotice: (_level, message) => this.#options.onNotice(message),
-        },
-      );
+      if (this.#options.isScannedOnce !== true) this.#watch = await this.#startWatch();
       const result: ScanResult = await this.#scanner.scan();
       if (result.missed.length > 0) this.live.noteTree(ROOT, 'directories changed while they were scanned');
       this.#tellScanned(result.problems, true);
@@ -162,6 +157,15 @@ export class SourceVolume {
       await this.live.run(AbortSignal.abort()); // who waits for a look that never came need not
       await this.#watch?.close();
     }
+  }
+
+  #startWatch(): Promise<RunningWatch> {
+    const {settings, chokidarEntries} = this.#options;
+    const onNotice = (_level: string, message: string): void => this.#options.onNotice(message);
+    return startWatch(
+      {root: this.opened.root, backEnd: settings.watch, chokidarEntries},
+      {live: this.live, thread: this.#parts.watchThread, onNotice},
+    );
   }
 
   async #look(signal: AbortSignal): Promise<void> {

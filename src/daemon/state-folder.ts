@@ -4,9 +4,9 @@
  * A damaged file is set aside and made anew: its content is only a memory of what can be read again. Invariant: a root
  * that is not the one in the state is never worked on.
  */
-import {readFileSync} from 'node:fs';
-import {join} from 'node:path';
-import {isTowlineError, type HaltKind, type TowlineError} from '../base/errors.ts';
+import {basename, join} from 'node:path';
+import {isTowlineError, systemErrorOf, type HaltKind, type TowlineError} from '../base/errors.ts';
+import {readBootId} from '../linux/boot-id.ts';
 import {closeFd} from '../linux/open-fd.ts';
 import {fromText} from '../model/path.ts';
 import type {RootIdentity} from '../model/root.ts';
@@ -100,7 +100,7 @@ export function openState(options: OpenStateOptions): OpenState {
       root,
       isFirstContact: known === undefined,
       endedBy: (error) => {
-        if (!isTowlineError(error) || error.code === 'BUG' || error.code === 'STATE_DAMAGED') volume.suspect();
+        if (mayBeOf(error, join(folder, 'volume.db'))) volume.suspect();
       },
       close,
     };
@@ -149,8 +149,19 @@ function orAside<S>(options: OpenStateOptions, file: string, make: () => S): S {
 
 /** What was found damaged while it was open is read anew the next time. */
 function closeOrAside(options: OpenStateOptions, file: string, store: Store): void {
-  store.close();
-  if (store.isSuspect) putAside(options, file, `${join(options.folder, file)} may be damaged`);
+  try {
+    store.close();
+  } finally {
+    if (store.isSuspect) putAside(options, file, `${join(options.folder, file)} may be damaged`);
+  }
+}
+
+/** Whether what a volume's state says may be the reason: it is damaged itself, or made a bug of ours show. */
+function mayBeOf(error: unknown, path: string): boolean {
+  if (!isTowlineError(error)) return systemErrorOf(error) === undefined;
+  if (error.code !== 'STATE_DAMAGED') return error.code === 'BUG';
+  const {path: damaged} = (error as TowlineError<'STATE_DAMAGED'>).details;
+  return damaged === path || damaged === basename(path); // a row knows the name of its file alone
 }
 
 function putAside(options: OpenStateOptions, file: string, why: string): void {
@@ -173,12 +184,4 @@ function resting(volume: VolumeStore): {close(): void} {
   }, REST_EVERY_MS);
   timer.unref();
   return {close: () => clearInterval(timer)};
-}
-
-function readBootId(): string {
-  try {
-    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-  } catch {
-    return '';
-  }
 }

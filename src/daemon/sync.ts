@@ -89,7 +89,7 @@ function withAgent<T>(folder: string, look: (agent: LinkNotes) => T): T | undefi
   }
   prepareFolder(folder);
   try {
-    const file = openAgentFile({place: {folder}, bootId: ''});
+    const file = openAgentFile({place: {folder}, bootId: '', isGlance: true});
     try {
       return look(file.notes(''));
     } finally {

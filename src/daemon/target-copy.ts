@@ -44,11 +44,18 @@ export interface TargetCopyParts extends Pick<AgentParts, 'clock' | 'onActions'>
   jobs: JobRunner<VolumeJobs>;
 }
 
-const DRIFT_PATHS_MAX = 1_000;
+const DRIFT_PATHS_MAX = 1_001; // one more than are told one by one: then everything is held (target-problems.ts)
+
+/** What an operator should know of what a crash had interrupted. */
+export function recoveredSentences({batches, problems}: RolledForward): string[] {
+  return batches > 0 ? [`${batches} batch(es) that a crash had interrupted were completed`, ...problems] : problems;
+}
 
 export class TargetCopy {
   readonly #options: TargetCopyOptions;
   readonly #parts: TargetCopyParts;
+  /** Whether the state is as a scan of this run has left it. */
+  #isPrepared = false;
 
   constructor(options: TargetCopyOptions, parts: TargetCopyParts) {
     this.#options = options;
@@ -68,8 +75,10 @@ export class TargetCopy {
       onDestroyed: this.#noteActions,
     });
     this.#tellRecovered(await applier.recover());
-    const isKnown = volume.entryCount() > 0 && !volume.openedUnclean;
+    // Of a run that was killed the state may lack what that run itself has done.
+    const isKnown = volume.entryCount() > 0 && (this.#isPrepared || !volume.openedUnclean);
     const {changes} = await this.scan(view);
+    this.#isPrepared = true;
     if (isKnown && this.#options.reportsDrift()) this.#options.onDrift(this.driftAmong(changes, view));
     return applier;
   }
@@ -110,8 +119,8 @@ export class TargetCopy {
     return paths.slice(0, DRIFT_PATHS_MAX);
   }
 
-  #tellRecovered({batches}: RolledForward): void {
-    if (batches > 0) this.#options.onNotice(`${batches} batch(es) that a crash had interrupted were completed`);
+  #tellRecovered(recovered: RolledForward): void {
+    for (const sentence of recoveredSentences(recovered)) this.#options.onNotice(sentence);
   }
 
   readonly #noteActions = (actions: DestroyedAction[]): void => {

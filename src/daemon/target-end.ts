@@ -29,6 +29,7 @@ import {holdingOf} from './own-limits.ts';
 import {entryStore} from './source-state.ts';
 import {openState, type OpenState} from './state-folder.ts';
 import {SOURCE_AGENT, TARGET_AGENT} from './sync-agents.ts';
+import {recoveredSentences} from './target-copy.ts';
 import {volumePool, type VolumeJobs} from './volume-jobs.ts';
 import type {JobPool} from '../base/worker-pool.ts';
 
@@ -194,8 +195,7 @@ export class TargetEnd {
     const jobs = this.#options.isDryRun ? dryApplyJobs(volume) : this.#pool;
     const applier = new Applier(options, {jobs, store: volume, journal, partials: this.#partials, clock: systemClock});
     if (!this.#options.isDryRun) {
-      const {batches: count} = await applier.recover();
-      if (count > 0) this.#parts.onNotice(`${count} batch(es) that a crash had interrupted were completed`);
+      for (const sentence of recoveredSentences(await applier.recover())) this.#parts.onNotice(sentence);
     }
     const rules = {ignore: view.ignore, reserved: [RESERVED_NAME], seed: volume.hashSeed};
     const scanner = new Scanner({agent: TARGET_AGENT, rules}, {store: entryStore(volume), jobs: this.#pool});

@@ -39,9 +39,16 @@ export class TargetProblems {
     return this.#drifted.size > 0;
   }
 
-  /** A file that was read once more holds other bytes, under times that have not changed. */
+  /** A file that was read once more holds other bytes, under times that have not changed. What drifted stays so. */
   corrupt(path: RelPath, digests: {known: Digest; found: Digest}): void {
+    if (this.#drifted.has(path)) return;
     this.#note(path, 'corrupt-here', corruptHere(path, {...digests, side: 'target'}));
+  }
+
+  /** A file that was read once more holds what the state says. */
+  whole(path: RelPath): void {
+    if (this.count > 0 && this.#notes.problemOf('target', path)?.code === 'corrupt-here')
+      this.#notes.clearProblem('target', path);
   }
 
   /** Something else has changed these paths, and that is only to be told. */

@@ -15,7 +15,8 @@ import {closeFd} from '../linux/open-fd.ts';
 import type {RelPath} from '../model/path.ts';
 import {narrowedView, sameView, type Holding, type View} from '../model/view.ts';
 import type {RollingHour} from '../reconcile/rolling-hour.ts';
-import {LiveVolume, type Follower, type Noticed} from '../session/live-volume.ts';
+import type {ScanResult} from '../scan/pass.ts';
+import {LiveVolume} from '../session/live-volume.ts';
 import type {LinkPort} from '../session/link-port.ts';
 import {refusalMessage} from '../session/refusal.ts';
 import {TargetLink, type BatchApplier, type TargetLinkParts} from '../session/target-link.ts';
@@ -126,7 +127,8 @@ export class TargetVolume {
     this.#jobs = parts.jobsFor({root, places: this.places});
     const {engines, clock, log} = parts;
     const told = {onChange: () => parts.onChange(), onError: (error: unknown) => this.#told(error)};
-    this.#trash = new TrashKeeper(config, {jobs: this.#jobs, clock, log, ...told});
+    const partials = {prune: () => this.#partials.prune()};
+    this.#trash = new TrashKeeper(config, {jobs: this.#jobs, partials, clock, log, ...told});
     this.#linkJobs = this.#trash.listening(this.#jobs);
     this.#refused = new RefusedOps({rootPath: found.path}, {engines, store: volume, problems: options.problems});
     const partialNotes = (): PartialNotes => this.opened.journal.partials;
@@ -142,13 +144,13 @@ export class TargetVolume {
   /** What others change here: told, and compared again by the source. */
   #newLive(): LiveVolume {
     const {config} = this.#options;
-    const exclusive = <T>(work: () => Promise<T>): Promise<T> => this.#turns.exclusive(work);
-    const live = new LiveVolume(
+    return new LiveVolume(
       {...DRIFT, rescanMs: config.rescanMs},
       {
         scanner: {
-          scan: () => exclusive(() => this.#copy.scan(this.#view)),
-          lookAt: (dirs, also) => exclusive(() => this.#copy.scanner(this.#view).lookAt(dirs, also)),
+          scan: () => this.#looked(() => this.#copy.scan(this.#view), {isWhole: true}),
+          lookAt: (dirs, also) =>
+            this.#looked(() => this.#copy.scanner(this.#view).lookAt(dirs, also), {isWhole: false}),
         },
         state: sourceState(this.opened.volume),
         clock: this.#parts.clock,
@@ -160,8 +162,17 @@ export class TargetVolume {
         },
       },
     );
-    live.follow(this.#driftFollower());
-    return live;
+  }
+
+  /** A look while no batch is applied; what others changed is told before the next batch may replace it. */
+  #looked(look: () => Promise<ScanResult>, {isWhole}: {isWhole: boolean}): Promise<ScanResult> {
+    return this.#turns.exclusive(async () => {
+      const result = await look();
+      const paths = this.#copy.driftAmong(result.changes, this.#view);
+      // A whole scan that is not detailed tells renames alone: the source compares in any case.
+      if (paths.length > 0 || isWhole) this.#options.onDrift(paths);
+      return result;
+    });
   }
 
   #callbacks(): Omit<TargetCopyOptions, 'config' | 'foldsCase' | 'places'> {
@@ -263,7 +274,7 @@ export class TargetVolume {
           return this.#turns.exclusive(() => this.#copy.look(view));
         },
         onProblem: (error) => {
-          if (isStateTrouble(error) || !isTowlineError(error)) this.#failed.reject(error);
+          if (isStateTrouble(error) || (isTowlineError(error) && error.code === 'BUG')) this.#failed.reject(error);
           hooks.onRefused(error);
         },
         refused: (ops) => this.#refused.among(ops),
@@ -319,7 +330,9 @@ export class TargetVolume {
       apply: (frame, message, staged: Map<number, StagedFile>, refused) =>
         this.#turns.shared(async () => {
           try {
-            const results = await applier.apply(frame, message, staged, refused);
+            // With what a look has found since the batch was judged: it was waiting for its turn.
+            const held = new Map([...(refused ?? []), ...this.#refused.drifted(message.ops)]);
+            const results = await applier.apply(frame, message, staged, held);
             this.#options.problems.applied(message.ops, results);
             return results;
           } catch (error) {
@@ -328,19 +341,6 @@ export class TargetVolume {
           }
         }),
       giveBack: () => this.#turns.shared(() => applier.giveBack()),
-    };
-  }
-
-  /** What others changed here: told, and compared again by the source. */
-  #driftFollower(): Follower {
-    return {
-      isCatchingUp: false,
-      take: ({result, scannedSince}: Noticed) => {
-        const paths = this.#copy.driftAmong(result.changes, this.#view);
-        if (paths.length > 0 || scannedSince !== undefined) this.#options.onDrift(paths);
-        return Promise.resolve();
-      },
-      rest: () => undefined,
     };
   }
 
@@ -353,7 +353,7 @@ export class TargetVolume {
   async rescan(): Promise<void> {
     if (this.#isLooking) return this.#live.rescan();
     // Nothing looks yet: the first copy is not over.
-    if (this.#ready !== undefined) await this.#turns.exclusive(() => this.#copy.scanner(this.#view).scan());
+    if (this.#ready !== undefined) await this.#looked(() => this.#copy.scan(this.#view), {isWhole: false});
   }
 
   #told(error: unknown): void {

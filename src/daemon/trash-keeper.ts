@@ -1,5 +1,6 @@
 /**
- * Keeps a target's trash as its retention says, also while much goes there, and says what a full disk took from it.
+ * Keeps a target's trash as its retention says, also while much goes there, and says what a full disk took from it. Parts
+ * of large files that are too old go as well, also of a link that stays open.
  *
  * Decides when; what goes is decided where it lies (apply/trash.ts, apply/make-room.ts). Invariant: what left before its
  * time is in the log and in the status.
@@ -19,6 +20,8 @@ interface Freed {
 
 export interface TrashKeeperParts {
   jobs: JobRunner<VolumeJobs>;
+  /** Of large files: those that nobody went on with for long go with the trash. */
+  partials: {prune(): Promise<void>};
   clock: Clock;
   log: LogPort;
   onChange: () => void;
@@ -114,8 +117,9 @@ export class TrashKeeper {
 
   async #prune(signal: AbortSignal): Promise<void> {
     const {keepMs, sizeBytes} = this.#config.trash;
-    const {jobs, clock, onError} = this.#parts;
+    const {jobs, partials, clock, onError} = this.#parts;
     try {
+      await partials.prune();
       await jobs.run('prune-trash', {nowMs: clock.nowMs(), keepMs, sizeBytesMax: sizeBytes}, {lane: 1});
     } catch (error) {
       if (!signal.aborted) onError(error);

@@ -17,6 +17,7 @@ import type {VolumeStore} from '../state/volume-store.ts';
 import type {AgentParts, ScopedJobs} from './agent-parts.ts';
 import type {AgentVolume} from './agent-volume.ts';
 import {isContradicted, youngReads, type ReadWatch} from './source-state.ts';
+import type {TargetProblems} from './target-problems.ts';
 
 const SETTLE_MS_MAX = 30_000;
 
@@ -26,9 +27,11 @@ interface Side {
   store: VolumeStore;
   jobs: ScopedJobs;
   reads: Pick<ReadWatch, 'isDoubtful'>;
-  /** Whose problems it is. */
-  notes: LinkNotes[];
+  /** Whose problem it is when a file rots. */
+  told: Told[];
 }
+
+type Told = Pick<TargetProblems, 'corrupt' | 'whole'>;
 
 type Read = Verified<{path: RelPath; entry: StoredEntry}>;
 type AskPeer = (paths: RelPath[]) => Promise<Map<RelPath, Digest>>;
@@ -68,7 +71,7 @@ export async function verifyVolume(
     const take = async (read: Read[]): Promise<void> => {
       for (const one of read) {
         const finding = judge(one, side, outcome);
-        note(one, {finding, side, nowMs: clock.nowMs()});
+        note(one, finding, side);
         if (finding !== undefined) await find(finding);
         if (finding?.kind === 'corrupt' && side.side === 'target' && request.isRepair)
           side.store.setContent(one.file.entry.parentId, one.file.entry.name, undefined);
@@ -111,12 +114,18 @@ function sidesOf(volume: AgentVolume, nowMs: () => number): Side[] {
   for (const [source, sends] of sources) {
     if (source === undefined) continue;
     const {opened, jobs} = source;
-    sides.push({side: 'source', store: opened.volume, jobs, reads: source, notes: sends.map(({notes}) => notes)});
+    sides.push({
+      side: 'source',
+      store: opened.volume,
+      jobs,
+      reads: source,
+      told: sends.map(({notes}) => problemsOf(notes, nowMs)),
+    });
   }
   const {target, receive} = volume;
   if (target !== undefined && receive !== undefined) {
     const reads = youngReads(nowMs);
-    sides.push({side: 'target', store: target.opened.volume, jobs: target.jobs, reads, notes: [receive.notes]});
+    sides.push({side: 'target', store: target.opened.volume, jobs: target.jobs, reads, told: [receive.problems]});
   }
   if (sides.length > 0) return sides;
   const why = volume.report().reason ?? 'it has no link';
@@ -172,19 +181,28 @@ function judge(read: Read, {side, store, reads}: Side, outcome: VerifyOutcome): 
 }
 
 /** What rots is a problem of every link that it belongs to, until it holds again what it held. */
-function note(
-  read: Read,
-  {finding, side: {side, notes}, nowMs}: {finding: VerifyFinding | undefined; side: Side; nowMs: number},
-): void {
-  const {path} = read.file;
-  for (const each of notes) {
-    if (finding?.kind === 'corrupt') {
-      const {message} = finding;
-      const times = {firstSeenMs: nowMs, lastSeenMs: nowMs, nextTryMs: undefined};
-      each.upsertProblem({path, code: 'corrupt-here', message, side, ...times});
-    } else if (read.kind === 'read' && each.problemCount() > 0 && each.problemOf(side, path)?.code === 'corrupt-here')
-      each.clearProblem(side, path);
+function note(read: Read, finding: VerifyFinding | undefined, {told}: Side): void {
+  if (read.kind !== 'read') return;
+  const {path, entry} = read.file;
+  for (const problems of told) {
+    if (finding?.kind === 'corrupt') problems.corrupt(path, {known: entry.content as Digest, found: read.content});
+    else problems.whole(path);
   }
+}
+
+/** Of a link that sends. */
+function problemsOf(notes: LinkNotes, nowMs: () => number): Told {
+  return {
+    corrupt: (path, digests) => {
+      const message = corruptHere(path, {...digests, side: 'source'});
+      const times = {firstSeenMs: nowMs(), lastSeenMs: nowMs(), nextTryMs: undefined};
+      notes.upsertProblem({path, code: 'corrupt-here', message, side: 'source', ...times});
+    },
+    whole: (path) => {
+      const isNoted = notes.problemCount() > 0 && notes.problemOf('source', path)?.code === 'corrupt-here';
+      if (isNoted) notes.clearProblem('source', path);
+    },
+  };
 }
 
 /** Has the peer read the same files. @returns those that it has other bytes of */

@@ -3,6 +3,7 @@
  *
  * Invariant: a state is closed only after nothing works on the volume any more.
  */
+import {endTogether} from '../base/end-all.ts';
 import {EXIT_CODE, isTowlineError, messageOf, TowlineError, type ErrorCode} from '../base/errors.ts';
 import type {SourcePool} from './source-pool.ts';
 import type {TargetVolume} from './target-volume.ts';
@@ -28,8 +29,9 @@ export function stopError(failure: unknown, reason: string): TowlineError | unde
   return new TowlineError('REFUSED', failure === undefined ? reason : messageOf(failure), {reason: 'not open'});
 }
 
+/** @throws the first error, after both have ended */
 export async function stopSides({sources, target}: OpenVolume, reason: TowlineError | undefined): Promise<void> {
-  await Promise.all([sources?.stop(), target?.stop(reason)]);
+  await endTogether([sources?.stop(), target?.stop(reason)]);
 }
 
 /** As `OpenState.endedBy`. */

@@ -8,7 +8,7 @@
 import {closeSync, constants, lstatSync, openSync, unlinkSync} from 'node:fs';
 import {createServer, type IncomingMessage, type Server} from 'node:http';
 import {dirname} from 'node:path';
-import {messageOf, TowlineError} from '../base/errors.ts';
+import {asTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {AgentControl} from '../control/agent-api.ts';
 import {tryLock} from '../linux/lock.ts';
 import {prepareFolder} from '../state/state-files.ts';
@@ -17,7 +17,6 @@ import {ROUTES} from './control-routes.ts';
 import {Reply, SIGN_OF_LIFE_MS} from './reply.ts';
 import {readJson} from './request-fields.ts';
 import {shortSocketPath} from './socket-path.ts';
-import {withCode} from './wire-error.ts';
 
 const BODY_BYTES_MAX = 65_536;
 const HEAD_BYTES_MAX = 1 << 20; // a cursor of `pending` may hold the longest path, escaped twice
@@ -145,7 +144,7 @@ async function handle(
     await route.run(body ?? Object.fromEntries(new URLSearchParams(query)), parts.control, reply);
   } catch (thrown) {
     if (reply.isGone) return;
-    const error = withCode(thrown);
+    const error = asTowlineError(thrown);
     if (error.code === 'BUG') {
       parts.log.error('a control request failed', {path, error: error.message, stack: stackOf(error)});
     }

@@ -6,8 +6,8 @@
  */
 import type {ServerResponse} from 'node:http';
 import {once} from 'node:events';
-import {TowlineError} from '../base/errors.ts';
-import {HTTP_STATUS, toWire, withCode} from './wire-error.ts';
+import {asTowlineError, TowlineError} from '../base/errors.ts';
+import {HTTP_STATUS, toWire} from './wire-error.ts';
 
 export const SIGN_OF_LIFE_MS = 5_000;
 const WAITING_BYTES_MAX = 4 << 20; // some thousand events: a terminal that is held for a moment loses none
@@ -41,7 +41,7 @@ export class Reply {
 
   /** An error: as the answer, or as the last line where lines went out before. */
   fail(thrown: unknown, status?: number, headers: Record<string, string> = {}): void {
-    const error = withCode(thrown);
+    const error = asTowlineError(thrown);
     if (this.#response.headersSent) return this.last({error: toWire(error)});
     this.#whole(status ?? HTTP_STATUS[error.code], toWire(error), headers);
   }

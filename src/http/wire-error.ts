@@ -1,7 +1,7 @@
 /**
  * Errors as they go over HTTP: code, sentence, details, and a status that fits. Never a stack.
  */
-import {EXIT_CODE, isTowlineError, messageOf, systemErrorOf, TowlineError, type ErrorCode} from '../base/errors.ts';
+import {EXIT_CODE, TowlineError, type ErrorCode} from '../base/errors.ts';
 
 export interface WireError {
   code: string;
@@ -26,15 +26,6 @@ export const HTTP_STATUS: Record<ErrorCode, number> = {
   CANCELLED: 503,
   BUG: 500,
 };
-
-/** Any thrown value as an error with a code: what nobody gave one is a failed system call, or a bug. */
-export function withCode(thrown: unknown): TowlineError {
-  if (isTowlineError(thrown)) return thrown;
-  const failed = systemErrorOf(thrown);
-  if (failed !== undefined) return failed;
-  const what = messageOf(thrown);
-  return new TowlineError('BUG', `internal error of the agent: ${what}; please report it`, {what}, {cause: thrown});
-}
 
 export function toWire({code, message, details}: TowlineError): WireError {
   return {code, message, details};

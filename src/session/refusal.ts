@@ -4,6 +4,7 @@
  * Invariant: a halt reaches the other side with its kind, its count and its limit.
  */
 import {TowlineError, type HaltKind} from '../base/errors.ts';
+import type {LinkPort} from './link-port.ts';
 import type {MessageOf} from '../wire/messages.ts';
 
 /** The message that tells the source why its link ends. */
@@ -12,6 +13,13 @@ export function refusalMessage(link: number, error: TowlineError): MessageOf<'li
   if (error.code !== 'HALTED') return {kind: 'link-refused', link, code: error.code, message, count: 0, limit: 0};
   const {kind, count, limit} = (error as TowlineError<'HALTED'>).details;
   return {kind: 'link-refused', link, code: `HALTED:${kind}`, message, count, limit};
+}
+
+/** Ends a link that a source has opened; whatever it says still is dropped. */
+export function refusePort(port: LinkPort, error: TowlineError): void {
+  port.onMessage = () => undefined;
+  port.send(refusalMessage(port.link, error));
+  port.close(error);
 }
 
 /** The error that a refusal stands for. */

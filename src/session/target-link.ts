@@ -6,7 +6,7 @@
  */
 import {later, type Clock} from '../base/clock.ts';
 import {release} from '../base/memory.ts';
-import {isTowlineError, messageOf, systemErrorOf, TowlineError} from '../base/errors.ts';
+import {asTowlineError, isTowlineError, TowlineError} from '../base/errors.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import type {Digest} from '../model/digest.ts';
 import {isCreation, type Failed, type Op, type OpResult} from '../model/op.ts';
@@ -127,10 +127,7 @@ export class TargetLink {
   #stop(error: unknown): void {
     const {session} = this.#parts;
     if (!session.isOpen) return;
-    const message = messageOf(error);
-    const known = isTowlineError(error)
-      ? error
-      : (systemErrorOf(error) ?? new TowlineError('BUG', message, {what: message}, {cause: error}));
+    const known = asTowlineError(error);
     if (known.code !== 'PROTOCOL') return this.#refuse(known);
     session.fail(known);
     this.#parts.onProblem(known);

@@ -10,12 +10,20 @@
  */
 import type {HaltKind} from '../base/errors.ts';
 import {sha256, type Digest} from '../model/digest.ts';
-import {PROBLEM_CODES, type Problem, type ProblemCode} from '../model/problem.ts';
+import type {Problem} from '../model/problem.ts';
 import type {RelPath} from '../model/path.ts';
 import {CONFIGURED_ROLE, type VolumeRole} from '../model/role.ts';
 import type {RootIdentity} from '../model/root.ts';
 import type {ViewLimits} from '../model/view.ts';
-import {bufferOf, Database, type Place, type SqlRow, type Statement} from './database.ts';
+import {
+  AGENT_FROM_1,
+  AGENT_SCHEMA,
+  AGENT_SCHEMA_VERSION,
+  prepareStatements,
+  problemOf,
+  type AgentStatements,
+} from './agent-tables.ts';
+import {bufferOf, Database, type Place, type Statement} from './database.ts';
 
 /** A guard that stopped the link. */
 export interface Halt {
@@ -47,47 +55,23 @@ export interface SourceNote {
 /** Where a page of problems ended. */
 export type ProblemPlace = Pick<Problem, 'side' | 'path'>;
 
-const SCHEMA_VERSION = 2;
-const SCHEMA = `
-CREATE TABLE problems (
-  scope TEXT NOT NULL, side TEXT NOT NULL, path TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL,
-  first_seen REAL NOT NULL, last_seen REAL NOT NULL, next_try REAL,
-  PRIMARY KEY (scope, side, path)
-) WITHOUT ROWID, STRICT;
-CREATE INDEX problems_due ON problems (scope, next_try) WHERE next_try IS NOT NULL;
-CREATE TABLE sealed (
-  scope TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL, sum BLOB NOT NULL,
-  PRIMARY KEY (scope, name)
-) WITHOUT ROWID, STRICT;
-`;
-const COLUMNS = 'side, path, code, message, first_seen, last_seen, next_try';
-/** Version 1 knew one link only, which is the scope '' now; its checksums stay valid. */
-const FROM_1 = `
-DROP INDEX problems_due;
-ALTER TABLE problems RENAME TO problems_1;
-ALTER TABLE sealed RENAME TO sealed_1;
-${SCHEMA}
-INSERT INTO problems (scope, ${COLUMNS}) SELECT '', ${COLUMNS} FROM problems_1;
-INSERT INTO sealed (scope, name, body, sum) SELECT '', name, body, sum FROM sealed_1;
-DROP TABLE problems_1;
-DROP TABLE sealed_1;
-`;
 const CACHE_KIB = 2_048;
 const CHECKPOINT_PAGES = 1_000;
 const START: ProblemPlace = {side: '' as Problem['side'], path: ''};
 
 /**
  * Opens `agent.db`, or makes it; one of an older version is brought up to date.
+ * @param options `isGlance`: an agent may have it open, who looks does not change whether it was closed as it should
  * @throws STATE_NEWER, STATE_DAMAGED, REFUSED (others may write there), SYSTEM, LOCKED
  */
-export function openAgentFile(options: {place: Place; bootId: string}): AgentFile {
+export function openAgentFile(options: {place: Place; bootId: string; isGlance?: boolean}): AgentFile {
   return new AgentFile(
     new Database({
       ...options,
       file: 'agent.db',
-      schemaVersion: SCHEMA_VERSION,
-      schema: SCHEMA,
-      upgrades: {1: FROM_1},
+      schemaVersion: AGENT_SCHEMA_VERSION,
+      schema: AGENT_SCHEMA,
+      upgrades: {1: AGENT_FROM_1},
       cacheKiB: CACHE_KIB,
       checkpointPages: CHECKPOINT_PAGES,
       isExclusive: false,
@@ -98,7 +82,7 @@ export function openAgentFile(options: {place: Place; bootId: string}): AgentFil
 /** The open file. Its rows belong to scopes: the only link of a `sync` is '', an agent names its volumes and links. */
 export class AgentFile {
   readonly #db: Database;
-  readonly #statements: Statements;
+  readonly #statements: AgentStatements;
   readonly #scopes: Statement;
   readonly #notes = new Map<string, LinkNotes>();
 
@@ -151,38 +135,16 @@ export class AgentFile {
   }
 }
 
-/** Prepared once for all scopes; the scope is their first value. */
-type Statements = ReturnType<typeof prepareStatements>;
-
-function prepareStatements(db: Database) {
-  const problem = `SELECT ${COLUMNS} FROM problems WHERE scope = ?`;
-  return {
-    upsert: db.prepare(`INSERT INTO problems (scope, ${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-      ON CONFLICT (scope, side, path) DO UPDATE SET code = excluded.code, message = excluded.message,
-        last_seen = excluded.last_seen, next_try = excluded.next_try`),
-    clear: db.prepare('DELETE FROM problems WHERE scope = ? AND side = ? AND path = ?'),
-    clearAll: db.prepare('DELETE FROM problems WHERE scope = ?'),
-    page: db.prepare(`${problem} AND (side, path) > (?, ?) ORDER BY side, path LIMIT ?`),
-    one: db.prepare(`${problem} AND side = ? AND path = ?`),
-    due: db.prepare(`${problem} AND next_try <= ? ORDER BY next_try LIMIT ?`),
-    count: db.prepare('SELECT count(*) FROM problems WHERE scope = ?'),
-    seal: db.prepare('INSERT OR REPLACE INTO sealed (scope, name, body, sum) VALUES (?, ?, ?, ?)'),
-    unseal: db.prepare('SELECT body, sum FROM sealed WHERE scope = ? AND name = ?'),
-    unsealAll: db.prepare('DELETE FROM sealed WHERE scope = ?'),
-    dropSealed: db.prepare('DELETE FROM sealed WHERE scope = ? AND name = ?'),
-  };
-}
-
 /** What is noted of one link, or of one volume. */
 export class LinkNotes {
   readonly scope: string;
   readonly #db: Database;
-  readonly #statements: Statements;
+  readonly #statements: AgentStatements;
 
   /** Counted when it is asked for: each file that arrives asks. */
   #problemCount: number | undefined;
 
-  constructor(scope: string, parts: {db: Database; statements: Statements}) {
+  constructor(scope: string, parts: {db: Database; statements: AgentStatements}) {
     this.scope = scope;
     this.#db = parts.db;
     this.#statements = parts.statements;
@@ -385,17 +347,4 @@ interface StoredLinkBase {
 
 function hexBytes(hex: string | undefined): Buffer | undefined {
   return hex === undefined ? undefined : Buffer.from(hex, 'hex');
-}
-
-function problemOf(row: SqlRow): Problem {
-  const [side, path, code, message, firstSeenMs, lastSeenMs, nextTryMs] = row;
-  return {
-    side: side as Problem['side'],
-    path: path as RelPath,
-    code: PROBLEM_CODES.includes(code as ProblemCode) ? (code as ProblemCode) : 'internal',
-    message: message as string,
-    firstSeenMs: firstSeenMs as number,
-    lastSeenMs: lastSeenMs as number,
-    nextTryMs: (nextTryMs as number | null) ?? undefined,
-  };
 }

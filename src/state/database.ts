@@ -37,6 +37,8 @@ export interface DatabaseOptions {
   bootId: string;
   /** Whether a commit waits for the disk; without, a power cut may take the last ones back, as a whole. Default true. */
   isDurable?: boolean;
+  /** Another process may have the file open for long: neither this opening nor its end is noted. */
+  isGlance?: boolean;
 }
 
 /** What a store keeps in memory beside its file. */
@@ -122,6 +124,7 @@ export class Database {
   #rows = 0;
   #isClosed = false;
   #isSuspect = false;
+  readonly #isGlance: boolean;
 
   /** @throws STATE_NEWER, STATE_DAMAGED, REFUSED (others may write there), SYSTEM, LOCKED */
   constructor(options: DatabaseOptions) {
@@ -132,6 +135,8 @@ export class Database {
       const wasOpen = this.meta('open');
       this.openedUnclean = wasOpen === 1;
       this.bootIdBefore = this.meta('boot') as string | undefined;
+      this.#isGlance = options.isGlance ?? false;
+      if (this.#isGlance) return;
       if (this.openedUnclean) this.#guard(() => this.#check());
       this.setMeta('open', 1);
       this.setMeta('boot', options.bootId);
@@ -242,13 +247,13 @@ export class Database {
     return new TowlineError('STATE_DAMAGED', message, {path: this.path, what}, {cause});
   }
 
-  /** Commits, marks the stop as clean and closes. */
+  /** Commits, marks the stop as clean (unless it was a glance) and closes. */
   close(): void {
     if (this.#isClosed) return;
     if (this.#isSuspect) return this.abandon();
     this.#isClosed = true;
     try {
-      this.setMeta('open', 0);
+      if (!this.#isGlance) this.setMeta('open', 0);
       this.flush();
     } finally {
       this.#db.close();

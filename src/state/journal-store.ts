@@ -26,23 +26,22 @@ const CHECKPOINT_PAGES = 2_048; // 16 MB: copying the log costs two fsyncs more,
  * @throws STATE_NEWER, STATE_DAMAGED, REFUSED (others may write there), SYSTEM, LOCKED
  */
 export function openJournalStore(options: {place: Place; bootId: string}): JournalStore {
-  const journal = new JournalStore(
-    new Database({
-      ...options,
-      file: 'journal.db',
-      schemaVersion: JOURNAL_SCHEMA_VERSION,
-      schema: JOURNAL_SCHEMA,
-      upgrades: UPGRADES,
-      cacheKiB: CACHE_KIB,
-      checkpointPages: CHECKPOINT_PAGES,
-      isExclusive: true,
-    }),
-  );
+  const db = new Database({
+    ...options,
+    file: 'journal.db',
+    schemaVersion: JOURNAL_SCHEMA_VERSION,
+    schema: JOURNAL_SCHEMA,
+    upgrades: UPGRADES,
+    cacheKiB: CACHE_KIB,
+    checkpointPages: CHECKPOINT_PAGES,
+    isExclusive: true,
+  });
   try {
+    const journal = new JournalStore(db);
     journal.pending(); // what cannot be rolled forward is known before anything is
     return journal;
   } catch (error) {
-    journal.abandon();
+    db.abandon();
     throw error;
   }
 }

@@ -82,14 +82,14 @@ export class ProofOfLife {
 
   /**
    * Once a volume has rested for so long that all of it must be on its disks, that is noted once: after a power cut at any
-   * later time nothing of it is in doubt. @returns whether something was written
+   * later time nothing of it is in doubt. @param commit is called where there is something to commit
    */
-  rest(): boolean {
+  rest(commit: () => void): void {
     const restedMs = this.#clock.monotonicMs() - this.#saved.atMs;
-    if (this.#isRested || !this.#isSettled || restedMs <= UNSURE_MS + SAVE_EVERY_MS) return false;
+    if (this.#isRested || !this.#isSettled || restedMs <= UNSURE_MS + SAVE_EVERY_MS) return;
     this.#note(this.#aliveMs());
-    this.#isRested = true;
-    return true;
+    commit();
+    this.#isRested = true; // only now: any commit ends a rest
   }
 
   /** After a rollback: the file has what the last commit wrote. */

@@ -370,7 +370,7 @@ export class VolumeStore {
 
   /** To be called every minute or so: notes once that a volume which rests is on its disks. @throws SYSTEM */
   rest(): void {
-    if (!this.#db.isDirty && this.#life.rest()) this.#db.flush();
+    if (!this.#db.isDirty) this.#life.rest(() => this.#db.flush());
   }
 
   /** Commits, marks the stop as clean, closes. */

@@ -1,8 +1,10 @@
-import {existsSync, mkdirSync, mkdtempSync, rmSync} from 'node:fs';
+import {existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {expect, onTestFinished, test} from 'vitest';
+import {TowlineError} from '../../src/base/errors.ts';
 import {openState, type OpenState} from '../../src/daemon/state-folder.ts';
+import {LinuxError} from '../../src/linux/linux-error.ts';
 import {PLAIN_VIEW} from '../../src/model/view.ts';
 import {openAgentFile} from '../../src/state/agent-store.ts';
 
@@ -40,4 +42,26 @@ test('two volumes of an agent note their roots and halts in its one file, and le
   expect(file.notes('volume/a').haltOf()?.kind).toBeDefined();
   expect(file.notes('volume/b').haltOf()).toBeUndefined();
   open('b').close();
+});
+
+const damaged = (path: string): TowlineError =>
+  new TowlineError('STATE_DAMAGED', `${path} is damaged`, {path, what: 'a row'});
+
+test.each<[string, boolean, (folder: string) => unknown]>([
+  ['damage of another file', false, (folder) => damaged(join(folder, '..', 'agent.db'))],
+  ['damage that the peer tells of', false, () => damaged('data')],
+  ['a disk that fails', false, () => new LinuxError('fstat', 5)],
+  ['its own damage', true, (folder) => damaged(join(folder, 'volume.db'))],
+  ['a damaged row of it', true, () => damaged('volume.db')],
+  ['a bug', true, () => new TypeError('x is not a function')],
+])('a volume that was ended by %s: its state is made anew %s', (_what, isAside, errorIn) => {
+  const base = mkdtempSync(join(tmpdir(), 'towline-ended-'));
+  onTestFinished(() => rmSync(base, {recursive: true, force: true}));
+  const [folder, rootPath] = [join(base, 'state'), join(base, 'root')];
+  mkdirSync(rootPath);
+  const options = {side: 'source' as const, view: PLAIN_VIEW, isDurable: true, isDryRun: false};
+  const state = openState({...options, folder, rootPath, onNotice: () => undefined});
+  state.endedBy(errorIn(folder));
+  state.close();
+  expect(readdirSync(folder).some((name) => name.startsWith('volume.db.damaged'))).toBe(isAside);
 });

@@ -1,7 +1,7 @@
 /**
  * `towline agent --recover`: an agent was killed in the middle of a batch; nobody is there but the disk.
  */
-import {existsSync, mkdirSync, readFileSync, renameSync, rmdirSync} from 'node:fs';
+import {existsSync, mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {beforeAll, beforeEach, describe, expect, test} from 'vitest';
 import {readByWalk} from '../judge/tools.ts';
@@ -10,6 +10,10 @@ import {checkRolledForward} from '../lab/kill-checks.ts';
 import {SCENARIOS} from '../lab/kill-scenarios.ts';
 import {needsCommands, needsLoopMounts} from '../needs.ts';
 import type {JournalRecord} from '../../src/apply/journal-record.ts';
+import {closeFd} from '../../src/linux/open-fd.ts';
+import {packEpoch} from '../../src/model/epoch.ts';
+import {fromText} from '../../src/model/path.ts';
+import {openRoot, writeEpochMark} from '../../src/volume/root-identity.ts';
 import type {Run} from '../sync/harness.ts';
 
 const replacing = SCENARIOS.find(({replaces}) => replaces !== undefined)!;
@@ -33,6 +37,13 @@ async function expectDone(): Promise<void> {
   expect(checkRolledForward(bench.target, open)).toEqual([]);
   const [now, wanted] = await readByWalk(bench.target, bench.source);
   for (const {path} of open) expect(now!.get(path)?.['content'], path).toBe(wanted!.get(path)!['content']);
+}
+
+/** Marks the copy's folder as of a promotion there. */
+function markAsSource(isSource: boolean): void {
+  const {fd} = openRoot(fromText(bench.target), undefined);
+  writeEpochMark(fd, {packed: packEpoch({number: 2, token: 1}), isSource});
+  closeFd(fd);
 }
 
 const eventsOf = (run: Run): object[] =>
@@ -86,9 +97,21 @@ onLoop('agent --recover after a kill in the middle of a batch', () => {
     renameSync(`${bench.target}-away`, bench.target);
     expect(bench.journalled('target')).toEqual(open);
 
+    markAsSource(true);
+    const source = await bench.recover();
+    expect(source).toMatchObject({exitCode: 3, stdout: expect.stringMatching(/^v: .*it is the source now/) as string});
+    markAsSource(false);
+    expect(bench.journalled('target')).toEqual(open);
+
+    // One whose state cannot even be locked keeps no other from it.
+    const broken = bench.at('state-target/volumes/a/target');
+    mkdirSync(join(broken, 'lock'), {recursive: true});
+    writeFileSync(join(broken, 'journal.db'), '');
     const run = await bench.recover();
-    expect(run).toMatchObject({exitCode: 0, stdout: expect.stringMatching(/^v: 1 batch .* is complete/) as string});
+    expect(run).toMatchObject({exitCode: 1, stdout: expect.stringMatching(/^v: 1 batch .* is complete/m) as string});
     await expectDone();
+    expect(run.stdout).toMatch(/^a: /m);
+    rmSync(bench.at('state-target/volumes/a'), {recursive: true});
     expect(await bench.recover()).toMatchObject({exitCode: 0, stdout: ''});
     const log = readFileSync(bench.at('state-target/log/actions-000000000001.ndjson'), 'utf8');
     for (const {path} of open) expect(log).toContain(`"path":"${path}"`);

@@ -146,7 +146,9 @@ test('a bug is exit code 70 with what to report, and a stack only with -v', asyn
   const quiet = await runScripted(['sync', '/a1', '/b1'], failing);
   expect(quiet.exitCode).toBe(70);
   expect(linesOf(quiet.stderr)).toHaveLength(1);
-  expect(quiet.stderr).toMatch(/^Error: unexpected: x is not a function; this is a bug: please report .* towline \d/);
+  expect(quiet.stderr).toMatch(
+    /^Error: internal error: x is not a function; this is a bug: please report .* towline \d/,
+  );
   const verbose = await runScripted(['sync', '/a1', '/b1', '-v'], failing);
   expect(verbose.stderr).toContain('at ');
 });

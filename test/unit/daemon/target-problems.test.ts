@@ -65,3 +65,15 @@ test('J10 of 1,001 paths 1,000 are told one by one, and everything is held back'
   problems.proved();
   expect([problems.count, problems.heldBack(remove('x'), () => false)]).toEqual([0, undefined]);
 });
+
+test('J10 a path that drifted and rots is told as drifted, whatever verify finds', () => {
+  const kept = notes();
+  const problems = problemsOf(kept);
+  problems.drifted(['a']);
+  const digests = {known: Buffer.alloc(32, 1), found: Buffer.alloc(32, 2)};
+  for (const path of ['a', 'b']) problems.corrupt(path, digests);
+  const codeOf = (path: string): string | undefined => kept.problemOf('target', path)?.code;
+  expect(['a', 'b'].map(codeOf)).toEqual(['drifted', 'corrupt-here']);
+  for (const path of ['a', 'b']) problems.whole(path);
+  expect(['a', 'b'].map(codeOf)).toEqual(['drifted', undefined]);
+});

@@ -214,3 +214,15 @@ describe('a file of format 1', () => {
     expect(() => open(folder).haltOf()).toThrow(expect.objectContaining({code: 'STATE_DAMAGED'}));
   });
 });
+
+test('who only looks beside a running agent, and goes, does not close its file for it', () => {
+  const place = {folder: newFolder()};
+  const owner = openAgentFile({place, bootId: 'boot-1'});
+  const glance = openAgentFile({place, bootId: '', isGlance: true});
+  glance.notes('').confirm(3);
+  glance.close();
+  owner.abandon();
+  const next = openAgentFile({place, bootId: 'boot-1'});
+  expect([next.openedUnclean, next.notes('').takeConfirmation()]).toEqual([true, 3]);
+  next.close();
+});
