@@ -14,7 +14,7 @@ import {compileIgnore} from '../reconcile/ignore.ts';
 import {isTwoWay, parseAddress, twoWayError} from './address.ts';
 import type {When} from './agent-config.ts';
 import {parseHostPort, parseListen} from './host-port.ts';
-import {parseCount, parseDuration, parseShare, parseSize, spellDuration} from './units.ts';
+import {IN_PLACE_BYTES_MIN, parseCount, parseDuration, parseShare, parseSize, spellDuration} from './units.ts';
 
 export const SETTLE_MS_MAX = 3_600_000;
 export const MAX_WAIT_MS_MAX = 86_400_000;
@@ -191,6 +191,17 @@ const trash = z.strictObject({
   size: size().optional(),
 });
 
+const replace = z.union([
+  oneOf(['atomic']),
+  z.strictObject({
+    'in-place-above': leaf('a size from 1MiB on, like 4GiB', (text) => {
+      const bytes = parseSize(text);
+      if (bytes < IN_PLACE_BYTES_MIN) throw notAllowed();
+      return bytes;
+    }),
+  }),
+]);
+
 /** A program and its words, as they are: no shell reads them. */
 const argv = z
   .array(leaf('a word of a command', refuseNul), {
@@ -325,6 +336,7 @@ const volume = z.strictObject({
   ...linkSettings,
   trash: trash.optional(),
   drift: oneOf(['repair', 'report']).optional(),
+  replace: replace.optional(),
   accept: accept.optional(),
   hooks: hooks.optional(),
 });

@@ -13,8 +13,8 @@ type Issue = z.core.$ZodIssue;
 const LATER: Partial<Record<Place, readonly string[]>> = {
   top: ['docker', 'repositories', 'snapshots'],
   agent: ['api', 'timezone'],
-  volume: ['replace', 'mounts', 'extents', 'quiesce', 'snapshot', 'labels'],
-  send: ['replace', 'mounts', 'extents', 'quiesce', 'schedule'],
+  volume: ['mounts', 'extents', 'quiesce', 'snapshot', 'labels'],
+  send: ['mounts', 'extents', 'quiesce', 'schedule'],
   hooks: ['before-batch', 'after-batch', 'on-halt', 'on-problem', 'on-in-sync'],
   receive: ['keep'],
   limit: ['schedule'],
@@ -22,7 +22,7 @@ const LATER: Partial<Record<Place, readonly string[]>> = {
 };
 const TWO_WAY = ['both', 'conflicts', 'two-way'];
 /** Keys of a volume that the receiving agent's configuration decides. */
-const OF_RECEIVER = ['trash', 'drift', 'accept'];
+const OF_RECEIVER = ['trash', 'drift', 'replace', 'accept'];
 /** Keys of a volume that are the same for all of its links. */
 const OF_VOLUME = ['hooks'];
 
