@@ -178,7 +178,8 @@ export class Applier {
 
   /** Completes what was journalled and not recorded as done, with what was agreed then. @throws SYSTEM */
   async recover(): Promise<RolledForward> {
-    const done = await rollForward(this.#parts, this.#applyOptions());
+    const onSwitched = this.#rows.recordPatched.bind(this.#rows);
+    const done = await rollForward({...this.#parts, onSwitched}, this.#applyOptions());
     await this.#parts.partials?.prune(); // not before: a row may need one
     return done;
   }

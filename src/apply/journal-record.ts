@@ -52,6 +52,8 @@ export type JournalRecord =
       redoIno: number;
       base: Seen;
       sizeBytes: number;
+      /** Digest of what it makes, in hex. */
+      content: string;
       meta: JournalMeta;
     }
   | {kind: 'delete'; index: number; path: RelPath; ino: number; type: EntryType};

@@ -15,7 +15,7 @@ import {closeFd} from '../linux/open-fd.ts';
 import {statAtIfAny, statFd} from '../linux/stat.ts';
 import {syncFd} from '../linux/sync.ts';
 import {NO_ATTRS} from '../model/attrs.ts';
-import {isUntouched, sameMeta, type Stat} from '../model/entry.ts';
+import {isUntouched, sameMeta, sameTime, type Stat} from '../model/entry.ts';
 import {showPath} from '../model/path.ts';
 import type {ApplyContext} from './context.ts';
 import {attrFailure, DONE, failure} from './failure.ts';
@@ -53,7 +53,10 @@ export function patch(context: ApplyContext, record: Patch, destroyed: Destroyed
     return refused('something else is there by now');
   if (statAtIfAny(context.stagingFd, record.redo)?.ino !== record.redoIno) {
     // Dropped once all was written, before the crash.
-    if (context.isRecovery && !isUntouched(record.base, found)) return {result: DONE, ...seenAt(place)};
+    if (context.isRecovery && !isUntouched(record.base, found)) {
+      const isTouched = found.sizeBytes !== record.sizeBytes || !sameTime(found.mtime, record.meta.mtime);
+      return {result: DONE, ...seenAt(place), isTouched};
+    }
     return {result: failure('base-changed', path, 'what was staged for it is gone'), stat: undefined};
   }
   if (found.nlink > 1) return refused('it has got another name');

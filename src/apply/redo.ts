@@ -1,5 +1,5 @@
 /**
- * A redo file: the leaves of a large file that change, staged beside it until they are written into it, in place.
+ * A redo file: the ranges of a large file that change, staged beside it until they are written into it, in place.
  *
  * Invariant: the file is touched only when every record of the redo file is whole and has its digest, and space for all of
  * it is reserved; writing them twice is the same as once, so that a crash in the middle is mended by doing it again.
@@ -8,27 +8,30 @@ import {reserve} from '../linux/extents.ts';
 import {readInto, truncate, writeFrom} from '../linux/files.ts';
 import {statFd} from '../linux/stat.ts';
 import {startWriteback} from '../linux/sync.ts';
-import {LEAF_BYTES, leafCountOf, sha256, type Digest} from '../model/digest.ts';
+import {LEAF_BYTES, sha256} from '../model/digest.ts';
 import type {RelPath} from '../model/path.ts';
 import type {LeafDelta} from '../wire/messages.ts';
-import {clearRange} from './partial-file.ts';
+import {clearRange, writeZeros} from './partial-file.ts';
 
-/** Of a record: u32 leaf, u32 count of leaves that are zeros (0: data follows), u32 bytes of data, u32 0, digest. */
-const HEADER_BYTES = 48;
-const DIGEST_AT = 16;
+/** Of a record: u64 offset in the file, u64 length, u32 kind, 4 bytes of nothing, SHA-256 of the data, which follows. */
+const HEADER_BYTES = 56;
+const DIGEST_AT = 24;
+const DATA = 1;
+const ZEROS = 2;
 
 interface RedoRecord {
-  leafIndex: number;
-  /** Leaves of zeros; 0 for data. */
-  zeroCount: number;
-  /** Where the data lies in the redo file, and how much it is. */
+  kind: number;
+  /** Of the range in the file. */
+  offset: number;
+  length: number;
+  /** Where its data lies in the redo file. */
   dataAt: number;
-  dataBytes: number;
   digest: Buffer;
 }
 
 const header = Buffer.alloc(HEADER_BYTES);
-const leaf = Buffer.allocUnsafeSlow(LEAF_BYTES);
+const data = Buffer.allocUnsafeSlow(LEAF_BYTES);
+const NO_DATA = Buffer.alloc(0);
 
 /** Writes a redo file from its start. */
 export class RedoWriter {
@@ -39,26 +42,35 @@ export class RedoWriter {
     this.#fd = fd;
   }
 
-  /** @param bytes of the whole leaf, which have that digest */
-  data(leafIndex: number, bytes: Buffer, digest: Digest): void {
-    this.#put({leafIndex, zeroCount: 0, dataBytes: bytes.length}, digest);
-    writeFrom(this.#fd, bytes, 0, bytes.length, this.#sizeBytes);
-    this.#sizeBytes += bytes.length;
-    startWriteback(this.#fd, this.#sizeBytes - bytes.length, bytes.length);
+  /**
+   * What of a leaf is not in its place already.
+   * @param bytes of the whole leaf, which were verified
+   */
+  leaf(offset: number, bytes: Buffer, ops: LeafDelta['ops']): void {
+    let at = 0;
+    for (const op of ops) {
+      const length = op.kind === 'literal' ? op.bytes.length : op.sizeBytes;
+      if (op.kind !== 'copy' || op.baseOffset !== offset + at)
+        this.#put(DATA, {offset: offset + at, length}, bytes.subarray(at, at + length));
+      at += length;
+    }
   }
 
-  zeros(leafIndex: number, zeroCount: number): void {
-    this.#put({leafIndex, zeroCount, dataBytes: 0}, undefined);
+  zeros(offset: number, length: number): void {
+    this.#put(ZEROS, {offset, length}, NO_DATA);
   }
 
-  #put({leafIndex, zeroCount, dataBytes}: Pick<RedoRecord, 'leafIndex' | 'zeroCount' | 'dataBytes'>, digest?: Digest) {
+  #put(kind: number, {offset, length}: {offset: number; length: number}, bytes: Buffer): void {
     header.fill(0);
-    header.writeUInt32BE(leafIndex, 0);
-    header.writeUInt32BE(zeroCount, 4);
-    header.writeUInt32BE(dataBytes, 8);
-    digest?.copy(header, DIGEST_AT);
-    writeFrom(this.#fd, header, 0, HEADER_BYTES, this.#sizeBytes);
-    this.#sizeBytes += HEADER_BYTES;
+    header.writeBigUInt64BE(BigInt(offset), 0);
+    header.writeBigUInt64BE(BigInt(length), 8);
+    header.writeUInt32BE(kind, 16);
+    sha256(bytes).copy(header, DIGEST_AT);
+    const from = this.#sizeBytes;
+    writeFrom(this.#fd, header, 0, HEADER_BYTES, from);
+    writeFrom(this.#fd, bytes, 0, bytes.length, from + HEADER_BYTES);
+    this.#sizeBytes += HEADER_BYTES + bytes.length;
+    if (bytes.length > 0) startWriteback(this.#fd, from, HEADER_BYTES + bytes.length);
   }
 }
 
@@ -72,25 +84,22 @@ export class BadRedo extends Error {}
  */
 export function prepareRedo(redoFd: number, fd: number, sizeBytes: number): void {
   for (const record of recordsOf(redoFd, sizeBytes)) {
-    if (record.zeroCount > 0) continue;
-    readData(redoFd, record);
-    if (!sha256(leaf.subarray(0, record.dataBytes)).equals(record.digest))
-      throw new BadRedo(`leaf ${record.leafIndex} does not have its digest`);
-    reserve(fd, record.leafIndex * LEAF_BYTES, record.dataBytes);
+    const {kind, offset, length, digest} = record;
+    if (kind === ZEROS) continue;
+    if (!sha256(dataOf(redoFd, record)).equals(digest))
+      throw new BadRedo(`its data for byte ${offset} has another digest`);
+    reserve(fd, offset, length);
   }
 }
 
 /** Writes what a prepared redo file has into the file, and gives the file its size. */
 export function applyRedo(redoFd: number, fd: number, sizeBytes: number): void {
   if (statFd(fd).sizeBytes !== sizeBytes) truncate(fd, sizeBytes);
+  const held = {fd, heldBytes: sizeBytes, sizeBytes};
   for (const record of recordsOf(redoFd, sizeBytes)) {
-    const offset = record.leafIndex * LEAF_BYTES;
-    const end = Math.min(sizeBytes, offset + record.zeroCount * LEAF_BYTES);
-    if (record.zeroCount > 0) clearRange({fd, heldBytes: sizeBytes, sizeBytes}, offset, end);
-    else {
-      readData(redoFd, record);
-      writeFrom(fd, leaf, 0, record.dataBytes, offset);
-    }
+    const {kind, offset, length} = record;
+    if (kind === DATA) writeFrom(fd, dataOf(redoFd, record), 0, length, offset);
+    else if (!clearRange(held, offset, offset + length)) writeZeros(held, offset, offset + length);
   }
 }
 
@@ -117,20 +126,20 @@ export function isInPlace(ops: LeafDelta['ops'], offset: number): boolean {
 }
 
 function* recordsOf(redoFd: number, sizeBytes: number): Generator<RedoRecord> {
-  const leafCount = leafCountOf(sizeBytes);
   const redoBytes = statFd(redoFd).sizeBytes;
   for (let at = 0; at < redoBytes;) {
     if (readInto(redoFd, header, 0, HEADER_BYTES, at) !== HEADER_BYTES) throw new BadRedo('its end is missing');
-    const [leafIndex, zeroCount, dataBytes] = [header.readUInt32BE(0), header.readUInt32BE(4), header.readUInt32BE(8)];
-    const leafBytes = Math.min(LEAF_BYTES, sizeBytes - leafIndex * LEAF_BYTES);
-    const isIn = leafIndex < leafCount && leafIndex + zeroCount <= leafCount;
-    if (!isIn || dataBytes !== (zeroCount > 0 ? 0 : leafBytes)) throw new BadRedo(`its record at ${at} is none`);
+    const [offset, length] = [Number(header.readBigUInt64BE(0)), Number(header.readBigUInt64BE(8))];
+    const kind = header.readUInt32BE(16);
+    const isIn = offset + length <= sizeBytes && (kind === ZEROS || (kind === DATA && length <= LEAF_BYTES));
+    if (!isIn) throw new BadRedo(`its record at ${at} is none`);
     const digest = Buffer.from(header.subarray(DIGEST_AT));
-    yield {leafIndex, zeroCount, dataAt: at + HEADER_BYTES, dataBytes, digest};
-    at += HEADER_BYTES + dataBytes;
+    yield {kind, offset, length, dataAt: at + HEADER_BYTES, digest};
+    at += HEADER_BYTES + (kind === DATA ? length : 0);
   }
 }
 
-function readData(redoFd: number, {dataAt, dataBytes}: RedoRecord): void {
-  if (readInto(redoFd, leaf, 0, dataBytes, dataAt) !== dataBytes) throw new BadRedo('its end is missing');
+function dataOf(redoFd: number, {dataAt, length}: RedoRecord): Buffer {
+  if (readInto(redoFd, data, 0, length, dataAt) !== length) throw new BadRedo('its end is missing');
+  return data.subarray(0, length);
 }

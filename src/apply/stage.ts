@@ -150,13 +150,14 @@ function stageFile(
 /** What changes in the file is staged, and is written into it where it is still this link's version. */
 function planPatch(
   context: ApplyContext,
-  {path, sizeBytes, meta}: OpOf<'put-file'>,
+  {path, sizeBytes, meta: wanted, content: made}: OpOf<'put-file'>,
   index: number,
   {redo, base, known}: {redo: Name; base: Seen; known: Known | undefined},
 ): Staged {
   const redoIno = statAtIfAny(context.stagingFd, redo)?.ino;
+  const [content, meta] = [made.toString('hex'), journalMetaOf(wanted)];
   if (redoIno !== undefined && known !== undefined && isUntouched(known, base))
-    return {record: {kind: 'patch', index, path, redo, redoIno, base, sizeBytes, meta: journalMetaOf(meta)}};
+    return {record: {kind: 'patch', index, path, redo, redoIno, base, sizeBytes, content, meta}};
   if (redoIno !== undefined) unlinkAt(context.stagingFd, redo);
   return {failed: failure('base-changed', path, 'what is there is not what this link wrote: it is sent whole')};
 }

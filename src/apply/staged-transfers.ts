@@ -367,7 +367,7 @@ function writeLeaf(receiving: Receiving, leafIndex: number, {digest, ops}: LeafD
   const bytes = only?.kind === 'literal' && only.bytes.length === leafBytes ? only.bytes : built(ops, leafBytes, base);
   if (!sha256(bytes).equals(digest)) return false;
   if (receiving.hasBase && isInPlace(ops, offset)) return true;
-  if (receiving.redo !== undefined) receiving.redo.data(leafIndex, bytes, digest);
+  if (receiving.redo !== undefined) receiving.redo.leaf(offset, bytes, ops);
   else if (isSparse && clearRange(receiving, offset, offset + leafBytes)) writeSparse(fd, bytes, offset);
   else writeFrom(fd, bytes, 0, leafBytes, offset);
   receiving.worthBytes += ops.reduce((sum, op) => sum + (op.kind === 'literal' ? op.bytes.length : 0), 0);
@@ -388,7 +388,7 @@ function passHoles(receiving: Receiving, leafIndexFirst: number, leafCount: numb
     return failure('corrupt', path, `holes from leaf ${leafIndexFirst} to ${end} came out of turn`);
   const [from, to] = [leafIndexFirst * LEAF_BYTES, Math.min(sizeBytes, end * LEAF_BYTES)];
   try {
-    if (receiving.redo !== undefined) receiving.redo.zeros(leafIndexFirst, leafCount);
+    if (receiving.redo !== undefined) receiving.redo.zeros(from, to - from);
     else if (!clearRange(receiving, from, to)) writeZeros(receiving, from, to);
   } catch (error) {
     return failureFrom(error, path);

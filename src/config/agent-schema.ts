@@ -191,16 +191,16 @@ const trash = z.strictObject({
   size: size().optional(),
 });
 
-const replace = z.union([
-  oneOf(['atomic']),
-  z.strictObject({
-    'in-place-above': leaf('a size from 1MiB on, like 4GiB', (text) => {
-      const bytes = parseSize(text);
-      if (bytes < IN_PLACE_BYTES_MIN) throw notAllowed();
-      return bytes;
-    }),
+const inPlace = z.strictObject({
+  'in-place-above': leaf('a size from 1MiB on, like 4GiB', (text) => {
+    const bytes = parseSize(text);
+    if (bytes < IN_PLACE_BYTES_MIN) throw notAllowed();
+    return bytes;
   }),
-]);
+});
+const HOW_TO_REPLACE = 'atomic, or a map with in-place-above';
+const atomic = leaf(HOW_TO_REPLACE, (text) => (text === 'atomic' ? text : raise(notAllowed())));
+const replace = z.union([atomic, inPlace], {error: () => HOW_TO_REPLACE});
 
 /** A program and its words, as they are: no shell reads them. */
 const argv = z
@@ -397,6 +397,7 @@ export const KNOWN_KEYS = {
   guard: Object.keys(guard.shape),
   trash: Object.keys(trash.shape),
   limit: Object.keys(limit.shape),
+  replace: Object.keys(inPlace.shape),
   accept: Object.keys(accept.shape),
   hooks: Object.keys(hooks.shape),
   hook: ['run', 'timeout', 'on-failure'],

@@ -76,5 +76,5 @@ export function hooksOf({hooks}: Pick<RawVolume, 'hooks'>): Record<HookName, Hoo
 }
 
 function inPlaceAboveOf(replace: RawVolume['replace']): number | undefined {
-  return replace === undefined || replace === 'atomic' ? undefined : replace['in-place-above'];
+  return typeof replace === 'object' ? replace['in-place-above'] : undefined;
 }

@@ -93,6 +93,7 @@ function placeOf(path: KeyPath, top: 'top' | 'peer'): Place {
     last === 'guard' ||
     last === 'trash' ||
     last === 'limit' ||
+    last === 'replace' ||
     last === 'accept' ||
     (last === 'hooks' && path.length === 3);
   if (path.length > 2 && isInner) return last;
