@@ -24,6 +24,7 @@ import {nameClashes} from './name-clashes.ts';
 import {encodeJournal, type JournalPlaces, type Known} from './journal-record.ts';
 import type {PartialFiles} from './partial-files.ts';
 import {rollForward, type Journal, type RolledForward} from './roll-forward.ts';
+import type {StagedFile} from './staged-transfers.ts';
 import {TargetRows, type TargetStore} from './target-rows.ts';
 
 export interface ApplierParts {
@@ -46,12 +47,6 @@ export interface ApplierOptions extends ApplyOptions {
   places?: JournalPlaces;
   /** Name of the peer that sends the batches, likewise. */
   peer?: string | undefined;
-}
-
-/** A file staged outside batches. */
-export interface StagedFile {
-  stage: string;
-  content: Uint8Array;
 }
 
 interface Turn {
@@ -183,7 +178,8 @@ export class Applier {
 
   /** Completes what was journalled and not recorded as done, with what was agreed then. @throws SYSTEM */
   async recover(): Promise<RolledForward> {
-    const done = await rollForward(this.#parts, this.#applyOptions());
+    const onSwitched = this.#rows.recordPatched.bind(this.#rows);
+    const done = await rollForward({...this.#parts, onSwitched}, this.#applyOptions());
     await this.#parts.partials?.prune(); // not before: a row may need one
     return done;
   }

@@ -26,7 +26,7 @@ import {failure} from './failure.ts';
 import type {JournalRecord, Known} from './journal-record.ts';
 import {digHoles, type DugStep} from './sparse.ts';
 import {stage} from './stage.ts';
-import {stagedHandlers, type StagedJobs, type StagedTransfers} from './staged-transfers.ts';
+import {stagedHandlers, type StagedFile, type StagedJobs, type StagedTransfers} from './staged-transfers.ts';
 import {switchAll} from './switch.ts';
 import {KEPT_SUFFIX, type Switched} from './switched.ts';
 import {bytesOfOp, makeRoom, noSpace, removeSome, roomForOps} from './make-room.ts';
@@ -77,7 +77,7 @@ export type ApplyJobs = StagedJobs & {
       stale: number[];
       /** Operations that are not to be done, by index. */
       refused: Map<number, Failed>;
-      staged: Map<number, {stage: string; content: Uint8Array}>;
+      staged: Map<number, StagedFile>;
     };
     out: {records: JournalRecord[]; failed: {index: number; result: Failed}[]; next: number; freed?: Freed};
     part: never;
@@ -111,11 +111,11 @@ export function applyHandlers(openPlaces: WithPlaces): ScopeHandlers<ApplyJobs> 
   const received = stagedHandlers(openPlaces);
   const withPlaces: WithPlaces = (job) => openPlaces((root, places) => withoutSurprise(() => job(root, places)));
   const inContext = <T>(
-    input: {options: ApplyOptions; batch: number; atMs: number},
+    {options, batch, atMs, isRecovery}: {options: ApplyOptions; batch: number; atMs: number; isRecovery?: boolean},
     job: (context: ApplyContext, places: OpenPlaces) => T,
   ): T =>
     withPlaces((root, places) => {
-      using context = new ApplyContext(input.options, {root, places, batch: input.batch, atMs: input.atMs});
+      using context = new ApplyContext(options, {root, places, batch, atMs, isRecovery});
       return job(context, places);
     });
   const handlers: JobHandlers<ApplyJobs> = {
@@ -142,7 +142,7 @@ export function applyHandlers(openPlaces: WithPlaces): ScopeHandlers<ApplyJobs> 
     'make-room': ({neededBytes}) => withPlaces((_root, places) => makeSomeRoom(places, neededBytes)),
     'switch-batch': (input) =>
       inContext(input, (context) => {
-        const switched = switchAll(context, input.records, {keepsStaged: input.isRecovery === true});
+        const switched = switchAll(context, input.records);
         return {switched, dirs: settleDirs(context)};
       }),
     'dig-holes': ({path, expected, from}) => withPlaces((root) => dig(root, path, {expected, from})),
@@ -185,7 +185,7 @@ function stageBatch(
   const transfers: StagedTransfers = {
     claim: (transfer, content) => {
       const known = input.staged.get(transfer);
-      return known !== undefined && content.equals(known.content) ? known.stage : undefined;
+      return known !== undefined && content.equals(known.content) ? known : undefined;
     },
   };
   let next = input.from;
@@ -209,7 +209,8 @@ function stageBatch(
       for (const path of movedBy(result.record)) moving.add(path);
     }
   }
-  if (context.options.isDurable && records.some((record) => record.kind === 'install'))
+  const isPatched = records.some(({kind}) => kind === 'patch'); // half of one is of no use without the other
+  if (isPatched || (context.options.isDurable && records.some(({kind}) => kind === 'install')))
     makeStagedDurable(context, records);
   return {records, failed, next, ...(room.freed && {freed: room.freed})};
 }
@@ -217,7 +218,7 @@ function stageBatch(
 /** Paths at which something else will be once these records are done. */
 function movedBy(record: JournalRecord): RelPath[] {
   if (record.kind === 'rename' || record.kind === 'exchange') return [record.path, record.to];
-  return record.kind === 'install' || record.kind === 'delete' ? [record.path] : [];
+  return record.kind === 'meta' ? [] : [record.path];
 }
 
 function makeStagedDurable(context: ApplyContext, records: readonly JournalRecord[]): void {

@@ -35,14 +35,20 @@ export class ApplyContext implements Disposable {
   readonly touched = new TouchedDirs();
   readonly trash: Trash;
   readonly batch: number;
+  /** After a crash: some of the batch may have been done, and what cannot be done now stays staged, to be tried again. */
+  readonly isRecovery: boolean;
 
-  constructor(options: ApplyOptions, parts: {root: OpenRoot; places: OpenPlaces; batch: number; atMs: number}) {
+  constructor(
+    options: ApplyOptions,
+    parts: {root: OpenRoot; places: OpenPlaces; batch: number; atMs: number; isRecovery?: boolean | undefined},
+  ) {
     this.options = options;
     this.root = parts.root;
     this.stagingFd = parts.places.stagingFd;
     this.dirs = new DirCache({rootFd: parts.root.fd, countMax: 64});
     this.trash = new Trash(parts.places.trashFd, parts.atMs);
     this.batch = parts.batch;
+    this.isRecovery = parts.isRecovery ?? false;
   }
 
   /**

@@ -37,6 +37,7 @@ const REASONS: Record<Destroyed['reason'], string> = {
   foreign: 'replaced',
   linked: 'has another name',
   empty: 'empty folder',
+  patched: 'changed in place',
 };
 
 /** @param ops of the batch; `Switched` names them by index */
@@ -80,6 +81,7 @@ export function recoveredActions(
 /** What the peer asked for, as far as the record tells. */
 function opOf(record: JournalRecord): OpKind {
   if (record.kind === 'meta') return 'set-meta';
+  if (record.kind === 'patch') return 'put-file';
   if (record.kind !== 'install') return record.kind;
   return record.type === 'dir' ? 'make-dir' : record.type === 'symlink' ? 'put-symlink' : 'put-file';
 }

@@ -43,6 +43,19 @@ export type JournalRecord =
       type: EntryType;
     }
   | {kind: 'exchange'; index: number; path: RelPath; to: RelPath; ino: number; toIno: number}
+  /** The leaves of a redo file are written into a large file, in place. `base`: the file as it was when they were made. */
+  | {
+      kind: 'patch';
+      index: number;
+      path: RelPath;
+      redo: string;
+      redoIno: number;
+      base: Seen;
+      sizeBytes: number;
+      /** Digest of what it makes, in hex. */
+      content: string;
+      meta: JournalMeta;
+    }
   | {kind: 'delete'; index: number; path: RelPath; ino: number; type: EntryType};
 
 /** Metadata whose attributes are a byte string, which survives JSON. */

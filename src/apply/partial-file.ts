@@ -91,7 +91,8 @@ function makeOurs(fd: number, {nlink, uid, mode}: Stat): boolean {
   return isClean;
 }
 
-function fit(
+/** Makes a file that holds something as long as the file will be at most. @returns what it holds */
+export function fit(
   fd: number,
   stat: Stat,
   {sizeBytes, isSparse}: {sizeBytes: number; isSparse: boolean},

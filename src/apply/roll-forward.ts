@@ -15,7 +15,7 @@ import type {ApplyOptions} from './context.ts';
 import {recoveredActions, type DestroyedAction} from './destroyed.ts';
 import {isOfFilesystem} from './failure.ts';
 import {ENTRY_BYTES} from './make-room.ts';
-import {decodeJournal, type JournalBatch} from './journal-record.ts';
+import {decodeJournal, type JournalBatch, type JournalRecord} from './journal-record.ts';
 import type {Switched} from './switched.ts';
 
 /** Batches between their switch and their record; state/journal-store.ts by shape. */
@@ -31,6 +31,8 @@ export interface RollForwardParts {
   jobs: JobRunner<ApplyJobs>;
   journal: Journal;
   clock: Clock;
+  /** Told what was done again of a batch. */
+  onSwitched?: (records: readonly JournalRecord[], switched: readonly Switched[]) => void;
   /** Told what was deleted and replaced, before the crash or now. */
   onDestroyed?: ((actions: DestroyedAction[]) => void) | undefined;
 }
@@ -65,6 +67,7 @@ export async function rollForward(parts: RollForwardParts, options?: ApplyOption
       const actions = recoveredActions(batch, batch.records, {switched, indexed});
       if (actions.length > 0) parts.onDestroyed(actions);
     }
+    parts.onSwitched?.(batch.records, switched);
     journal.drop(id);
     done.batches++;
     for (const {result} of switched) if (result.status === 'failed') done.problems.push(result.message);

@@ -5,7 +5,7 @@
  */
 import {constants} from 'node:fs';
 import {LEAF_BYTES, smallContentDigest} from '../model/digest.ts';
-import type {EntryType} from '../model/entry.ts';
+import {isUntouched, type EntryType, type Seen} from '../model/entry.ts';
 import type {Failed, Op, OpKind} from '../model/op.ts';
 import {nameOf, parentOf, ROOT, showPath, type Name, type RelPath} from '../model/path.ts';
 import {mkdirAt, openDirAt, rmdirAt} from '../linux/directories.ts';
@@ -116,13 +116,15 @@ function stageFile(
     record: {kind: 'install', index, path: op.path, stage, ino, type: 'file', mtime: op.meta.mtime, known},
   });
   if (op.source.from === 'staged') {
-    const staged = transfers.claim(op.source.transfer, op.content);
-    if (staged === undefined) return {failed: failure('base-changed', op.path, 'its staged content is not there')};
-    const fd = openRegularToWrite(context.stagingFd, staged, constants.O_RDWR);
+    const claimed = transfers.claim(op.source.transfer, op.content);
+    if (claimed === undefined) return {failed: failure('base-changed', op.path, 'its staged content is not there')};
+    const {redoOf: base} = claimed;
+    if (base !== undefined) return planPatch(context, op, index, {redo: claimed.stage, base, known});
+    const fd = openRegularToWrite(context.stagingFd, claimed.stage, constants.O_RDWR);
     try {
       setFreshMeta(fd, op.meta, context.options.view);
       if (context.options.isDurable) syncFd(fd);
-      return installed(staged, statFd(fd).ino);
+      return installed(claimed.stage, statFd(fd).ino);
     } finally {
       closeFd(fd);
     }
@@ -143,6 +145,21 @@ function stageFile(
   } finally {
     closeFd(fd);
   }
+}
+
+/** What changes in the file is staged, and is written into it where it is still this link's version. */
+function planPatch(
+  context: ApplyContext,
+  {path, sizeBytes, meta: wanted, content: made}: OpOf<'put-file'>,
+  index: number,
+  {redo, base, known}: {redo: Name; base: Seen; known: Known | undefined},
+): Staged {
+  const redoIno = statAtIfAny(context.stagingFd, redo)?.ino;
+  const [content, meta] = [made.toString('hex'), journalMetaOf(wanted)];
+  if (redoIno !== undefined && known !== undefined && isUntouched(known, base))
+    return {record: {kind: 'patch', index, path, redo, redoIno, base, sizeBytes, content, meta}};
+  if (redoIno !== undefined) unlinkAt(context.stagingFd, redo);
+  return {failed: failure('base-changed', path, 'what is there is not what this link wrote: it is sent whole')};
 }
 
 /** Writes a file's content and verifies it. @returns why it is not the announced content */

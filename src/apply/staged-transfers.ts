@@ -12,6 +12,7 @@ import {constants} from 'node:fs';
 import type {JobHandlers, ScopeHandlers} from '../base/jobs.ts';
 import {release} from '../base/memory.ts';
 import {buildLeaf, type BaseReader} from '../delta/patch.ts';
+import {clone} from '../linux/extents.ts';
 import {truncate, writeFrom} from '../linux/files.ts';
 import {closeFd, openAt} from '../linux/open-fd.ts';
 import {statFd} from '../linux/stat.ts';
@@ -29,8 +30,9 @@ import type {OpenPlaces, WithPlaces} from './context.ts';
 import {openBase, type OpenBase} from './delta-base.ts';
 import {DONE, failure, failureFrom} from './failure.ts';
 import {noSpace} from './make-room.ts';
-import {clearRange, hasLeaf, heldDigests, removePart, takeUp, writeZeros, type Noted} from './partial-file.ts';
+import {clearRange, fit, hasLeaf, heldDigests, removePart, takeUp, writeZeros, type Noted} from './partial-file.ts';
 import {removeIfPossible} from './remove-tree.ts';
+import {isInPlace, mayStayInPlace, RedoWriter} from './redo.ts';
 import {roomFor, roomForLeaves, type Gone} from './room-for-file.ts';
 import {writeSparse} from './sparse.ts';
 import type {Freed} from './trash-age.ts';
@@ -50,6 +52,8 @@ export type StagedJobs = {
       partial: PartialFile | undefined;
       /** Such files of other paths, which go one by one where room is needed. */
       spare: readonly PartialFile[];
+      /** A file of this size or more is not staged whole, but what changes in it: see redo.ts. */
+      inPlaceAbove: number | undefined;
     };
     out: OpenedStage;
     part: never;
@@ -86,12 +90,23 @@ export interface OpenedStage {
   /** Files of other paths that went. */
   removed: Name[];
   freed?: Freed;
+  /** See StagedFile. Then `file` is undefined: no later transfer can go on with it. */
+  redoOf?: Seen | undefined;
+}
+
+/** A finished transfer. */
+export interface StagedFile {
+  /** Its name in the staging folder. */
+  stage: string;
+  content: Uint8Array;
+  /** Set where it holds only what changes of the file that is at the path (redo.ts): that file as it was. */
+  redoOf?: Seen | undefined;
 }
 
 /** What a batch needs to know of staged files. */
 export interface StagedTransfers {
-  /** The staging name of a finished transfer with that content, once. */
-  claim(transfer: number, content: Digest): string | undefined;
+  /** A finished transfer with that content. */
+  claim(transfer: number, content: Digest): StagedFile | undefined;
 }
 
 interface Receiving {
@@ -110,8 +125,12 @@ interface Receiving {
   isDurable: boolean;
   /** See OpenPlaces. */
   reserve: number;
-  /** Up to here there may be something from an earlier transfer in it. */
+  /** Up to here there may be something in it, of an earlier transfer or of the base. */
   heldBytes: number;
+  /** Where the file as it is stays, and `fd` takes what changes in it. */
+  redo: RedoWriter | undefined;
+  /** What has not changed is there already. */
+  hasBase: boolean;
   /** What would have to come again without it. */
   worthBytes: number;
 }
@@ -135,6 +154,7 @@ export function stagedHandlers(withPlaces: WithPlaces): ScopeHandlers<StagedJobs
       const {result, receiving} = tryToOpen(withPlaces, input, gone);
       if (receiving === undefined) return {result, file: undefined, ...gone};
       open.set(input.token, receiving);
+      if (receiving.redo !== undefined) return {result, file: undefined, redoOf: input.base?.expected, ...gone};
       const {ino, btime} = statFd(receiving.fd);
       return {result, file: {stage: receiving.stage, ino, btime}, ...gone};
     },
@@ -209,7 +229,8 @@ function finish(receiving: Receiving, content: Uint8Array): OpResult {
     if (leaf < leafCountOf(sizeBytes)) return failure('corrupt', receiving.path, `its leaf ${leaf} is missing`);
     if (!receiving.content.finish().equals(content))
       return failure('corrupt', receiving.path, 'its leaves do not make the announced content');
-    if (receiving.isDurable) syncFd(receiving.fd);
+    // Half a patch is worth nothing, whatever was agreed.
+    if (receiving.isDurable || receiving.redo !== undefined) syncFd(receiving.fd);
     return DONE;
   } catch (error) {
     return failureFrom(error, receiving.path);
@@ -249,18 +270,22 @@ function openStaged(
   let fd = taken?.fd ?? -1;
   let base: OpenBase | undefined;
   try {
-    const neededBytes = (input.allocatedBytes ?? sizeBytes) - (taken?.allocatedBytes ?? 0);
-    const room = roomFor(neededBytes, places, spare, gone);
-    if (neededBytes > room.spareBytes) return noSpace(path, neededBytes, room);
     base = openBase(root.fd, input.base);
     if (base === undefined)
       return failure('base-changed', path, 'what its delta was made against is not there any more');
-    if (fd < 0) {
-      fd = openAt(places.stagingFd, stage, CREATE, 0o600);
-      if (isSparse) truncate(fd, sizeBytes);
-    }
+    const isInPlace = taken === undefined && mayStayInPlace(input, base.baseFd);
+    const haveBytes = isInPlace ? base.base.sizeBytes : (taken?.allocatedBytes ?? 0);
+    const neededBytes = Math.max(0, (input.allocatedBytes ?? sizeBytes) - haveBytes);
+    const room = roomFor(neededBytes, places, spare, gone);
+    if (neededBytes > room.spareBytes) return noSpace(path, neededBytes, room);
+    if (fd < 0) fd = openAt(places.stagingFd, stage, CREATE, 0o600);
+    const isCloned = isInPlace && clone(fd, base.baseFd);
+    const redo = isInPlace && !isCloned ? new RedoWriter(fd) : undefined;
+    const filled = isCloned ? fit(fd, statFd(fd), {sizeBytes, isSparse}) : taken;
+    if (isSparse && filled === undefined && redo === undefined) truncate(fd, sizeBytes);
     const received = {content: new ContentHash(), nextLeaf: 0, missing: new Map<number, Digest>()};
-    const {heldBytes, allocatedBytes: worthBytes} = taken ?? {heldBytes: 0, allocatedBytes: 0};
+    const heldBytes = filled?.heldBytes ?? 0;
+    const worthBytes = taken?.allocatedBytes ?? 0;
     const name = taken === undefined ? stage : (partial as PartialFile).stage;
     const receiving = {
       stage: name,
@@ -274,6 +299,8 @@ function openStaged(
       reserve: places.reserve,
       heldBytes,
       worthBytes,
+      redo,
+      hasBase: isInPlace,
     };
     fd = -1;
     base = undefined;
@@ -339,10 +366,12 @@ function writeLeaf(receiving: Receiving, leafIndex: number, {digest, ops}: LeafD
   }
   const bytes = only?.kind === 'literal' && only.bytes.length === leafBytes ? only.bytes : built(ops, leafBytes, base);
   if (!sha256(bytes).equals(digest)) return false;
-  if (isSparse && clearRange(receiving, offset, offset + leafBytes)) writeSparse(fd, bytes, offset);
+  if (receiving.hasBase && isInPlace(ops, offset)) return true;
+  if (receiving.redo !== undefined) receiving.redo.leaf(offset, bytes, ops);
+  else if (isSparse && clearRange(receiving, offset, offset + leafBytes)) writeSparse(fd, bytes, offset);
   else writeFrom(fd, bytes, 0, leafBytes, offset);
   receiving.worthBytes += ops.reduce((sum, op) => sum + (op.kind === 'literal' ? op.bytes.length : 0), 0);
-  if (isDurable) startWriteback(fd, offset, leafBytes); // so that the fsync at the end is short
+  if (isDurable && receiving.redo === undefined) startWriteback(fd, offset, leafBytes); // so that the fsync at the end is short
   return true;
 }
 
@@ -359,7 +388,8 @@ function passHoles(receiving: Receiving, leafIndexFirst: number, leafCount: numb
     return failure('corrupt', path, `holes from leaf ${leafIndexFirst} to ${end} came out of turn`);
   const [from, to] = [leafIndexFirst * LEAF_BYTES, Math.min(sizeBytes, end * LEAF_BYTES)];
   try {
-    if (!clearRange(receiving, from, to)) writeZeros(receiving, from, to);
+    if (receiving.redo !== undefined) receiving.redo.zeros(from, to - from);
+    else if (!clearRange(receiving, from, to)) writeZeros(receiving, from, to);
   } catch (error) {
     return failureFrom(error, path);
   }

@@ -20,6 +20,7 @@ import {setMeta} from './metadata.ts';
 import {renameAt} from './own-dirs.ts';
 import {fillHoles, isBelow} from './sparse.ts';
 import {inDir, removeTree} from './remove-tree.ts';
+import {dropRedo, HalfPatched, patch} from './patch.ts';
 import {exchange, rename} from './switch-names.ts';
 import {
   KEPT_SUFFIX,
@@ -35,17 +36,15 @@ import {
 import type {TrashReason} from './trash-index.ts';
 
 /** Does every record in order. A record that fails leaves its path as it was and does not stop the others. */
-export function switchAll(
-  context: ApplyContext,
-  records: readonly JournalRecord[],
-  {keepsStaged}: {keepsStaged: boolean},
-): Switched[] {
+export function switchAll(context: ApplyContext, records: readonly JournalRecord[]): Switched[] {
   return records.map((record) => {
     const destroyed: Destroyed[] = [];
     try {
       return {...NOTHING_SEEN, ...switchOne(context, record, destroyed), index: record.index, destroyed};
     } catch (error) {
-      if (record.kind === 'install' && !keepsStaged) dropStaged(context, record);
+      if (error instanceof HalfPatched) throw error.reason; // the row stays: it is completed before anything else is done
+      if (record.kind === 'install' && !context.isRecovery) dropStaged(context, record);
+      if (record.kind === 'patch' && !context.isRecovery) dropRedo(context, record);
       const isOther = isLinuxError(error, 'ENOENT', 'ENOTDIR', 'EEXIST');
       const result = isOther ? failure('base-changed', record.path, error.message) : failureFrom(error, record.path);
       const errno = (error as NodeJS.ErrnoException).code ?? '';
@@ -72,6 +71,8 @@ function switchOne(context: ApplyContext, record: JournalRecord, destroyed: Dest
       const result = refused === undefined ? DONE : attrFailure(refused, record.path);
       return {result, found, ...seenAt(place), isTouched};
     }
+    case 'patch':
+      return patch(context, record, destroyed);
     case 'rename':
       return rename(context, record, destroyed);
     case 'exchange':

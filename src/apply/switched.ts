@@ -41,8 +41,8 @@ export interface Destroyed {
   path: RelPath;
   /** Relative to the trash; undefined when it was not put there. */
   place: string | undefined;
-  /** `linked`: it has another name elsewhere; `empty`: a folder without anything in it. */
-  reason: TrashReason | 'linked' | 'empty';
+  /** `linked`: it has another name elsewhere; `empty`: a folder without anything in it; `patched`: changed in place. */
+  reason: TrashReason | 'linked' | 'empty' | 'patched';
 }
 
 export interface Place {

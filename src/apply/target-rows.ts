@@ -9,6 +9,7 @@ import {isCreation, type Op, type OpResult} from '../model/op.ts';
 import {nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {bumped, type VersionVector} from '../model/version.ts';
 import type {SeenDir} from './apply-jobs.ts';
+import {metaOfJournal, type JournalRecord} from './journal-record.ts';
 import type {GiveBack, RowsOfFile} from './give-back.ts';
 import type {Switched} from './switched.ts';
 
@@ -167,6 +168,22 @@ export class TargetRows {
       const after = {...entry, ...stat, attrs};
       if (path === ROOT) store.putRoot(after);
       else store.put(store.dirIdOf(parentOf(path)) as number, after);
+    }
+  }
+
+  /**
+   * Of a batch that was completed after a crash: files that were changed in place stay known as this link's, so that the
+   * next change is made in place too. What else it did is found by the scan that follows.
+   */
+  recordPatched(records: readonly JournalRecord[], switched: readonly Switched[]): void {
+    for (const record of records) {
+      const seen = switched.find(({index}) => index === record.index);
+      if (record.kind !== 'patch' || seen?.stat === undefined || seen.result.status === 'failed') continue;
+      const {path, sizeBytes} = record;
+      const content = Buffer.from(record.content, 'hex');
+      const source = {from: 'staged', transfer: 0} as const;
+      const op: Op = {kind: 'put-file', path, sizeBytes, content, source, meta: metaOfJournal(record.meta)};
+      this.record(op, {...seen, stat: seen.stat}, this.entryAt(path));
     }
   }
 

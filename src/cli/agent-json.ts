@@ -28,7 +28,7 @@ function peerFields(peer: PeerReport): JsonObject {
 }
 
 function volumeFields(volume: VolumeReport): JsonObject {
-  const {name, address, path, entryCount, isPaused, reason, role, staging, trash, notices} = volume;
+  const {name, address, path, entryCount, isPaused, reason, role, staging, trash, inPlaceAbove, notices} = volume;
   return {
     name,
     address,
@@ -38,6 +38,7 @@ function volumeFields(volume: VolumeReport): JsonObject {
     reason,
     halt: haltFields(volume.halt),
     role: role === undefined ? undefined : {...role, sinceMs: undefined, since: timeOf(role.sinceMs)},
+    inPlaceAbove,
     staging,
     trash,
     notices,

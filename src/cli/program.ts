@@ -136,6 +136,10 @@ function syncDefinition(command: Command): Command {
         'one that changes while it is read, where the filesystem makes no clones: wait until it rests, or read it torn (default: wait)',
       ).choices(['wait', 'torn']),
     )
+    .option(
+      '--in-place-above <SIZE>',
+      'change files of this size or more where they are: no room for a second copy is needed, readers may see half a change',
+    )
     .option('--rescan <TIME>', 'look at the whole tree so often, whatever was noticed (default: 1h)')
     .addOption(
       new Option('--watch <HOW>', 'how changes are noticed (default: auto)').choices(['auto', 'inotify', 'chokidar']),

@@ -172,13 +172,14 @@ function volumeNotes(volume: VolumeReport, options: StatusOptions): Line[] {
   }
   for (const notice of volume.notices) lines.push(...below(`note: ${oneLine(notice)}`, 'yellow', options));
   if (!options.isDetailed) return lines;
-  const entries = volume.entryCount;
+  const {entryCount: entries, inPlaceAbove: inPlace} = volume;
   const facts: [string, string | undefined][] = [
     ['address', volume.address],
     ['path', volume.path ?? 'not found'],
     ['entries', entries === undefined ? 'not counted yet' : formatCount(entries)],
     ['staging', volume.staging],
     ['trash', volume.trash],
+    ['replace', inPlace === undefined ? undefined : `in place from ${formatBytes(inPlace)} on, not whole`],
   ];
   lines.push([]);
   for (const [label, value] of facts) {

@@ -35,6 +35,7 @@ export interface SyncCommandFlags extends CommonFlags {
   settle?: string;
   maxWait?: string;
   hot?: string;
+  inPlaceAbove?: string;
   rescan?: string;
   watch?: string;
   stats?: boolean;

@@ -94,6 +94,8 @@ export interface LinkSettings {
   /** Bytes a second; 0 for no limit. */
   rateBytes: number;
   drift: 'repair' | 'report';
+  /** Received files of this size or more are changed in place, in bytes; undefined: every file is replaced whole. */
+  inPlaceAbove: number | undefined;
   /** Of what is received. */
   accept: Accept;
 }

@@ -31,7 +31,7 @@ import {
   showText,
   size,
 } from './schema-leaves.ts';
-import {parseCount, parseDuration, parseShare} from './units.ts';
+import {IN_PLACE_BYTES_MIN, parseCount, parseDuration, parseShare, parseSize} from './units.ts';
 
 export const SETTLE_MS_MAX = 3_600_000;
 export const MAX_WAIT_MS_MAX = 86_400_000;
@@ -96,6 +96,17 @@ const trash = z.strictObject({
   keep: duration(0, 3_650 * 86_400_000).optional(),
   size: size().optional(),
 });
+
+const inPlace = z.strictObject({
+  'in-place-above': leaf('a size from 1MiB on, like 4GiB', (text) => {
+    const bytes = parseSize(text);
+    if (bytes < IN_PLACE_BYTES_MIN) throw notAllowed();
+    return bytes;
+  }),
+});
+const HOW_TO_REPLACE = 'atomic, or a map with in-place-above';
+const atomic = leaf(HOW_TO_REPLACE, (text) => (text === 'atomic' ? text : raise(notAllowed())));
+const replace = z.union([atomic, inPlace], {error: () => HOW_TO_REPLACE});
 
 /** A program and its words, as they are: no shell reads them. */
 const argv = z
@@ -231,6 +242,7 @@ const volume = z.strictObject({
   ...linkSettings,
   trash: trash.optional(),
   drift: oneOf(['repair', 'report']).optional(),
+  replace: replace.optional(),
   accept: accept.optional(),
   hooks: hooks.optional(),
 });
@@ -291,6 +303,7 @@ export const KNOWN_KEYS = {
   guard: Object.keys(guard.shape),
   trash: Object.keys(trash.shape),
   limit: Object.keys(limit.shape),
+  replace: Object.keys(inPlace.shape),
   accept: Object.keys(accept.shape),
   hooks: Object.keys(hooks.shape),
   hook: ['run', 'timeout', 'on-failure'],

@@ -21,6 +21,7 @@ export const DEFAULTS: LinkSettings = {
   trash: {keepMs: 7 * DAY_MS, sizeBytes: 10 * 2 ** 30},
   rateBytes: 0,
   drift: 'repair',
+  inPlaceAbove: undefined,
   accept: {setuid: true, devices: false, owners: 'any', xattrs: ['user', 'acl', 'capability']},
 };
 
@@ -52,6 +53,7 @@ function lay(below: LinkSettings, raw: Partial<RawVolume & RawSendLink>): LinkSe
     trash: {keepMs: raw.trash?.keep ?? below.trash.keepMs, sizeBytes: raw.trash?.size ?? below.trash.sizeBytes},
     rateBytes: raw.limit?.rate ?? below.rateBytes,
     drift: raw.drift ?? below.drift,
+    inPlaceAbove: inPlaceAboveOf(raw.replace) ?? below.inPlaceAbove,
     accept: {
       setuid: raw.accept?.setuid ?? below.accept.setuid,
       devices: raw.accept?.devices ?? below.accept.devices,
@@ -71,4 +73,8 @@ export function hooksOf({hooks}: Pick<RawVolume, 'hooks'>): Record<HookName, Hoo
     return {run: raw.run, timeoutMs: timeout ?? HOOK_MS, onFailure: onFailure ?? 'stop'};
   };
   return {quiesce: hookOf(hooks?.quiesce), resume: hookOf(hooks?.resume)};
+}
+
+function inPlaceAboveOf(replace: RawVolume['replace']): number | undefined {
+  return typeof replace === 'object' ? replace['in-place-above'] : undefined;
 }

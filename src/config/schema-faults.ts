@@ -14,8 +14,8 @@ type Issue = z.core.$ZodIssue;
 const LATER: Partial<Record<Place, readonly string[]>> = {
   top: ['docker', 'repositories', 'snapshots'],
   agent: ['api', 'timezone'],
-  volume: ['replace', 'mounts', 'extents', 'quiesce', 'snapshot', 'labels'],
-  send: ['replace', 'mounts', 'extents', 'quiesce', 'schedule'],
+  volume: ['mounts', 'extents', 'quiesce', 'snapshot', 'labels'],
+  send: ['mounts', 'extents', 'quiesce', 'schedule'],
   hooks: ['before-batch', 'after-batch', 'on-halt', 'on-problem', 'on-in-sync'],
   receive: ['keep'],
   limit: ['schedule'],
@@ -23,7 +23,7 @@ const LATER: Partial<Record<Place, readonly string[]>> = {
 };
 const TWO_WAY = ['both', 'conflicts', 'two-way'];
 /** Keys of a volume that the receiving agent's configuration decides. */
-const OF_RECEIVER = ['trash', 'drift', 'accept'];
+const OF_RECEIVER = ['trash', 'drift', 'replace', 'accept'];
 /** Keys of a volume that are the same for all of its links. */
 const OF_VOLUME = ['hooks'];
 
@@ -94,6 +94,7 @@ function placeOf(path: KeyPath, top: 'top' | 'peer'): Place {
     last === 'guard' ||
     last === 'trash' ||
     last === 'limit' ||
+    last === 'replace' ||
     last === 'accept' ||
     (last === 'hooks' && path.length === 3);
   if (path.length > 2 && isInner) return last;

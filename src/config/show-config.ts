@@ -68,6 +68,7 @@ function plainVolume(volume: VolumeConfig): Plain {
     ...plainSettings(volume),
     trash: {keep: spellDuration(trash.keepMs), size: zeroOr(spellSize(trash.sizeBytes))},
     drift: volume.drift,
+    replace: volume.inPlaceAbove === undefined ? 'atomic' : {'in-place-above': spellSize(volume.inPlaceAbove)},
     accept: {...volume.accept},
     hooks: {quiesce: plainHook(volume.hooks.quiesce), resume: plainHook(volume.hooks.resume)},
   };

@@ -12,7 +12,15 @@ import {XATTR_CLASSES, type XattrClass} from '../model/attrs.ts';
 import {idRangesFault, idsOfRanges, parseIdRange} from '../model/ids.ts';
 import {compileIgnore} from '../reconcile/ignore.ts';
 import type {Accept} from './agent-config.ts';
-import {formatDuration, parseCount, parseDuration, parseShare} from './units.ts';
+import {
+  formatDuration,
+  IN_PLACE_BYTES_MIN,
+  parseCount,
+  parseDuration,
+  parseShare,
+  parseSize,
+  spellSize,
+} from './units.ts';
 
 /** When the deletes of one burst need the operator: beyond `count` entries, or beyond `share` of the tree. */
 export interface DeleteLimit {
@@ -44,6 +52,8 @@ export interface SyncOptions {
   maxWaitMs: number;
   /** A file that never settles, where the filesystem makes no clones: waited for, or read as it is. */
   hot: 'wait' | 'torn';
+  /** Files of this size or more are changed in place on the target, in bytes. */
+  inPlaceAbove: number | undefined;
   watch: 'auto' | 'inotify' | 'chokidar';
   /** `--state`; undefined for `defaultStateFolder`. */
   stateFolder: string | undefined;
@@ -66,6 +76,7 @@ export interface SyncFlags {
   settle?: string | undefined;
   maxWait?: string | undefined;
   hot?: string | undefined;
+  inPlaceAbove?: string | undefined;
   rescan?: string | undefined;
   watch?: string | undefined;
   state?: string | undefined;
@@ -124,10 +135,18 @@ export function makeSyncOptions(source: string, target: string, flags: SyncFlags
     settleMs,
     maxWaitMs,
     hot: oneOf('--hot', flags.hot, HOTS),
+    inPlaceAbove: flags.inPlaceAbove === undefined ? undefined : parseInPlaceAbove(flags.inPlaceAbove),
     watch: oneOf('--watch', flags.watch, WATCHES),
     stateFolder: stateFolderOf(flags.state),
     rescanMs,
   });
+}
+
+/** @throws TowlineError USAGE */
+function parseInPlaceAbove(text: string): number {
+  const bytes = within('--in-place-above', () => parseSize(text));
+  if (bytes >= IN_PLACE_BYTES_MIN) return bytes;
+  throw usage('--in-place-above', `got ${JSON.stringify(text)}`, `at least ${spellSize(IN_PLACE_BYTES_MIN)}`);
 }
 
 /**

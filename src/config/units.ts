@@ -41,6 +41,9 @@ export function parseDuration(text: string): number {
  * @returns bytes, whole
  * @throws TowlineError USAGE; also for `64M`, which could mean either
  */
+/** Smaller files are not changed in place: to write them whole costs less than to note what changes. */
+export const IN_PLACE_BYTES_MIN = 1 << 20;
+
 export function parseSize(text: string): number {
   const match = /^(\d{1,16}(?:\.\d{1,6})?)\s?([a-z]*)$/i.exec(text.trim());
   const unit = (match?.[2] ?? '').toLowerCase();

@@ -70,6 +70,8 @@ export interface VolumeReport {
   /** Where Towline keeps what is on its way, and what was deleted; undefined on a source. */
   staging: string | undefined;
   trash: string | undefined;
+  /** Received files of this size or more are changed in place, in bytes; undefined: every file is replaced whole. */
+  inPlaceAbove?: number | undefined;
   /** Which side promote or follow made it; undefined while the configuration alone decides. */
   role?: RoleReport | undefined;
   /** Degraded watching, overflows …: what an operator should know. */

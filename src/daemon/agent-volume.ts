@@ -149,6 +149,7 @@ export class AgentVolume {
       reason: this.#open === undefined ? this.#reason : undefined,
       halt: halt === undefined ? undefined : haltReport(halt),
       staging: this.#open?.target?.places.staging,
+      inPlaceAbove: this.config.receive === undefined ? undefined : this.config.inPlaceAbove,
       trash: this.#open?.target?.places.trash,
       role: roleReport(this.epochs.role, {source: this.receive?.from, advice: this.#inForce.advice}),
       notices: [

@@ -48,6 +48,7 @@ export function openEnds(options: SyncOptions, folder: string, parts: SyncParts)
       view,
       accept: options.accept,
       trashKeepMs: TRASH_KEEP_MS,
+      inPlaceAbove: options.inPlaceAbove,
     },
     {onNotice},
   );

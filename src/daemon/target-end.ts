@@ -44,6 +44,8 @@ export interface TargetEndOptions {
   view: View;
   accept: Accept;
   trashKeepMs: number;
+  /** See TargetLinkOptions. */
+  inPlaceAbove: number | undefined;
 }
 
 export interface TargetEndParts {
@@ -139,12 +141,13 @@ export class TargetEnd {
   /** A newer connection of the source replaces the older one. */
   async #serve(channel: Channel): Promise<void> {
     const {volume} = this.#state;
+    const {volume: name, deleteLimits, inPlaceAbove} = this.#options;
     this.#session?.close('replaced by a newer connection');
     await this.#link?.close();
     const session = new Session({name: 'target'}, {channel});
     this.#session = session;
     this.#link = new TargetLink(
-      {volume: this.#options.volume, holding: this.#holding, deleteLimits: this.#options.deleteLimits},
+      {volume: name, holding: this.#holding, deleteLimits, inPlaceAbove},
       {
         session,
         jobs: this.#pool,

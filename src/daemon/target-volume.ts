@@ -5,7 +5,8 @@
  * looked at only while no batch is being applied, so that nothing old overwrites what a batch has noted.
  */
 import {join} from 'node:path';
-import type {Applier, StagedFile} from '../apply/applier.ts';
+import type {Applier} from '../apply/applier.ts';
+import type {StagedFile} from '../apply/staged-transfers.ts';
 import {PartialFiles, type PartialNotes} from '../apply/partial-files.ts';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {JobRunner} from '../base/jobs.ts';
@@ -258,6 +259,7 @@ export class TargetVolume {
         deleteLimits: config.deleteLimits,
         confirmedDeletes: hooks.confirmedDeletes,
         isReadOnly: hooks.isReadOnly === true,
+        inPlaceAbove: config.inPlaceAbove,
       },
       {
         session: port,

@@ -8,7 +8,7 @@ import {OWN_MEMORY_BYTES} from '../base/memory.ts';
 import type {Clock} from '../base/clock.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import {sameDigest} from '../model/digest.ts';
-import {seenOf} from '../model/entry.ts';
+import {seenOf, type Seen} from '../model/entry.ts';
 import type {Failed, Op, OpResult} from '../model/op.ts';
 import {stageOfTransfer} from '../model/partial-file.ts';
 import type {RelPath} from '../model/path.ts';
@@ -32,14 +32,23 @@ export interface ReceiveParts {
   onError(error: unknown): void;
 }
 
+export interface ReceiveOptions {
+  link: number;
+  isDurable: boolean;
+  /** Files of this size or more are changed in place, in bytes; undefined: none is. */
+  inPlaceAbove: number | undefined;
+}
+
 /** Files that are whole, by transfer. */
-export type StagedFiles = Map<number, {stage: string; content: Uint8Array}>;
+export type StagedFiles = Map<number, {stage: string; content: Uint8Array; redoOf: Seen | undefined}>;
 
 interface Transfer {
   /** What the volume's worker knows it by. */
   token: number;
   path: RelPath;
   stage: string;
+  /** Set where only what changes of a file is staged: that file as it was. */
+  redoOf: Seen | undefined;
   /** It may stay where the transfer ends early: it is noted. */
   isNoted: boolean;
   work: Promise<void>;
@@ -59,11 +68,11 @@ let lastToken = 0; // links come and go, and an old one may still drop its files
 
 export class ReceiveFiles {
   readonly staged: StagedFiles = new Map();
-  readonly #options: {link: number; isDurable: boolean};
+  readonly #options: ReceiveOptions;
   readonly #parts: ReceiveParts;
   readonly #transfers = new Map<number, Transfer>();
 
-  constructor(options: {link: number; isDurable: boolean}, parts: ReceiveParts) {
+  constructor(options: ReceiveOptions, parts: ReceiveParts) {
     this.#options = options;
     this.#parts = parts;
   }
@@ -80,6 +89,7 @@ export class ReceiveFiles {
     const isThere = known !== undefined && sameDigest(known.entry.content, base?.content);
     const from = isThere ? {path: known.path, expected: seenOf(known.entry)} : undefined;
     const fresh = {
+      redoOf: undefined,
       isNoted: false,
       isOver: false,
       isLost: false,
@@ -217,16 +227,17 @@ export class ReceiveFiles {
     state: Transfer,
     base: ReceiveJobs['open-staged']['in']['base'],
   ): Promise<void> {
-    const {isDurable} = this.#options;
+    const {isDurable, inPlaceAbove} = this.#options;
     const {token, stage} = state;
     const {jobs, partials} = this.#parts;
     const isWorth = partials?.isWorth(sizeBytes) === true;
     const partial = isWorth ? partials.take(path) : undefined;
     const spare = partials?.idle() ?? [];
-    const input = {token, stage, path, sizeBytes, base, isDurable, allocatedBytes, partial, spare};
+    const input = {token, stage, path, sizeBytes, base, isDurable, allocatedBytes, partial, spare, inPlaceAbove};
     const opening = jobs.run('open-staged', input, {lane: 1});
     opening.catch(() => this.#aside(partial && partials?.leave(partial.stage))); // whoever comes next may go on with it
-    const {result, file, removed} = await opening;
+    const {result, file, removed, redoOf} = await opening;
+    state.redoOf = redoOf;
     for (const gone of removed) partials?.gone(gone);
     if (partial !== undefined && partial.stage !== file?.stage) {
       if (result.status === 'done')
@@ -251,7 +262,8 @@ export class ReceiveFiles {
 
   async #finish(transfer: number, state: Transfer, content: Buffer): Promise<void> {
     const result = await this.#parts.jobs.run('finish-staged', {token: state.token, content}, {lane: 1});
-    if (result.status === 'done') this.staged.set(transfer, {stage: state.stage, content});
+    const {stage, redoOf} = state;
+    if (result.status === 'done') this.staged.set(transfer, {stage, content, redoOf});
     else await this.#discard(state, mayGoOn(result));
     state.isOver = true;
     this.#transfers.delete(transfer);

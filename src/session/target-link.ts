@@ -70,6 +70,8 @@ export interface TargetLinkOptions {
   confirmedDeletes?: number;
   /** The source may ask, and change nothing. */
   isReadOnly?: boolean;
+  /** Files of this size or more are changed in place, in bytes. */
+  inPlaceAbove?: number | undefined;
 }
 
 const READ_ONLY: ReadonlySet<Message['kind']> = new Set([
@@ -219,7 +221,8 @@ export class TargetLink {
     const applier = await this.#parts.open(message, narrowedView(message.view, this.#options.holding.limits));
     const {isDurable, link} = message;
     const onError = (error: unknown): void => this.#stop(error);
-    this.#opened = {applier, files: new ReceiveFiles({link, isDurable}, {...this.#parts, onError})};
+    const options = {link, isDurable, inPlaceAbove: this.#options.inPlaceAbove};
+    this.#opened = {applier, files: new ReceiveFiles(options, {...this.#parts, onError})};
     this.#tellPartials(message.link);
     session.send({
       kind: 'link-opened',

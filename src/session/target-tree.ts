@@ -85,11 +85,13 @@ export type ReceiveJobs = {
       allocatedBytes: number | undefined;
       partial: PartialFile | undefined;
       spare: readonly PartialFile[];
+      inPlaceAbove: number | undefined;
     };
     out: {
       result: OpResult;
       file: Pick<PartialFile, 'stage' | 'ino' | 'btime'> | undefined;
       removed: string[];
+      redoOf?: Seen | undefined;
     };
     part: never;
   };

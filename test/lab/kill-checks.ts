@@ -51,6 +51,8 @@ export function checkRolledForward(root: string, records: readonly JournalRecord
     switch (record.kind) {
       case 'install':
         return inoAt(record.path) === record.ino ? [] : fault('not installed');
+      case 'patch':
+        return inoAt(record.path) === record.base.ino ? [] : fault('another file is there');
       case 'delete':
         return inoAt(record.path) === record.ino ? fault('still there') : [];
       case 'rename':

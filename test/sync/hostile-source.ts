@@ -66,6 +66,7 @@ export class HostileHost {
         view: PLAIN_VIEW,
         accept: DEFAULTS.accept,
         trashKeepMs: 3_600_000,
+        inPlaceAbove: undefined,
       },
       {onNotice: (message) => this.notices.push(message)},
     );

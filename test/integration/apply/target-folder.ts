@@ -13,8 +13,9 @@ import type {JobRunner} from '../../../src/base/jobs.ts';
 import {loadXxhash} from '../../../src/delta/hash.ts';
 import {closeFd, openDirPath} from '../../../src/linux/open-fd.ts';
 import {statFd} from '../../../src/linux/stat.ts';
-import {sha256, type Digest} from '../../../src/model/digest.ts';
-import type {Meta} from '../../../src/model/entry.ts';
+import {ContentHash} from '../../../src/model/content-hash.ts';
+import {LEAF_BYTES, leafCountOf, sha256, type Digest} from '../../../src/model/digest.ts';
+import {seenOf, type Meta} from '../../../src/model/entry.ts';
 import type {Op, OpResult} from '../../../src/model/op.ts';
 import {ROOT, type RelPath} from '../../../src/model/path.ts';
 import {NO_ATTRS} from '../../../src/model/attrs.ts';
@@ -22,6 +23,7 @@ import {PLAIN_VIEW} from '../../../src/model/view.ts';
 import {openJournalStore} from '../../../src/state/journal-store.ts';
 import {openVolumeStore} from '../../../src/state/volume-store.ts';
 import {BatchWriter} from '../../../src/wire/batch-writer.ts';
+import {encode} from '../../../src/wire/codec.ts';
 import {makeTmpDir} from '../../tmp.ts';
 import {runHere} from '../../unit/session/run-here.ts';
 
@@ -105,6 +107,56 @@ export class TargetFolder {
     const batch = ++this.#batch;
     const frame = writer.finish(1, batch, 0);
     return this.#applier.apply(frame, {kind: 'batch', link: 1, batch, seq: 0, ops}, new Map());
+  }
+
+  /**
+   * Sends a large file as a source does, and has the batch take it.
+   * @param options `inPlaceAbove`: as `replace` says, and the source knows what is there; else it sends all of it; `zeros`: of a file with holes, leaves that are passed as such
+   */
+  async applyLarge(
+    path: RelPath,
+    bytes: Buffer,
+    {inPlaceAbove, meta = META, zeros = []}: {inPlaceAbove?: number; meta?: Meta; zeros?: number[]} = {},
+  ): Promise<OpResult> {
+    const entry = inPlaceAbove === undefined ? undefined : this.#store.get(this.#store.root(), path);
+    const old = entry === undefined ? Buffer.alloc(0) : readFileSync(join(this.root, path));
+    const token = ++this.#batch;
+    const stage = `t${token}-1`;
+    const base = entry && {path, expected: seenOf(entry)};
+    const allocatedBytes = zeros.length > 0 ? bytes.length - zeros.length * LEAF_BYTES : undefined;
+    const file = {token, stage, path, sizeBytes: bytes.length, base, allocatedBytes, inPlaceAbove};
+    const opened = await this.#jobs.run('open-staged', {...file, isDurable: true, partial: undefined, spare: []});
+    if (opened.result.status === 'failed') return opened.result;
+    const hash = new ContentHash();
+    for (let leaf = 0; leaf < leafCountOf(bytes.length); leaf++) {
+      const at = leaf * LEAF_BYTES;
+      const piece = bytes.subarray(at, at + LEAF_BYTES);
+      if (zeros.includes(leaf)) {
+        hash.zeros(piece.length);
+        await this.#jobs.run('pass-holes', {token, leafIndexFirst: leaf, leafCount: 1});
+        continue;
+      }
+      const digest = sha256(piece);
+      hash.leaf(digest);
+      const isThere = old.subarray(at, at + piece.length).equals(piece);
+      const copy = {kind: 'copy', baseOffset: at, sizeBytes: piece.length} as const;
+      const leaves = [{digest, ops: [isThere ? copy : ({kind: 'literal', bytes: piece} as const)]}];
+      const frame = encode({kind: 'file-leaves', link: 1, transfer: token, leafIndexFirst: leaf, leaves});
+      const {rejected} = await this.#jobs.run('write-leaves', {token, frame});
+      if (rejected.length > 0) throw new Error(`leaf ${leaf} was rejected`);
+    }
+    const content = hash.finish();
+    const finished = await this.#jobs.run('finish-staged', {token, content});
+    if (finished.status === 'failed') return finished;
+    const source = {from: 'staged', transfer: token} as const;
+    const op: Op = {kind: 'put-file', path, meta, sizeBytes: bytes.length, content, source, allocatedBytes};
+    const writer = new BatchWriter();
+    writer.append(op);
+    const message = {kind: 'batch', link: 1, batch: token, seq: 0, ops: [op]} as const;
+    const name = opened.file?.stage ?? stage;
+    const staged = new Map([[token, {stage: name, content, redoOf: opened.redoOf}]]);
+    const [result] = await this.#applier.apply(writer.finish(1, token, 0), {...message, ops: [op]}, staged);
+    return result as OpResult;
   }
 
   /** Batches that are open in the journal. */

@@ -103,7 +103,15 @@ test('a closed scope leaves no file of its volume open, neither read nor staged;
     expect(await jobs.run('open-transfer', {...input, transfer: 1}, {lane: 1})).toMatchObject({status: 0});
   }
   const file = {path: 'new', sizeBytes: LEAF_BYTES, base: undefined, allocatedBytes: undefined};
-  const staged = {token: 1, stage: 't1-1', ...file, isDurable: false, partial: undefined, spare: []};
+  const staged = {
+    token: 1,
+    stage: 't1-1',
+    ...file,
+    isDurable: false,
+    partial: undefined,
+    spare: [],
+    inPlaceAbove: undefined,
+  };
   expect(await gone.jobs.run('open-staged', staged, {lane: 1})).toMatchObject({result: {status: 'done'}});
   const folder = join(gone.root, '..');
   expect(openBelow(folder).sort()).toEqual([join(gone.root, 'big'), join(folder, 'staging/t1-1')].sort());

@@ -41,6 +41,7 @@ export function volumeOf(name: string, path: string, direction: 'send' | 'receiv
     trash: {keepMs: 0, sizeBytes: 0},
     rateBytes: 0,
     drift: 'repair',
+    inPlaceAbove: undefined,
   } as const;
   const lists = {ignore: [], ids: [], accept: DEFAULTS.accept};
   return {

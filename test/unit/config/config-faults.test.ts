@@ -33,8 +33,8 @@ describe('each fault names file, line, column, key, what was found and what is a
     ['a later key', 'agent: {api: 127.0.0.1:1}', 'towline.yaml:1:9: agent.api: "api" comes in a later version'],
     [
       'a later key of a volume',
-      `${VOLUME}replace: atomic`,
-      'towline.yaml:4:5: volumes.pg.replace: "replace" comes in a later version',
+      `${VOLUME}mounts: skip`,
+      'towline.yaml:4:5: volumes.pg.mounts: "mounts" comes in a later version',
     ],
     ['hot', `${VOLUME}hot: cold`, 'volumes.pg.hot: found "cold"; allowed is wait or torn'],
     [

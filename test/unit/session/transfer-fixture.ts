@@ -91,7 +91,7 @@ export class Transfers {
     this.#session = new Session({name: 'source'}, {channel: left});
     const session = new Session({name: 'target'}, {channel: right});
     this.files = new ReceiveFiles(
-      {link: 1, isDurable: false},
+      {link: 1, isDurable: false, inPlaceAbove: undefined},
       {
         session,
         jobs: runHere(volumes.targetHandlers.handlers, (kind) => this.onJob(kind)),

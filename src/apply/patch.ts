@@ -1,0 +1,139 @@
+/**
+ * Writes the changed leaves of a large file into it, in place, where the operator chose that over a whole new file.
+ *
+ * The one switch that a reader can see half-done. Invariant: the file is touched only after its journal record is durable,
+ * and only when it is still the version that this link wrote; a write that fails or is cut off in the middle leaves the
+ * record, and it is written once more before anything else is done.
+ */
+import {TowlineError} from '../base/errors.ts';
+import {readAttrsFd} from '../linux/attrs.ts';
+import {openRegular, unlinkAt} from '../linux/files.ts';
+import {hasWriter} from '../linux/lease.ts';
+import {isLinuxError} from '../linux/linux-error.ts';
+import {chmodFd} from '../linux/metadata.ts';
+import {closeFd} from '../linux/open-fd.ts';
+import {statAtIfAny, statFd} from '../linux/stat.ts';
+import {syncFd} from '../linux/sync.ts';
+import {NO_ATTRS} from '../model/attrs.ts';
+import {isUntouched, sameMeta, sameTime, type Stat} from '../model/entry.ts';
+import {showPath} from '../model/path.ts';
+import type {ApplyContext} from './context.ts';
+import {attrFailure, DONE, failure} from './failure.ts';
+import {metaOfJournal} from './journal-record.ts';
+import {setMeta} from './metadata.ts';
+import {applyRedo, BadRedo, prepareRedo} from './redo.ts';
+import {seenAt, type Destroyed, type Outcome, type Place, type RecordOf} from './switched.ts';
+
+type Patch = RecordOf<'patch'>;
+
+/** Some of it may be written. */
+export class HalfPatched extends Error {
+  readonly reason: TowlineError;
+
+  constructor(path: string, cause: Error) {
+    super(path, {cause});
+    const details = isLinuxError(cause)
+      ? {syscall: cause.syscall, errno: cause.code, path}
+      : {syscall: '', errno: '', path};
+    const text = `${path} is being changed in place, and only a part of it is written: ${cause.message}; it is completed first`;
+    this.reason = new TowlineError('SYSTEM', text, details, {cause});
+  }
+}
+
+/** @throws LinuxError before anything is written; HalfPatched */
+export function patch(context: ApplyContext, record: Patch, destroyed: Destroyed[]): Outcome {
+  const {path} = record;
+  const place = context.place(path);
+  const refused = (why: string): Outcome => {
+    dropRedo(context, record);
+    return {result: failure('base-changed', path, why), stat: undefined};
+  };
+  const found = statAtIfAny(place.dirFd, place.name);
+  if (found?.ino !== record.base.ino || found.mountId !== context.root.mountId)
+    return refused('something else is there by now');
+  if (statAtIfAny(context.stagingFd, record.redo)?.ino !== record.redoIno) {
+    // Dropped once all was written, before the crash.
+    if (context.isRecovery && !isUntouched(record.base, found)) {
+      const isTouched = found.sizeBytes !== record.sizeBytes || !sameTime(found.mtime, record.meta.mtime);
+      return {result: DONE, ...seenAt(place), isTouched};
+    }
+    return {result: failure('base-changed', path, 'what was staged for it is gone'), stat: undefined};
+  }
+  if (found.nlink > 1) return refused('it has got another name');
+  // After a crash it may be half written: then its times tell nothing.
+  if (!context.isRecovery && !isUntouched(record.base, found)) return refused('somebody has written to it');
+  try {
+    const outcome = write(context, record, place);
+    if (typeof outcome === 'string') return refused(outcome);
+    dropRedo(context, record);
+    destroyed.push({path, place: undefined, reason: 'patched'});
+    return outcome;
+  } catch (error) {
+    if (error instanceof BadRedo)
+      return refused(`what was staged for it is damaged (${error.message}); it is sent again`);
+    throw error;
+  }
+}
+
+/** @returns why nothing was written, where that is so */
+function write(context: ApplyContext, record: Patch, place: Place): Outcome | string {
+  const {sizeBytes} = record;
+  const redoFd = openRegular(context.stagingFd, record.redo).fd;
+  let fd = -1;
+  try {
+    if (!context.isRecovery && isWrittenByOthers(place)) return 'another process has it open to write';
+    const opened = openRegular(place.dirFd, place.name, {isWritten: true});
+    ({fd} = opened);
+    if (opened.stat.ino !== record.base.ino) return 'something else is there by now';
+    prepareRedo(redoFd, fd, sizeBytes);
+    try {
+      return rewrite(context, record, {fd, redoFd, place, before: opened.stat});
+    } catch (error) {
+      throw new HalfPatched(showPath(record.path), error as Error);
+    }
+  } finally {
+    if (fd >= 0) closeFd(fd);
+    closeFd(redoFd);
+  }
+}
+
+function isWrittenByOthers({dirFd, name}: Place): boolean {
+  const {fd} = openRegular(dirFd, name);
+  try {
+    return hasWriter(fd);
+  } finally {
+    closeFd(fd);
+  }
+}
+
+function rewrite(
+  {options}: ApplyContext,
+  record: Patch,
+  {fd, redoFd, place, before}: {fd: number; redoFd: number; place: Place; before: Stat},
+): Outcome {
+  const meta = metaOfJournal(record.meta);
+  // Neither the old content gets the new rights, nor the new content the old ones.
+  const now = {...before, attrs: readAttrsFd(fd) ?? NO_ATTRS};
+  if (options.view.modes && !sameMeta(now, {...meta, mtime: now.mtime})) chmodFd(fd, 0);
+  applyRedo(redoFd, fd, record.sizeBytes);
+  const written = statFd(fd);
+  const {failures, isTouched} = setMeta(place, 'file', meta, {...options, isDurable: false});
+  syncFd(fd); // whatever was agreed: half of it is worth nothing
+  const [failed] = failures;
+  const seen = seenAt(place);
+  const isOther = seen.stat.ino !== written.ino || seen.stat.sizeBytes !== record.sizeBytes;
+  return {
+    result: failed === undefined ? DONE : attrFailure(failed, record.path),
+    ...seen,
+    isTouched: isTouched || isOther,
+  };
+}
+
+/** Removes what was staged; what lies there instead is not ours to drop. */
+export function dropRedo({stagingFd}: ApplyContext, {redo, redoIno}: Patch): void {
+  try {
+    if (statAtIfAny(stagingFd, redo)?.ino === redoIno) unlinkAt(stagingFd, redo);
+  } catch (error) {
+    if (!isLinuxError(error)) throw error; // swept at the next start
+  }
+}

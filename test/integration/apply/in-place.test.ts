@@ -1,0 +1,170 @@
+/**
+ * Large files that are changed where they are (`replace: in-place-above`): what is staged, what is written, and what a
+ * crash, a full disk and somebody else's edit leave.
+ */
+import {randomBytes} from 'node:crypto';
+import {
+  appendFileSync,
+  linkSync,
+  readdirSync,
+  readFileSync,
+  statfsSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import {join} from 'node:path';
+import {describe, expect, test} from 'vitest';
+import type {JournalRecord} from '../../../src/apply/journal-record.ts';
+import {LEAF_BYTES} from '../../../src/model/digest.ts';
+import {makeLoopFilesystem} from '../../loop-fs.ts';
+import {needsLoopMounts} from '../../needs.ts';
+import {META, TargetFolder} from './target-folder.ts';
+
+const LEAVES = 32;
+const ABOVE = {inPlaceAbove: 1 << 20};
+
+class Killed extends Error {}
+
+/** A file of 4 MiB and a bit that this link wrote, on a filesystem that makes no clones. */
+async function begin(kind: 'ext4' | 'xfs' = 'ext4'): Promise<{target: TargetFolder; path: string; old: Buffer}> {
+  const target = new TargetFolder({folder: makeLoopFilesystem(kind, kind === 'xfs' ? 300 : 64).path});
+  const old = randomBytes(LEAVES * LEAF_BYTES + 5);
+  expect(await target.applyLarge('image', old)).toEqual({status: 'done'});
+  return {target, path: join(target.root, 'image'), old};
+}
+
+function changed(old: Buffer, ...leaves: number[]): Buffer {
+  const bytes = Buffer.from(old);
+  for (const leaf of leaves) randomBytes(1_000).copy(bytes, leaf * LEAF_BYTES + 100);
+  return bytes;
+}
+
+needsLoopMounts(describe)('a large file that is changed in place', () => {
+  test('keeps its inode; only what changes is staged; nothing goes to the trash', async () => {
+    const {target, path, old} = await begin();
+    const {ino} = statSync(path);
+    const bytes = changed(old, 3, 17, LEAVES);
+    let stagedBytes = 0;
+    target.onJob = (kind) => {
+      if (kind === 'switch-batch')
+        stagedBytes = readdirSync(target.staging).reduce(
+          (sum, name) => sum + statSync(join(target.staging, name)).size,
+          0,
+        );
+    };
+    expect(await target.applyLarge('image', bytes, {...ABOVE, meta: {...META, mode: 0o600}})).toEqual({status: 'done'});
+    expect(readFileSync(path).equals(bytes)).toBe(true);
+    expect(statSync(path)).toMatchObject({ino, mode: 0o100600, mtimeMs: META.mtime.s * 1_000});
+    expect(stagedBytes).toBeGreaterThan(2 * LEAF_BYTES); // the source of this test sends whole leaves
+    expect(stagedBytes).toBeLessThan(3 * LEAF_BYTES);
+    expect(readdirSync(target.staging)).toEqual([]);
+    expect(target.items()).toEqual([]);
+    expect(target.actions.at(-1)).toMatchObject({path: 'image', op: 'put-file', reason: 'changed in place'});
+    expect(target.knownContent('image')).toBeDefined();
+    const again = changed(bytes, 5);
+    expect(await target.applyLarge('image', again, ABOVE)).toEqual({status: 'done'});
+    expect(readFileSync(path).equals(again)).toBe(true);
+    expect(statSync(path).ino).toBe(ino);
+  });
+
+  test.each(['longer', 'shorter', 'with holes'] as const)('may become %s', async (how) => {
+    const {target, path, old} = await begin();
+    const {ino} = statSync(path);
+    const bytes =
+      how === 'longer'
+        ? Buffer.concat([changed(old, 1), randomBytes(3 * LEAF_BYTES)])
+        : how === 'shorter'
+          ? changed(old, 1).subarray(0, 20 * LEAF_BYTES + 77)
+          : Buffer.from(changed(old, 1)).fill(0, 8 * LEAF_BYTES, 12 * LEAF_BYTES);
+    const zeros = how === 'with holes' ? [8, 9, 10, 11] : [];
+    expect(await target.applyLarge('image', bytes, {...ABOVE, zeros})).toEqual({status: 'done'});
+    expect(readFileSync(path).equals(bytes)).toBe(true);
+    const {blocks, size, ...stat} = statSync(path);
+    expect(stat.ino).toBe(ino);
+    if (how === 'with holes') expect(blocks * 512).toBeLessThan(size - 3 * LEAF_BYTES);
+  });
+
+  test('on a filesystem that clones: a clone takes its place at once, and shares what has not changed', async () => {
+    const {target, path, old} = await begin('xfs');
+    const {ino} = statSync(path);
+    for (const bytes of [changed(old, 3), changed(old, 3, 4).subarray(0, 9 * LEAF_BYTES), changed(old, 30)]) {
+      expect(await target.applyLarge('image', bytes, ABOVE)).toEqual({status: 'done'});
+      expect(readFileSync(path).equals(bytes)).toBe(true);
+      expect(statSync(path).ino).not.toBe(ino);
+    }
+  });
+
+  test('H4 is whole after a crash, wherever it was cut off, and whatever was written by then', async () => {
+    const {target, path, old} = await begin();
+    const {ino} = statSync(path);
+    let before = old;
+    for (const step of ['journalled', 'half written', 'cut to its size', 'written', 'dropped'] as const) {
+      const bytes = Buffer.concat([changed(before, 2, 9, 21), randomBytes(10_000)]);
+      target.onJob = (kind, input) => {
+        if (kind !== 'switch-batch' || step === 'written' || step === 'dropped') return;
+        expect((input as {records: JournalRecord[]}).records[0]).toMatchObject({kind: 'patch', path: 'image'});
+        if (step === 'half written') {
+          const half = Buffer.from(before);
+          bytes.copy(half, 2 * LEAF_BYTES, 2 * LEAF_BYTES, 3 * LEAF_BYTES);
+          bytes.copy(half, 9 * LEAF_BYTES, 9 * LEAF_BYTES, 9 * LEAF_BYTES + 4_096);
+          writeFileSync(path, half);
+        }
+        if (step === 'cut to its size') truncateSync(path, bytes.length);
+        throw new Killed();
+      };
+      target.onSwitched = () => {
+        if (step === 'written') throw new Killed();
+      };
+      target.onJournal = (at) => {
+        if (step === 'dropped' && at === 'dropped') throw new Killed();
+      };
+      await expect(target.applyLarge('image', bytes, ABOVE), step).rejects.toThrow(Killed);
+      target.onJob = target.onSwitched = target.onJournal = () => undefined;
+      expect(await target.recover(), step).toBe(step === 'dropped' ? 0 : 1);
+      expect(readFileSync(path).equals(bytes), step).toBe(true);
+      expect(readdirSync(target.staging), step).toEqual([]);
+      expect(target.openBatches, step).toBe(0);
+      before = bytes; // known as this link's: the next one is made in place too
+    }
+    expect(statSync(path).ino).toBe(ino);
+  });
+
+  test('H10 stays what somebody else made of it, also between staging and switch; the old rule then takes over', async () => {
+    const {target, path, old} = await begin();
+    const bytes = changed(old, 3);
+    for (const edit of ['append', 'link', 'hold open'] as const) {
+      let held: (() => Promise<void>) | undefined;
+      target.onJob = async (kind) => {
+        if (kind !== 'switch-batch') return;
+        if (edit === 'append') appendFileSync(path, 'theirs');
+        if (edit === 'link') linkSync(path, join(target.root, 'other-name'));
+        if (edit === 'hold open') {
+          const {open} = await import('node:fs/promises');
+          const file = await open(path, 'r+');
+          held = () => file.close();
+        }
+      };
+      const found = edit === 'append' ? Buffer.concat([old, Buffer.from('theirs')]) : readFileSync(path);
+      expect(await target.applyLarge('image', bytes, ABOVE), edit).toMatchObject({
+        status: 'failed',
+        code: 'base-changed',
+      });
+      await held?.();
+      target.onJob = () => undefined;
+      expect(readFileSync(path).equals(found), edit).toBe(true);
+      expect(readdirSync(target.staging), edit).toEqual([]);
+      expect(await target.applyLarge('image', old), edit).toEqual({status: 'done'});
+    }
+  });
+
+  test('H8 a disk that has no room for what it grows by: it stays as it was, and the batch goes on', async () => {
+    const {target, path, old} = await begin();
+    const {bavail, bsize} = statfsSync(target.root);
+    writeFileSync(join(target.folder, 'ballast'), Buffer.alloc(bavail * bsize - (5 << 20)));
+    const grown = Buffer.concat([changed(old, 1), randomBytes(9 << 20)]);
+    expect(await target.applyLarge('image', grown, ABOVE)).toMatchObject({status: 'failed', code: 'no-space'});
+    expect(readFileSync(path).equals(old)).toBe(true);
+    expect(target.openBatches).toBe(0);
+  });
+});
