@@ -8,9 +8,11 @@ import {hasHole, nextData, nextHole, punchHole, reserve} from '../linux/extents.
 import {openRegular, readInto, writeFrom} from '../linux/files.ts';
 import {filesystemOf} from '../linux/filesystem.ts';
 import {ENOSPC, isLinuxError, LinuxError} from '../linux/linux-error.ts';
-import {setTimeFd} from '../linux/metadata.ts';
+import {chmodFd, setTimeFd} from '../linux/metadata.ts';
 import {closeFd} from '../linux/open-fd.ts';
 import {statFd} from '../linux/stat.ts';
+import {getXattr, setXattr} from '../linux/xattrs.ts';
+import {CAPABILITY} from '../model/attrs.ts';
 import {isUntouched, type Seen, type Stat} from '../model/entry.ts';
 import type {Name} from '../model/path.ts';
 
@@ -22,6 +24,7 @@ const STEP_BYTES = 16 << 20; // read in one step: about 10 ms, so that batches g
 const STEP_RANGES_MAX = 512;
 /** Filesystems count their own notes about a file too: so much more is not worth a look. */
 const SHARE_UNNOTICED = 1 / 256;
+const CAPABILITY_BYTES_MAX = 64;
 
 /** A name in a directory of the volume. */
 export interface PlaceOfFile {
@@ -87,7 +90,7 @@ export interface DugStep {
 }
 
 /**
- * One step of making blocks of zeros holes, from an offset on; the modification time stays.
+ * One step of making blocks of zeros holes, from an offset on; modification time and rights stay.
  * @param expected the file as it was last seen by this link
  * @returns undefined where nothing can be done, or somebody else has written to the file
  */
@@ -97,9 +100,13 @@ export function digHoles(place: PlaceOfFile, expected: Seen, from: number): DugS
   const {fd, stat} = opened;
   try {
     if (!isUntouched(expected, stat)) return undefined;
+    const capability = getXattr(fd, CAPABILITY, CAPABILITY_BYTES_MAX);
     const digging = new Digging(fd, stat);
     const next = digging.from(from);
     if (!digging.isAlone()) return undefined; // with what they wrote it is not this link's any more
+    // A hole counts as a write: that takes a capability away, and the setuid bit where this process is not root.
+    if (statFd(fd).mode !== stat.mode) chmodFd(fd, stat.mode);
+    if (capability !== undefined) setXattr(fd, CAPABILITY, capability);
     setTimeFd(fd, expected.mtime);
     return {stat: statFd(fd), next};
   } finally {

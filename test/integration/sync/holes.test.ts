@@ -3,7 +3,7 @@
  * of them on the source. On each filesystem that can punch holes, judged by du, python3 and cmp.
  */
 import {randomBytes} from 'node:crypto';
-import {copyFileSync, mkdirSync, readdirSync, writeFileSync} from 'node:fs';
+import {chmodSync, copyFileSync, mkdirSync, readdirSync, statSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {beforeAll, describe, expect, test} from 'vitest';
 import {restoreTrash} from '../../../src/apply/browse-trash.ts';
@@ -79,6 +79,26 @@ describeHoles.each(KINDS)('on %s', (kind) => {
     expect(bytes).toBeLessThanOrEqual(wanted + NOTES);
     expect(bytes).toBeGreaterThanOrEqual(wanted - NOTES);
   }
+
+  needsCommands('setcap', 'getcap')(test)(
+    'G1 G8 zeros become holes in a program, which keeps its capability',
+    async () => {
+      const pair = newPair();
+      const {from, to} = at(pair, 'tool');
+      writeFileSync(from, Buffer.alloc(2 * MIB));
+      writeAt(from, 0, Buffer.from('data'));
+      chmodSync(from, 0o4755);
+      command('setcap', 'cap_net_raw+ep', from);
+      await mirrored(pair);
+      punch(from, MIB, MIB);
+      chmodSync(from, 0o4755);
+      command('setcap', 'cap_net_raw+ep', from); // the kernel takes it from whatever is written to
+      await mirrored(pair);
+      expectSame(pair, 'tool');
+      expect(command('getcap', to)).toContain('cap_net_raw');
+      expect(statSync(to).mode & 0o7777).toBe(0o4755);
+    },
+  );
 
   test('G8 of 10 GiB with 1 MiB of data, a part of it in 64 scattered pages, at most 2 MiB are sent and allocated', async () => {
     const pair = newPair();
