@@ -85,8 +85,7 @@ describeHoles.each(KINDS)('on %s', (kind) => {
     async () => {
       const pair = newPair();
       const {from, to} = at(pair, 'tool');
-      writeFileSync(from, Buffer.alloc(2 * MIB));
-      writeAt(from, 0, Buffer.from('data'));
+      writeFileSync(from, Buffer.concat([randomBytes(MIB), Buffer.alloc(MIB)]));
       chmodSync(from, 0o4755);
       command('setcap', 'cap_net_raw+ep', from);
       await mirrored(pair);
