@@ -214,6 +214,8 @@ export class Applier {
     }
     this.#rows.recordDirs(dirs);
     this.#tellDestroyed(actionsOf(input, ops, switched));
+    // What was changed in place keeps its inode: a state without this row would take the change for somebody else's.
+    if (records.some(({kind}) => kind === 'patch')) this.#parts.store.flush();
     journal.drop(id);
     return next;
   }

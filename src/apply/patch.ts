@@ -10,21 +10,24 @@ import {readAttrsFd} from '../linux/attrs.ts';
 import {openRegular, unlinkAt} from '../linux/files.ts';
 import {hasWriter} from '../linux/lease.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
-import {chmodFd} from '../linux/metadata.ts';
-import {closeFd} from '../linux/open-fd.ts';
+import {chmodFd, chmodHeld} from '../linux/metadata.ts';
+import {closeFd, holdAt} from '../linux/open-fd.ts';
 import {statAtIfAny, statFd} from '../linux/stat.ts';
 import {syncFd} from '../linux/sync.ts';
 import {NO_ATTRS} from '../model/attrs.ts';
 import {isUntouched, sameMeta, sameTime, type Stat} from '../model/entry.ts';
 import {showPath} from '../model/path.ts';
 import type {ApplyContext} from './context.ts';
-import {attrFailure, DONE, failure} from './failure.ts';
+import {DONE, failure} from './failure.ts';
 import {metaOfJournal} from './journal-record.ts';
 import {setMeta} from './metadata.ts';
 import {applyRedo, BadRedo, prepareRedo} from './redo.ts';
 import {seenAt, type Destroyed, type Outcome, type Place, type RecordOf} from './switched.ts';
 
 type Patch = RecordOf<'patch'>;
+
+/** Of a redo file, durable before the first byte is written into the file itself: a crash may have left a part of them. */
+const BEGUN_MODE = 0o400;
 
 /** Some of it may be written. */
 export class HalfPatched extends Error {
@@ -49,9 +52,11 @@ export function patch(context: ApplyContext, record: Patch, destroyed: Destroyed
     return {result: failure('base-changed', path, why), stat: undefined};
   };
   const found = statAtIfAny(place.dirFd, place.name);
+  const staged = statAtIfAny(context.stagingFd, record.redo);
+  const isBegun = context.isRecovery && staged?.mode === BEGUN_MODE;
   if (found?.ino !== record.base.ino || found.mountId !== context.root.mountId)
     return refused('something else is there by now');
-  if (statAtIfAny(context.stagingFd, record.redo)?.ino !== record.redoIno) {
+  if (staged?.ino !== record.redoIno) {
     // Dropped once all was written, before the crash.
     if (context.isRecovery && !isUntouched(record.base, found)) {
       const isTouched = found.sizeBytes !== record.sizeBytes || !sameTime(found.mtime, record.meta.mtime);
@@ -59,15 +64,15 @@ export function patch(context: ApplyContext, record: Patch, destroyed: Destroyed
     }
     return {result: failure('base-changed', path, 'what was staged for it is gone'), stat: undefined};
   }
-  if (found.nlink > 1) return refused('it has got another name');
-  // After a crash it may be half written: then its times tell nothing.
-  if (!context.isRecovery && !isUntouched(record.base, found)) return refused('somebody has written to it');
+  // Half written, its times tell nothing, and nothing but the rest of it makes it whole.
+  if (!isBegun && found.nlink > 1) return refused('it has got another name');
+  if (!isBegun && !isUntouched(record.base, found)) return refused('somebody has written to it');
   try {
-    const outcome = write(context, record, place);
+    const outcome = write(context, record, {place, isBegun});
     if (typeof outcome === 'string') return refused(outcome);
     dropRedo(context, record);
     destroyed.push({path, place: undefined, reason: 'patched'});
-    return outcome;
+    return {...outcome, isTouched: outcome.isTouched === true || isWrittenByOthers(place)};
   } catch (error) {
     if (error instanceof BadRedo)
       return refused(`what was staged for it is damaged (${error.message}); it is sent again`);
@@ -76,25 +81,54 @@ export function patch(context: ApplyContext, record: Patch, destroyed: Destroyed
 }
 
 /** @returns why nothing was written, where that is so */
-function write(context: ApplyContext, record: Patch, place: Place): Outcome | string {
-  const {sizeBytes} = record;
+function write(
+  context: ApplyContext,
+  record: Patch,
+  {place, isBegun}: {place: Place; isBegun: boolean},
+): Outcome | string {
   const redoFd = openRegular(context.stagingFd, record.redo).fd;
   let fd = -1;
   try {
-    if (!context.isRecovery && isWrittenByOthers(place)) return 'another process has it open to write';
-    const opened = openRegular(place.dirFd, place.name, {isWritten: true});
+    if (!isBegun && isWrittenByOthers(place)) return 'another process has it open to write';
+    const opened = openToPatch(place, isBegun);
+    if (opened === undefined) return 'it cannot be written where it is';
     ({fd} = opened);
-    if (opened.stat.ino !== record.base.ino) return 'something else is there by now';
-    prepareRedo(redoFd, fd, sizeBytes);
+    // Who wrote to it and closed it before the look at its writers has left its time behind.
+    if (opened.stat.ino !== record.base.ino || (!isBegun && !isUntouched(record.base, opened.stat)))
+      return 'somebody has written to it';
+    prepareRedo(redoFd, fd, record.sizeBytes);
+    chmodFd(redoFd, BEGUN_MODE);
+    syncFd(redoFd);
     try {
       return rewrite(context, record, {fd, redoFd, place, before: opened.stat});
     } catch (error) {
       throw new HalfPatched(showPath(record.path), error as Error);
     }
   } finally {
-    if (fd >= 0) closeFd(fd);
-    closeFd(redoFd);
+    try {
+      if (fd >= 0) closeFd(fd);
+    } finally {
+      closeFd(redoFd);
+    }
   }
+}
+
+/** @returns undefined where this process may not, or the file is a program that runs */
+function openToPatch(place: Place, isBegun: boolean): {fd: number; stat: Stat} | undefined {
+  try {
+    return openRegular(place.dirFd, place.name, {isWritten: true});
+  } catch (error) {
+    if (!isLinuxError(error, 'EACCES', 'ETXTBSY')) throw error;
+    if (!isBegun) return undefined;
+  }
+  // Its rights were taken before the crash; they come back with its metadata.
+  const held = holdAt(place.dirFd, place.name);
+  try {
+    chmodHeld(held, 0o600);
+  } finally {
+    closeFd(held);
+  }
+  return openRegular(place.dirFd, place.name, {isWritten: true});
 }
 
 function isWrittenByOthers({dirFd, name}: Place): boolean {
@@ -117,16 +151,12 @@ function rewrite(
   if (options.view.modes && !sameMeta(now, {...meta, mtime: now.mtime})) chmodFd(fd, 0);
   applyRedo(redoFd, fd, record.sizeBytes);
   const written = statFd(fd);
-  const {failures, isTouched} = setMeta(place, 'file', meta, {...options, isDurable: false});
+  // An attribute that cannot be set is told when both sides are compared, as of a file that is replaced.
+  const {isTouched} = setMeta(place, 'file', meta, {...options, isDurable: false});
   syncFd(fd); // whatever was agreed: half of it is worth nothing
-  const [failed] = failures;
   const seen = seenAt(place);
   const isOther = seen.stat.ino !== written.ino || seen.stat.sizeBytes !== record.sizeBytes;
-  return {
-    result: failed === undefined ? DONE : attrFailure(failed, record.path),
-    ...seen,
-    isTouched: isTouched || isOther,
-  };
+  return {result: DONE, ...seen, isTouched: isTouched || isOther};
 }
 
 /** Removes what was staged; what lies there instead is not ours to drop. */

@@ -4,7 +4,7 @@
  * Invariant: the file is touched only when every record of the redo file is whole and has its digest, and space for all of
  * it is reserved; writing them twice is the same as once, so that a crash in the middle is mended by doing it again.
  */
-import {reserve} from '../linux/extents.ts';
+import {hasHole, reserve} from '../linux/extents.ts';
 import {readInto, truncate, writeFrom} from '../linux/files.ts';
 import {statFd} from '../linux/stat.ts';
 import {startWriteback} from '../linux/sync.ts';
@@ -83,12 +83,15 @@ export class BadRedo extends Error {}
  * @throws BadRedo; LinuxError ENOSPC
  */
 export function prepareRedo(redoFd: number, fd: number, sizeBytes: number): void {
+  const now = statFd(fd);
+  const hasHoles = hasHole(fd, now);
   for (const record of recordsOf(redoFd, sizeBytes)) {
     const {kind, offset, length, digest} = record;
     if (kind === ZEROS) continue;
     if (!sha256(dataOf(redoFd, record)).equals(digest))
       throw new BadRedo(`its data for byte ${offset} has another digest`);
-    reserve(fd, offset, length);
+    // Only where something is missing: it counts as a change of the file, also where the rest then has no room.
+    if (hasHoles || offset + length > now.sizeBytes) reserve(fd, offset, length);
   }
 }
 

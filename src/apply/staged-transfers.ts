@@ -362,6 +362,7 @@ function writeLeaf(receiving: Receiving, leafIndex: number, {digest, ops}: LeafD
   const leafBytes = Math.min(LEAF_BYTES, sizeBytes - offset);
   const only = ops.length === 1 ? ops[0] : undefined;
   if (only?.kind === 'kept') {
+    if (receiving.redo !== undefined) return false; // nothing of a redo file lies where the leaf does
     return only.sizeBytes === leafBytes && hasLeaf(fd, offset, leafInto.subarray(0, leafBytes), digest);
   }
   const bytes = only?.kind === 'literal' && only.bytes.length === leafBytes ? only.bytes : built(ops, leafBytes, base);

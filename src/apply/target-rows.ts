@@ -8,6 +8,7 @@ import type {Digest} from '../model/digest.ts';
 import {isCreation, type Op, type OpResult} from '../model/op.ts';
 import {nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {bumped, type VersionVector} from '../model/version.ts';
+import {failure} from './failure.ts';
 import type {SeenDir} from './apply-jobs.ts';
 import {metaOfJournal, type JournalRecord} from './journal-record.ts';
 import type {GiveBack, RowsOfFile} from './give-back.ts';
@@ -24,6 +25,8 @@ export interface TargetStore extends RowsOfFile {
   children(parentId: number): Iterable<{name: Name}>;
   nextSeq(): number;
   batch<T>(work: () => T): T;
+  /** Makes what was put durable, as far as was agreed. */
+  flush(): void;
 }
 
 /** What a worker saw of an entry. */
@@ -173,7 +176,7 @@ export class TargetRows {
 
   /**
    * Of a batch that was completed after a crash: files that were changed in place stay known as this link's, so that the
-   * next change is made in place too. What else it did is found by the scan that follows.
+   * next change is made in place too; what they hold is read anew. What else it did is found by the scan that follows.
    */
   recordPatched(records: readonly JournalRecord[], switched: readonly Switched[]): void {
     for (const record of records) {
@@ -184,7 +187,9 @@ export class TargetRows {
       const source = {from: 'staged', transfer: 0} as const;
       const op: Op = {kind: 'put-file', path, sizeBytes, content, source, meta: metaOfJournal(record.meta)};
       this.record(op, {...seen, stat: seen.stat}, this.entryAt(path));
+      this.doubt(path, failure('base-changed', path, 'after a crash'));
     }
+    if (records.some(({kind}) => kind === 'patch')) this.#parts.store.flush(); // before the row is dropped
   }
 
   /** Something else was found than what is recorded: its content counts as unread, so that the digests differ. */

@@ -8,7 +8,9 @@
 import {Applier} from '../apply/applier.ts';
 import type {DestroyedAction} from '../apply/destroyed.ts';
 import type {PartialFiles} from '../apply/partial-files.ts';
+import {GiveBack} from '../apply/give-back.ts';
 import {rollForward, type RolledForward} from '../apply/roll-forward.ts';
+import {TargetRows} from '../apply/target-rows.ts';
 import {TowlineError} from '../base/errors.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import type {VolumeConfig} from '../config/agent-config.ts';
@@ -95,7 +97,10 @@ export class TargetCopy {
 
   async recover(): Promise<void> {
     const {opened, jobs, clock} = this.#parts;
-    this.#tellRecovered(await rollForward({jobs, clock, journal: opened.journal, onDestroyed: this.#noteActions}));
+    const {journal, volume: store} = opened;
+    const rows = new TargetRows(SOURCE_AGENT, {store, giveBack: new GiveBack({jobs, store})});
+    const onSwitched = rows.recordPatched.bind(rows);
+    this.#tellRecovered(await rollForward({jobs, clock, journal, onSwitched, onDestroyed: this.#noteActions}));
   }
 
   scanner(view: View): Scanner {

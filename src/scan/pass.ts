@@ -172,11 +172,13 @@ export function tellPut(
  */
 export function isLeft(stat: Stat, known: KnownEntry | undefined, pass: Pass): boolean {
   if (stat.type !== 'file' || stat.nlink > 1 || known !== undefined) return false;
-  const [from] = [...pass.gone].find(([, old]) => sameInode(old, stat) && !isAsRead(old, stat)) ?? [];
-  if (from === undefined) return false;
-  pass.gone.delete(from);
-  pass.result.left.push(from);
-  return true;
+  for (const [from, old] of pass.gone) {
+    if (!sameInode(old, stat) || isAsRead(old, stat)) continue;
+    pass.gone.delete(from);
+    pass.result.left.push(from);
+    return true;
+  }
+  return false;
 }
 
 /** What was noted as gone below a directory that turned up elsewhere is gone from there. */

@@ -101,7 +101,7 @@ export function* moveSteps(
   for (const change of changes) {
     if (change.kind === 'gone' || (change.kind === 'put' && change.from === undefined)) continue;
     const step = stepOf(change, view);
-    if (step === undefined) continue;
+    if (step === undefined || step.destroys > 0) continue; // a file that was emptied too: the comparison has it judged
     yield* dirsAbove(change.kind === 'put' ? change.path : change.to);
     yield step;
   }

@@ -127,7 +127,8 @@ export class LargeQueue {
     const transfer = this.#nextTransfer++;
     const reading = item.reading ?? 'at-rest';
     const planned = item.step.kind === 'file' && item.step.have?.type === 'file' ? item.step.have : undefined;
-    const have = planned?.content === undefined ? (this.#hotVersions.of(item.path) ?? planned) : planned;
+    const have =
+      planned?.content === undefined ? (this.#hotVersions.of(fromOf(item) ?? item.path) ?? planned) : planned;
     const base =
       have?.content === undefined || item.mustSend
         ? undefined
@@ -221,8 +222,8 @@ export class LargeQueue {
   #dropRepeats(path: RelPath, entry: Entry): void {
     const now = this.#parts.store.entryAt(path);
     if (now === undefined || !isUntouched(entry, now)) return;
-    for (let index = this.#waiting.length - 1; index >= 0; index--)
-      if (this.#waiting[index]?.path === path) this.#waiting.splice(index, 1);
+    for (const [index, item] of [...this.#waiting.entries()].toReversed())
+      if (item.path === path && fromOf(item) === undefined) this.#waiting.splice(index, 1);
   }
 
   #takeOutcome(running: Running, outcome: LargeFileOutcome): void {

@@ -103,9 +103,11 @@ export class LiveLink implements Follower, HotPort {
   take(noticed: Noticed): Promise<void> {
     const {changes} = noticed.result;
     for (const change of changes) {
-      if (change.kind !== 'put') this.#restless.arrived(change.path); // it is no more, or elsewhere
+      const leftPath = change.kind === 'put' ? change.from : change.path;
+      if (leftPath !== undefined) this.#restless.arrived(leftPath); // it is no more, or elsewhere
       if (change.kind === 'put' && change.after.type !== 'file') continue;
       const isChange = change.kind === 'put' && change.before !== undefined && sameInode(change.before, change.after);
+      if (change.kind === 'put' && change.from !== undefined) this.#link?.sender.abortLarge(change.from, false);
       this.#link?.sender.abortLarge(change.path, isChange);
     }
     this.#needsProof = true;
@@ -284,7 +286,8 @@ export class LiveLink implements Follower, HotPort {
     this.#deletes.note(result);
     const {first, newDirs, moves, last, lastNewDirs, gone} = orderChanges(result);
     const noted = {noticedMs, countBefore};
-    const moved = new Set(moves.map(({to}) => to));
+    const changed = last.filter((change) => change.kind === 'put' && change.from !== undefined);
+    const moved = new Set([...moves.map(({to}) => to), ...changed.map(({path}) => path)]);
     await this.#sendChanges(link, first, noted);
     const hasMoves = moves.length > 0;
     if (hasMoves) await this.#sendNew(link, newDirs, moved, 'dirs', noticedMs);

@@ -273,6 +273,7 @@ export class LiveVolume {
     await this.#alsoOtherNames(result);
     for (const change of result.changes) {
       if (change.kind === 'gone') events.onGone(change.path);
+      else if (change.kind === 'put' && change.from !== undefined) events.onGone(change.from);
       if (isOpened(change)) this.noteTree(ROOT, 'a directory may be readable again');
     }
     if (result.changes.length === 0 && result.newDirs.length === 0) return;

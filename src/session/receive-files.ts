@@ -188,18 +188,40 @@ export class ReceiveFiles {
     });
   }
 
-  /** A batch was applied: these files are taken, and no part of what it brought is needed any more. */
-  applied(ops: readonly Op[], results: readonly OpResult[]): void {
+  /** The files that a batch needs, which are nobody else's from now on. */
+  take(ops: readonly Op[]): StagedFiles {
+    const taken: StagedFiles = new Map();
+    for (const op of ops) {
+      if (op.kind !== 'put-file' || op.source.from !== 'staged') continue;
+      const file = this.staged.get(op.source.transfer);
+      if (file !== undefined) taken.set(op.source.transfer, file);
+      this.staged.delete(op.source.transfer);
+    }
+    return taken;
+  }
+
+  /** A batch was applied: what it took is in place or was not of use, and no part of what it brought is needed any more. */
+  applied(ops: readonly Op[], results: readonly OpResult[], taken: StagedFiles): void {
     const {partials} = this.#parts;
     for (const [index, op] of ops.entries()) {
       if (op.kind !== 'put-file' || op.source.from !== 'staged') continue;
-      const stage = this.staged.get(op.source.transfer)?.stage;
-      this.staged.delete(op.source.transfer);
+      const {stage, redoOf} = taken.get(op.source.transfer) ?? {};
       if (stage === undefined) continue;
       if (results[index]?.status === 'done') partials?.gone(stage);
-      else this.#aside(partials?.leave(stage));
+      else if (redoOf === undefined) this.#aside(partials?.leave(stage));
+      else this.#aside(this.#dropRedo(stage));
     }
     this.#aside(partials?.outdated(ops, results));
+  }
+
+  /** A batch could not be completed: what it has journalled may need these files, so none of them is removed. */
+  notApplied(taken: StagedFiles): void {
+    for (const {stage} of taken.values()) this.#parts.partials?.keep(stage);
+  }
+
+  /** No later transfer goes on with it. */
+  async #dropRedo(stage: string): Promise<void> {
+    await this.#parts.jobs.run('drop-staged', {token: 0, stage, mayStay: false}, {lane: 1});
   }
 
   /** Both sides are equal: nothing waits to be sent again. */
@@ -216,8 +238,9 @@ export class ReceiveFiles {
   async close(): Promise<void> {
     for (const transfer of this.#transfers.keys()) void this.drop(transfer);
     await Promise.all([...this.#transfers.values()].map(({work}) => work.catch(() => undefined)));
-    // Never removed here: what a batch has journalled may need it.
-    for (const {stage} of this.staged.values()) this.#parts.partials?.keep(stage);
+    for (const {stage, redoOf} of this.staged.values())
+      if (redoOf === undefined) this.#parts.partials?.keep(stage);
+      else await this.#dropRedo(stage).catch((error: unknown) => this.#parts.onError(error));
     this.staged.clear();
     await this.#parts.partials?.settled();
   }

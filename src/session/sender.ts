@@ -157,7 +157,8 @@ export class Sender {
         await this.#order;
         if (this.#failure !== undefined) throw this.#failure;
         if (this.isSettled) return;
-        const isAnswering = this.#work.size > this.#large.hotCount.open || this.#openBatches.size > 0;
+        const {open, all} = this.#large.hotCount;
+        const isAnswering = this.#work.size > open || this.#large.size > all || this.#openBatches.size > 0;
         if (!isAnswering && this.#group.length > 0) continue;
         if (isAnswering || !this.#releaseOtherNames()) await this.#room();
       }

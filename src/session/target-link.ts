@@ -274,14 +274,16 @@ export class TargetLink {
       const refused = await this.#parts.refused?.(ops);
       if (this.#isHalted) return;
       const judged = this.#deletes.judge(ops);
-      const applied = applier.apply(frame, message, files.staged, refused);
+      const taken = files.take(ops);
+      const applied = applier.apply(frame, message, taken, refused);
+      applied.catch(() => files.notApplied(taken));
       turn.begin();
       const [own, earlier] = await Promise.allSettled([applied, turn.before]);
       if (earlier.status === 'rejected') throw earlier.reason;
       if (own.status === 'rejected') throw own.reason;
       const results = own.value;
       this.#deletes.noteDone(ops, judged, results);
-      files.applied(ops, results);
+      files.applied(ops, results, taken);
       release(frame); // whatever is kept of it was copied
       this.#parts.session.send({kind: 'batch-result', link, batch, results});
       this.#digestSoon();

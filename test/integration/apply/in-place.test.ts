@@ -5,13 +5,17 @@
 import {randomBytes} from 'node:crypto';
 import {
   appendFileSync,
+  chmodSync,
+  closeSync,
   linkSync,
+  openSync,
   readdirSync,
   readFileSync,
   statfsSync,
   statSync,
   truncateSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import {join} from 'node:path';
 import {describe, expect, test} from 'vitest';
@@ -32,6 +36,11 @@ async function begin(kind: 'ext4' | 'xfs' = 'ext4'): Promise<{target: TargetFold
   const old = randomBytes(LEAVES * LEAF_BYTES + 5);
   expect(await target.applyLarge('image', old)).toEqual({status: 'done'});
   return {target, path: join(target.root, 'image'), old};
+}
+
+/** As writing leaves it: from then on the file itself may be half of each. */
+function begun(target: TargetFolder): void {
+  for (const name of readdirSync(target.staging)) chmodSync(join(target.staging, name), 0o400);
 }
 
 function changed(old: Buffer, ...leaves: number[]): Buffer {
@@ -104,6 +113,7 @@ needsLoopMounts(describe)('a large file that is changed in place', () => {
       target.onJob = (kind, input) => {
         if (kind !== 'switch-batch' || step === 'written' || step === 'dropped') return;
         expect((input as {records: JournalRecord[]}).records[0]).toMatchObject({kind: 'patch', path: 'image'});
+        if (step !== 'journalled') begun(target);
         if (step === 'half written') {
           const half = Buffer.from(before);
           bytes.copy(half, 2 * LEAF_BYTES, 2 * LEAF_BYTES, 3 * LEAF_BYTES);
@@ -128,6 +138,24 @@ needsLoopMounts(describe)('a large file that is changed in place', () => {
       before = bytes; // known as this link's: the next one is made in place too
     }
     expect(statSync(path).ino).toBe(ino);
+  });
+
+  test('H10 stays what somebody else made of it after a crash before the first write, and is not taken for this link’s', async () => {
+    const {target, path, old} = await begin();
+    target.onJob = (kind) => {
+      if (kind === 'switch-batch') throw new Killed();
+    };
+    await expect(target.applyLarge('image', changed(old, 2), ABOVE)).rejects.toThrow(Killed);
+    target.onJob = () => undefined;
+    const theirs = changed(old, 2, 5);
+    const file = openSync(path, 'r+');
+    writeSync(file, theirs, 0, theirs.length, 0);
+    closeSync(file);
+    expect(await target.recover()).toBe(1);
+    expect(readFileSync(path).equals(theirs)).toBe(true);
+    expect(readdirSync(target.staging)).toEqual([]);
+    expect(await target.applyLarge('image', old)).toEqual({status: 'done'});
+    expect(target.items()).toHaveLength(1);
   });
 
   test('H10 stays what somebody else made of it, also between staging and switch; the old rule then takes over', async () => {
