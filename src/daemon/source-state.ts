@@ -15,6 +15,7 @@ import type {SourceState} from '../session/source-link.ts';
 import type {StoredEntry} from '../state/entry-row.ts';
 import type {VolumeStore} from '../state/volume-store.ts';
 
+const INODES_APART_MAX = 10_000; // the next scan takes those that are left
 const NAMES_MAX = 70_000; // above ext4's and XFS's limits of hard links that anybody meets
 
 /** What the scanner needs, from the store. */
@@ -36,6 +37,10 @@ export function entryStore(store: VolumeStore): EntryStore {
       const above = store.pathOf(dirId);
       const names = store.linkedBelow(dirId).flatMap((ino) => store.findByInode(ino, NAMES_MAX));
       return names.map(({path}) => path).filter((path) => !isWithin(path, above));
+    },
+    namesApart: () => {
+      const inodes = store.linkGroups.apart(INODES_APART_MAX);
+      return inodes.flatMap((ino) => store.findByInode(ino, NAMES_MAX).map(({path}) => path));
     },
     fingerprint: (dirId) => store.fingerprint(dirId),
     setFingerprint: (dirId, fingerprint) => store.setFingerprint(dirId, fingerprint),

@@ -23,6 +23,8 @@ export interface EntryStore {
   findByInode(ino: number): KnownEntry[];
   /** Names elsewhere of the hard links below a directory. */
   namesBeyond(dirId: number): RelPath[];
+  /** Names of hard-linked files of which not all were seen at one moment. */
+  namesApart(): RelPath[];
   fingerprint(dirId: number): Buffer | undefined;
   setFingerprint(dirId: number, fingerprint: Buffer | undefined): void;
   nextSeq(): number;

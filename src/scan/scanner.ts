@@ -65,6 +65,9 @@ export class Scanner {
     }
     for (const path of new Set(result.missed))
       result.problems.push(neverAtRest(markIncomplete(this.#parts.store, path)));
+    // A file that changed between the looks at two of its names.
+    const apart = Map.groupBy(this.#parts.store.namesApart(), parentOf);
+    if (apart.size > 0) await this.lookAt([...apart].map(([path, paths]) => ({path, names: paths.map(nameOf)})));
     return result;
   }
 

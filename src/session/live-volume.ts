@@ -9,6 +9,7 @@ import {isWithin, nameOf, parentOf, ROOT, type Name, type RelPath} from '../mode
 import {DirtySet, type DueDir, type Patience} from '../reconcile/dirty-set.ts';
 import {newPass, type Change, type LookedAt, type ScanResult} from '../scan/pass.ts';
 import type {PathProblem} from '../scan/scan-problems.ts';
+import {namesToLookAt} from './linked-names.ts';
 import type {SourceState} from './source-link.ts';
 
 /** The scanner, by shape. */
@@ -67,6 +68,7 @@ const DIRTY_COUNT_MAX = 200_000; // about 40 MB; beyond it a scan is cheaper
 const MOVES_MS = 10_000; // longer than an event is on its way
 const MOVES_MAX = 1_000;
 const MOVED_TO_MAX = 64;
+const OTHER_NAMES_ROUNDS_MAX = 8; // names of names; what is left then is looked at next
 const SLEEP_MS_MAX = 3_600_000; // within what a timer can hold
 const BEHIND_MS = 500; // so long the others wait for a follower, once
 
@@ -340,26 +342,21 @@ export class LiveVolume {
     return [...paths].filter((at) => this.#parts.state.entryAt(at)?.type === 'dir');
   }
 
-  /** A change through one name of a hard-linked file is a change of its other names too. */
+  /** A change through one name of a hard-linked file is a change of its other names too; those may be other files by now. */
   async #alsoOtherNames(result: ScanResult): Promise<void> {
     const {scanner, state} = this.#parts;
-    const seen = new Set(result.changes.map(({path}) => path));
-    const others = new Set<RelPath>(result.stale.filter((path) => !seen.has(path)));
-    for (const change of result.changes) {
-      if (change.kind !== 'put' && change.kind !== 'gone') continue;
-      // What was there may have been changed under this name, before it went or another thing took its place.
-      for (const entry of change.kind === 'put' ? [change.before, change.after] : [change.before]) {
-        const wasLinked = (entry?.nlink ?? 1) > 1 || (change.before?.nlink ?? 1) > 1;
-        if (entry === undefined || entry.type === 'dir' || !wasLinked) continue;
-        for (const path of state.namesOf(entry)) if (!seen.has(path)) others.add(path);
-      }
+    let found: Pick<ScanResult, 'changes' | 'stale'> = {...result};
+    for (let round = 1; ; round++) {
+      const others = namesToLookAt(result.changes, found, state);
+      if (others.length === 0) return;
+      if (round > OTHER_NAMES_ROUNDS_MAX) return others.forEach((path) => this.note(parentOf(path), nameOf(path)));
+      const dirs = [...Map.groupBy(others, parentOf)].map(([path, paths]) => ({path, names: paths.map(nameOf)}));
+      const more = await scanner.lookAt(dirs);
+      result.changes.push(...more.changes);
+      result.problems.push(...more.problems);
+      this.#parts.events.onProblems(more.problems, false);
+      found = more;
     }
-    if (others.size === 0) return;
-    const dirs = [...Map.groupBy(others, parentOf)].map(([path, paths]) => ({path, names: paths.map(nameOf)}));
-    const more = await scanner.lookAt(dirs);
-    result.changes.push(...more.changes);
-    result.problems.push(...more.problems);
-    this.#parts.events.onProblems(more.problems, false);
   }
 
   async #sleep(): Promise<void> {

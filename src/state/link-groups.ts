@@ -24,6 +24,7 @@ export class LinkGroups {
   readonly #found: Statement;
   readonly #sorted: Statement;
   readonly #page: Statement;
+  readonly #apart: Statement;
   #digest: Digest | undefined;
 
   /** @param parts `typeEnd` tells from which type on entries are not in the view */
@@ -36,6 +37,8 @@ export class LinkGroups {
     this.#linked = db.prepare(
       `SELECT ino, btime_s, btime_ns, parent, name ${linked} AND type < ? ORDER BY ino, btime_s, btime_ns`,
     );
+    const isApart = 'min(ctime_s) <> max(ctime_s) OR min(ctime_ns) <> max(ctime_ns)';
+    this.#apart = db.prepare(`SELECT ino ${linked} GROUP BY ino, btime_s, btime_ns HAVING ${isApart} LIMIT ?`);
     this.#found = db.prepare('INSERT INTO found_groups VALUES (?, ?)');
     this.#sorted = db.prepare('SELECT paths FROM link_groups ORDER BY ordinal');
     this.#page = db.prepare('SELECT ordinal, paths FROM link_groups WHERE ordinal > ? ORDER BY ordinal LIMIT ?');
@@ -60,6 +63,14 @@ export class LinkGroups {
     const rows = this.#page.all(after, countMax + 1);
     const groups = rows.slice(0, countMax).map((row) => (row[1] as string).split(SEPARATOR));
     return {groups, next: rows.length > countMax ? (rows[countMax - 1]?.[0] as number) : 0};
+  }
+
+  /**
+   * Inodes whose names were seen at different moments: what happened in between is known of some of them alone.
+   * @returns at most `countMax`
+   */
+  apart(countMax: number): number[] {
+    return this.#apart.all(countMax).map(([ino]) => ino as number);
   }
 
   #none(): Digest {

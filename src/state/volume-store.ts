@@ -89,7 +89,7 @@ export class VolumeStore {
   readonly #directories: Directories;
   readonly #queries: VolumeQueries;
   readonly #digests: TreeDigests;
-  readonly #groups: LinkGroups;
+  readonly linkGroups: LinkGroups;
   readonly #entries: EntryTable;
   readonly #signatures: SignatureCache;
   readonly #life: ProofOfLife;
@@ -105,7 +105,7 @@ export class VolumeStore {
     const digests = (this.#digests = new TreeDigests(db, {directories, side, view}));
     const groups = new LinkGroups(db, {directories, typeEnd: () => digests.typeEnd});
     this.leftOut = new LeftOutQueries(db, {directories, typeEnd: () => digests.typeEnd});
-    this.#groups = groups;
+    this.linkGroups = groups;
     this.#entries = new EntryTable(db, {directories, queries, groups, counters});
     this.#signatures = new SignatureCache(db, {limitBytes: options.signatureBytesMax ?? SIGNATURE_BYTES_MAX});
     this.freshReads = new FreshReads(db);
@@ -310,19 +310,19 @@ export class VolumeStore {
 
   /** Digest over all groups of two paths or more that are one inode. */
   groupsDigest(): Digest {
-    return this.#groups.digest();
+    return this.linkGroups.digest();
   }
 
   /** A page of those groups; begin with `after` 0, go on with `next` until it is 0. */
   groups(after: number, countMax: number): {groups: RelPath[][]; next: number} {
-    return this.#groups.page(after, countMax);
+    return this.linkGroups.page(after, countMax);
   }
 
   /** Sets what takes part in digests; when it differs from before, all are made again. */
   setView(view: View): void {
     if (!storeView(this.#db, this.#side, view)) return;
     this.#digests.setView(view);
-    this.#groups.markStale();
+    this.linkGroups.markStale();
   }
 
   /** Which owners a source's entries are mapped by (`View.ids`): by others, all have to be looked at again. */
@@ -392,7 +392,7 @@ export class VolumeStore {
   #forget(): void {
     this.#counters.load();
     this.#directories.forget();
-    this.#groups.markStale();
+    this.linkGroups.markStale();
     this.#signatures.reload();
     this.#life.forget();
   }
