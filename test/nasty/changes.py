@@ -18,12 +18,26 @@ KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16
 
 
 def change(tree, count):
+    links = {}
     for _ in range(count):
         action = tree.rng.choice(CHANGES)
         done = action(tree)
+        if done and action in (link, link_instead):
+            links[done[-1]] = os.lstat(done[-1]).st_ino
         if done:
             paths = [path[len(tree.root) + 1 :] or b"." for path in done]
             tree.done.append((action.__name__.replace("_", " "), paths))
+    tell_of_lost_links(tree, links)
+
+
+def tell_of_lost_links(tree, links):
+    """What was done through a link that is gone again no watch can tell of the names that stay: only the next scan finds it."""
+    kept = [os.path.lexists(path) and os.lstat(path).st_ino == ino for path, ino in links.items()]
+    lost = {ino for ino, is_kept in zip(links.values(), kept) if not is_kept}
+    for path in tree.paths(not_dir):
+        found = os.lstat(path)
+        if found.st_ino in lost:
+            os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns), follow_symlinks=False)
 
 
 def anything(_mode):
