@@ -270,8 +270,10 @@ export class Sender {
   async #imagineGroup(items: Item[]): Promise<{ready: Ready[]; bytes: undefined}> {
     try {
       const files = items.flatMap((item) => this.#fileOf(item));
-      // The content of a file with more names is compared under the others as well: it is read.
-      await this.#hash(files.filter(({entry}) => entry.nlink > 1 && entry.content === undefined));
+      // The content of a file with more names is compared under the others as well, that of one that was moved decides
+      // whether it is renamed: they are read.
+      const isRead = (item: Item, {nlink}: Entry): boolean => nlink > 1 || fromOf(item) !== undefined;
+      await this.#hash(files.filter(({item, entry}) => entry.content === undefined && isRead(item, entry)));
       const readyOf = new Map(files.map(({item, entry}) => [item, this.#imagined(item, entry)]));
       return {ready: items.flatMap((item) => opsOfItem(item, readyOf)), bytes: undefined};
     } finally {

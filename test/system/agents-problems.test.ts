@@ -52,7 +52,8 @@ needsHosts(describe)('a copy on a disk that fails', {timeout: 120_000}, () => {
       async () => {
         const told = (await problems()).find(({path}) => path === 'file');
         const at = told === undefined ? undefined : Date.parse(told.lastSeen);
-        if (at !== undefined && at !== tries.at(-1)) tries.push(at);
+        // A proof that fails right behind it has the comparison try it once more at once.
+        if (at !== undefined && at - (tries.at(-1) ?? 0) > 200) tries.push(at);
         return tries.length >= 5;
       },
       60_000,

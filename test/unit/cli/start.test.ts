@@ -10,9 +10,11 @@ test('ends with the exit code, output on stdout, one line of error on stderr', (
   const version = spawnSync(process.execPath, [MAIN, '--version'], {encoding: 'utf8'});
   expect(version).toMatchObject({status: 0, stderr: ''});
   expect(version.stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
-  const wrong = spawnSync(process.execPath, [MAIN, 'sync', '/tmp', '/tmp/x'], {encoding: 'utf8'});
+  const wrong = spawnSync(process.execPath, [MAIN, 'sync', '/tmp', '/tmp/no such folder of towline'], {
+    encoding: 'utf8',
+  });
   expect(wrong).toMatchObject({status: 2, stdout: ''});
-  expect(wrong.stderr).toMatch(/^Error: DST "\/tmp\/x" lies inside SRC; [^\n]+\n$/);
+  expect(wrong.stderr).toMatch(/^Error: DST "\/tmp\/no such folder of towline" lies inside SRC; [^\n]+\n$/);
 });
 
 test('ends quietly when the reader of stdout is gone', async () => {
