@@ -165,7 +165,7 @@ export class LiveLink implements Follower, HotPort {
   /** A path has arrived, or is no more. @param hot set where it has changed since */
   noteArrival(path: RelPath, hot?: HotRead): void {
     if (hot === undefined) return this.#restless.arrived(path);
-    this.#restless.advanced(path, hot);
+    if (this.#restless.advanced(path, hot)) this.compare();
     this.#failureCount++;
     this.#wake.resolve();
   }

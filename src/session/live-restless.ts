@@ -36,6 +36,8 @@ const COUNT_MAX = 1_000;
 export class LiveRestless {
   readonly #parts: LiveRestlessParts;
   readonly #paths: RestlessPaths;
+  /** What was read before this, on the wall clock, has perhaps changed without a look that finds it. */
+  #lostMs = -Infinity;
 
   constructor({maxWaitMs, hot}: LiveRestlessOptions, parts: LiveRestlessParts) {
     this.#parts = parts;
@@ -50,11 +52,17 @@ export class LiveRestless {
     return restless.patience.times;
   }
 
-  /** It arrived, and goes on changing: it is looked at again soon, and until then nobody waits for it. */
-  advanced(path: RelPath, hot: HotRead): void {
+  /**
+   * It arrived, and goes on changing: it is looked at again soon, and until then nobody waits for it.
+   * @returns whether only a comparison finds what has become of it since
+   */
+  advanced(path: RelPath, hot: HotRead): boolean {
     const restless = this.#paths.advanced(path, this.#parts.clock.monotonicMs(), hot.toMs - hot.fromMs);
+    const isBehind = hot.fromMs <= this.#lostMs;
+    if (isBehind) this.#paths.lost();
     this.#leaveAlone(path, restless);
     if (restless.isOverdue || hot.as === 'torn') this.#tell(path, restless, hot);
+    return isBehind;
   }
 
   /** It has arrived as it is, or is no more. */
@@ -69,6 +77,7 @@ export class LiveRestless {
 
   /** What was on its way is lost, or nothing more is noticed of it: none has arrived not long ago. */
   lost(): void {
+    this.#lostMs = this.#parts.clock.nowMs();
     this.#paths.lost();
   }
 

@@ -106,7 +106,8 @@ needsLoopMounts(needsHosts(needsCommands('pg_ctlcluster', 'runuser', 'mkfs.xfs')
         expect(bench.exitCode).toBeNull();
 
         const {exitCode, stdout, stderr} = await source.command(['flush', 'data', '--quiesce', '--timeout', '2m']);
-        expect([exitCode, stdout + stderr]).toEqual([0, expect.stringContaining('in sync')]);
+        const logs = [source, target].map((agent) => agent.log().slice(-2_000)).join('\n');
+        expect([exitCode, stdout + stderr], logs).toEqual([0, expect.stringContaining('in sync')]);
         expect(existsSync(join(data, 'postmaster.pid'))).toBe(true);
         expect(existsSync(join(copy, 'postmaster.pid'))).toBe(false);
         command(...(control('stop', data) as [string]));
