@@ -49,7 +49,7 @@ function stagedIn({result}: Run): string[] {
 const digestOf = (path: string): string => command('sha256sum', path).split(' ')[0]!;
 
 needsLoopMounts(needsCommands('rsync', 'sha256sum')(describe))('files changed in place', {timeout: 240_000}, () => {
-  test('H8 a file of which no second copy fits: refused whole, equal in place, and only its changes are sent', async () => {
+  test('H7 a file of which no second copy fits: refused whole, equal in place, and only its changes are sent', async () => {
     const {pair, disk, file, copy} = makeTight();
     expect((await syncOnce(pair)).exitCode).toBe(0);
     fill(disk, 16 << 20);

@@ -186,7 +186,7 @@ needsLoopMounts(describe)('a large file that is changed in place', () => {
     }
   });
 
-  test('H8 a disk that has no room for what it grows by: it stays as it was, and the batch goes on', async () => {
+  test('H7 a disk that has no room for what it grows by: it stays as it was, and the batch goes on', async () => {
     const {target, path, old} = await begin();
     const {bavail, bsize} = statfsSync(target.root);
     writeFileSync(join(target.folder, 'ballast'), Buffer.alloc(bavail * bsize - (5 << 20)));
