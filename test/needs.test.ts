@@ -44,6 +44,12 @@ describe('a suite', () => {
 });
 `;
 
+const FLAKY = `
+import {test} from 'vitest';
+let tries = 0;
+test('passes at last', {retry: 1}, () => { if (tries++ === 0) throw new Error('the first try'); });
+`;
+
 /** Runs planted files; returns the exit code and the lines of output. */
 async function runPlanted(files: Record<string, string>, ci: string): Promise<{code: number; lines: string[]}> {
   const folder = makeTmpDir();
@@ -79,4 +85,13 @@ test('failures of a hook and of a whole file count: 2 passed, 3 failed', async (
   const {code, lines} = await runPlanted({'a.test.ts': BROKEN, 'b.test.ts': 'throw new Error("at the top")'}, '');
   expect(lines.at(-1)).toBe('2 passed, 3 failed');
   expect(code).toBe(1);
+});
+
+test('a test that passes only at a second try is named with its first error', async () => {
+  const {code, lines} = await runPlanted({'planted.test.ts': FLAKY}, '');
+  expect(lines.slice(-2)).toEqual([
+    'passed only when tried again: planted.test.ts > passes at last: the first try',
+    '1 passed, 0 failed',
+  ]);
+  expect(code).toBe(0);
 });
