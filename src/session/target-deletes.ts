@@ -127,6 +127,7 @@ export class TargetDeletes {
       if (op.kind === 'exchange') batch.exchange(op.path, op.to);
       else if (op.kind === 'rename') batch.rename(op.path, op.to, op.type === 'dir');
       else if (op.kind === 'delete') batch.remove(op.path);
+      else batch.make(op.path);
       return {count, hourly: this.#parts.hour.countOf(path, count, nowMs), isNew: entry === undefined};
     });
   }

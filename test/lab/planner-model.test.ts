@@ -283,6 +283,18 @@ test('E4 what takes the place of a file that moves into a new directory goes aft
     isLive: true,
   }).then(() => expect(counts.violations).toBe(0)));
 
+test('M1 a file in the place of a directory that was to change places with what is gone from the target counts', () =>
+  runHistory({
+    before: [
+      {kind: 'file', at: 0, to: 0, value: 0},
+      {kind: 'dir', at: 0, to: 33, value: 0},
+      {kind: 'file', at: 0, to: 3, value: 0},
+    ],
+    now: [{kind: 'exchange', at: 10, to: 0, value: 0}],
+    foreign: [{kind: 'rename', at: 0, to: 4, value: 0}],
+    isLive: true,
+  }).then(() => expect(counts.violations).toBe(0)));
+
 describe('a plan with a bug is found', () => {
   test.each<[string, Planted]>([
     ['deletes what the source holds', (steps) => steps.flatMap((step) => [step, ...deleteOf(step)])],

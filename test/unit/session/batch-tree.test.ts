@@ -43,4 +43,21 @@ describe('entries at a path within a batch', () => {
     batch.exchange('a', 'f');
     expect([batch.countAt('a'), batch.countAt('f')]).toEqual([1, 5]);
   });
+
+  test('what cannot change places or be moved stays: nothing at the other name, or no folder to move it into', () => {
+    batch.exchange('a', 'nothing');
+    batch.rename('d', 'nothing/d', true);
+    batch.rename('nothing', 'f', false);
+    expect([batch.countAt('a'), batch.countAt('d'), batch.countAt('f')]).toEqual([5, 2, 1]);
+  });
+
+  test('what the batch made can change places and be moved into', () => {
+    batch.make('new');
+    batch.rename('d', 'new/d', true);
+    batch.make('file');
+    batch.exchange('a', 'file');
+    expect([batch.countAt('d'), batch.countAt('new/d'), batch.countAt('a'), batch.countAt('file')]).toEqual([
+      0, 2, 0, 5,
+    ]);
+  });
 });
