@@ -5,16 +5,22 @@
  * Counts only, and not what is made anew. What the state says cannot be done is taken as not done: a directory that was
  * to be exchanged with nothing is still where it was when a file comes in its place. Pure: nothing is done to the state.
  */
-import {isWithin, parentOf, ROOT, type RelPath} from '../model/path.ts';
+import {isWithin, joinPath, nameOf, parentOf, ROOT, splitPath, type Name, type RelPath} from '../model/path.ts';
+
+/** A place that the batch has touched, or that lies above one. */
+interface Node {
+  /** Where the state has what is here; `undefined` where nothing of the state is. */
+  readonly origin: RelPath | undefined;
+  /** By how much the batch changed what lies here and below. */
+  change: number;
+  /** The batch made it. */
+  isMade: boolean;
+  children: Map<Name, Node> | undefined;
+}
 
 export class BatchTree {
   readonly #countBefore: (path: RelPath) => number;
-  /** By path: by how much the batch changed what lies there and below it. */
-  readonly #changes = new Map<RelPath, number>();
-  /** What the batch put where nothing may have been. */
-  readonly #made = new Set<RelPath>();
-  /** Of directories, in their order. */
-  readonly #renames: {from: RelPath; to: RelPath}[] = [];
+  readonly #root = newNode(ROOT);
 
   /** @param countBefore entries at and below a path before the batch, 0 where nothing is */
   constructor(countBefore: (path: RelPath) => number) {
@@ -22,52 +28,68 @@ export class BatchTree {
   }
 
   countAt(path: RelPath): number {
-    return Math.max(0, this.#countBefore(this.#pathBefore(path)) + (this.#changes.get(path) ?? 0));
+    return this.#count(this.#node(path));
   }
 
   make(path: RelPath): void {
-    this.#made.add(path);
+    this.#node(path).isMade = true;
   }
 
   remove(path: RelPath): void {
-    this.#made.delete(path);
-    this.#set(path, 0);
+    this.#put(path, newNode(undefined));
   }
 
-  /** What is at `to` has to be removed before. */
-  rename(from: RelPath, to: RelPath, isDir: boolean): void {
-    if (!this.#has(from) || !this.#has(parentOf(to))) return;
-    const count = this.countAt(from);
+  /** What is at `to` goes. */
+  rename(from: RelPath, to: RelPath): void {
+    const moved = this.#node(from);
+    if (isWithin(to, from) || !this.#isThere(moved) || !this.#isThere(this.#node(parentOf(to)))) return;
     this.remove(from);
-    this.make(to);
-    if (isDir) this.#renames.push({from, to});
-    this.#set(to, count);
+    this.#put(to, moved);
   }
 
   exchange(one: RelPath, other: RelPath): void {
-    if (!this.#has(one) || !this.#has(other)) return;
-    const [countOfOne, countOfOther] = [this.countAt(one), this.countAt(other)];
-    this.#set(one, countOfOther);
-    this.#set(other, countOfOne);
+    if (isWithin(one, other) || isWithin(other, one)) return;
+    const [atOne, atOther] = [this.#node(one), this.#node(other)];
+    if (!this.#isThere(atOne) || !this.#isThere(atOther)) return;
+    this.#put(one, atOther);
+    this.#put(other, atOne);
   }
 
-  #has(path: RelPath): boolean {
-    return path === ROOT || this.#made.has(path) || this.countAt(path) > 0;
+  #isThere(node: Node): boolean {
+    return node === this.#root || node.isMade || this.#count(node) > 0;
   }
 
-  #set(path: RelPath, count: number): void {
-    const change = count - this.countAt(path);
-    if (change === 0) return;
-    for (let at = path; ; at = parentOf(at)) {
-      this.#changes.set(at, (this.#changes.get(at) ?? 0) + change);
-      if (at === ROOT) return;
+  #count({origin, change}: Node): number {
+    return Math.max(0, (origin === undefined ? 0 : this.#countBefore(origin)) + change);
+  }
+
+  #node(path: RelPath): Node {
+    return this.#nodesTo(path).at(-1) as Node;
+  }
+
+  /** The nodes from the root to a path, both among them. */
+  #nodesTo(path: RelPath): Node[] {
+    const nodes = [this.#root];
+    for (const name of splitPath(path)) {
+      const above = nodes.at(-1) as Node;
+      let node = above.children?.get(name);
+      if (node === undefined) {
+        node = newNode(above.origin === undefined ? undefined : joinPath(above.origin, name));
+        (above.children ??= new Map()).set(name, node);
+      }
+      nodes.push(node);
     }
+    return nodes;
   }
 
-  #pathBefore(path: RelPath): RelPath {
-    for (const {from, to} of this.#renames.toReversed()) {
-      if (path !== to && isWithin(path, to)) path = from + path.slice(to.length);
-    }
-    return path;
+  #put(path: RelPath, node: Node): void {
+    const above = this.#nodesTo(parentOf(path));
+    const change = this.#count(node) - this.countAt(path);
+    for (const each of above) each.change += change;
+    above.at(-1)?.children?.set(nameOf(path), node); // countAt has made a place for it
   }
+}
+
+function newNode(origin: RelPath | undefined): Node {
+  return {origin, change: 0, isMade: false, children: undefined};
 }

@@ -125,7 +125,7 @@ export class TargetDeletes {
       if (count > 0 && op.kind === 'rename' && isWithin(op.path, op.to))
         count = Math.max(0, count - batch.countAt(op.path));
       if (op.kind === 'exchange') batch.exchange(op.path, op.to);
-      else if (op.kind === 'rename') batch.rename(op.path, op.to, op.type === 'dir');
+      else if (op.kind === 'rename') batch.rename(op.path, op.to);
       else if (op.kind === 'delete') batch.remove(op.path);
       else batch.make(op.path);
       return {count, hourly: this.#parts.hour.countOf(path, count, nowMs), isNew: entry === undefined};
