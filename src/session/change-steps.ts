@@ -18,7 +18,7 @@ export interface OrderedChanges {
   first: Change[];
   /** Directories that are new, without those below `first`'s moved ones. */
   newDirs: RelPath[];
-  /** From anywhere into new directories. */
+  /** From anywhere into new directories, and what moves on from there. */
   moves: Move[];
   /** At or below what was moved into a new directory. */
   last: Change[];
@@ -35,15 +35,30 @@ export function orderChanges({changes, newDirs}: Pick<ScanResult, 'changes' | 'n
     return false;
   };
   const left = new Set<RelPath>();
+  const arrived = new Set<RelPath>();
+  const hasArrived = (path: RelPath): boolean => {
+    if (arrived.size > 0) for (let at = path; at !== ROOT; at = parentOf(at)) if (arrived.has(at)) return true;
+    return false;
+  };
+  // Into a new directory, or out of one, where only an earlier move can have brought it; or what such a move makes way for.
+  const isLateMove = ({path, to}: Move): boolean =>
+    [path, to].some((at) => isBelowNew(at) || hasArrived(at)) || left.has(to);
+  const lateMoves = new Set<Change>();
   for (const change of changes)
-    if ((change.kind === 'renamed' || change.kind === 'exchanged') && isBelowNew(change.to)) left.add(change.path);
-    else if (change.kind === 'put' && change.from !== undefined && isBelowNew(change.path)) left.add(change.from);
-  // What took the place of something that moves into a new directory waits until that has left.
-  const isLate = (path: RelPath): boolean => isBelowNew(path) || left.has(path);
+    if (change.kind === 'put' && change.from !== undefined && isBelowNew(change.path)) left.add(change.from);
+    else if ((change.kind === 'renamed' || change.kind === 'exchanged') && isLateMove(change)) {
+      lateMoves.add(change);
+      left.add(change.path);
+      arrived.add(change.to);
+      if (change.kind === 'exchanged') arrived.add(change.path);
+    }
+  // What took the place of something that moves late waits until that has left, and what is put where it goes, or below,
+  // until it is there.
+  const isLate = (path: RelPath): boolean => isBelowNew(path) || left.has(path) || hasArrived(path);
   for (const change of changes) {
     if (change.kind === 'gone') ordered.gone.push(change);
     else if (change.kind === 'put') (isLate(change.path) ? ordered.last : ordered.first).push(change);
-    else if (isBelowNew(change.to)) ordered.moves.push(change);
+    else if (lateMoves.has(change)) ordered.moves.push(change);
     else ordered.first.push(change);
   }
   for (const dir of newDirs) (isLate(dir) ? ordered.lastNewDirs : ordered.newDirs).push(dir);

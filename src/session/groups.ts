@@ -1,7 +1,7 @@
 /**
  * Makes the target's hard-link groups those of the source: which names must be linked, which taken apart. Pure.
  */
-import {isSpecial, metaOf, type Entry} from '../model/entry.ts';
+import {isSpecial, metaOf, sameMeta, type Entry} from '../model/entry.ts';
 import type {Op} from '../model/op.ts';
 import type {RelPath} from '../model/path.ts';
 import {rdevOf} from '../model/tree.ts';
@@ -32,9 +32,18 @@ export function repairGroups(
     if (path === leader) continue;
     const isLinked =
       theirLeader.has(path) && theirLeader.get(path) === theirLeader.get(leader) && !takenApart.has(leader);
-    if (!isLinked) steps.push({kind: 'op', path, op: {kind: 'link', path, to: leader}, destroys: 0});
+    if (!isLinked && isOfOneLook(entryAt(path), entryAt(leader)))
+      steps.push({kind: 'op', path, op: {kind: 'link', path, to: leader}, destroys: 0});
   }
   return steps;
+}
+
+/**
+ * Whether two names of a file were seen with the same content and metadata. Else one was changed since the other was seen,
+ * which may lie where nothing can be read: linked, they would be taken apart and linked again without end.
+ */
+function isOfOneLook(one: Entry | undefined, other: Entry | undefined): boolean {
+  return one !== undefined && other !== undefined && one.sizeBytes === other.sizeBytes && sameMeta(one, other);
 }
 
 /** Names that the target links to others than we do: what is done to one of them would be done to those. */

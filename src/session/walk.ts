@@ -2,7 +2,8 @@
  * Finds where two trees differ: both digests are compared node by node, and only what differs is listed.
  *
  * Says what each differing path needs as steps; performs nothing. Requests run breadth first, several at a time.
- * Invariant: below a directory that is incomplete here, nothing is planned to be deleted.
+ * Invariant: below a directory that is incomplete here, nothing is planned to be deleted, and no metadata of a file that
+ * has other names.
  */
 import type {Digest} from '../model/digest.ts';
 import type {Entry} from '../model/entry.ts';
@@ -20,6 +21,7 @@ export interface SourceTree {
   /** All entries of a directory, streaming, without any digest being made. */
   children(dirId: number): Iterable<Entry>;
   dirIdOf(path: RelPath): number | undefined;
+  entryAt(path: RelPath): Entry | undefined;
 }
 
 /** What the walk needs of the peer. */
@@ -126,7 +128,7 @@ function* compareEntries(
     const have = left.get(ours.name);
     left.delete(ours.name);
     const step = planPath(path, ours, have, options.view);
-    if (step !== undefined) steps.push(step);
+    if (step !== undefined && (pending.mayDelete || !isOfManyNames(step, tree))) steps.push(step);
     if (ours.type === 'dir') descend(tree, {ours, have, path, pending}, next);
     if (steps.length >= STEPS_AT_ONCE) {
       yield steps;
@@ -141,6 +143,15 @@ function* compareEntries(
   }
   options.onCompared?.(compared);
   if (steps.length > 0) yield steps;
+}
+
+/**
+ * Where a directory is incomplete, what is known of a name in it may be older than what another name of the same file
+ * tells: metadata set for the one would be taken back for the other, for ever.
+ */
+function isOfManyNames(step: Step, tree: SourceTree): boolean {
+  if (step.kind !== 'op' || step.op.kind !== 'set-meta' || step.op.type === 'dir') return false;
+  return (tree.entryAt(step.path)?.nlink ?? 1) > 1;
 }
 
 /** The peer has nothing in this directory: everything is created, and nothing needs to be compared. */

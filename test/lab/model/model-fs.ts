@@ -156,6 +156,7 @@ export class ModelFs {
     inode.ctime = ++this.#now;
     this.#changedDir(from);
     this.#changedDir(to);
+    this.#movedTo([[from, to]]);
     return true;
   }
 
@@ -167,6 +168,10 @@ export class ModelFs {
     one.ctime = other.ctime = ++this.#now;
     this.#changedDir(a);
     this.#changedDir(b);
+    this.#movedTo([
+      [a, b],
+      [b, a],
+    ]);
     return true;
   }
 
@@ -225,6 +230,13 @@ export class ModelFs {
 
   #touch(path: RelPath): void {
     this.#note(parentOf(path), path === ROOT ? undefined : nameOf(path));
+  }
+
+  /** A watcher tells what was touched shortly before once more, at its new place: whoever looks at the old one is too late. */
+  #movedTo(moves: readonly (readonly [from: RelPath, to: RelPath])[]): void {
+    const dirs = [...this.touched.keys()];
+    for (const [from, to] of moves)
+      for (const dir of dirs) if (isWithin(dir, from)) this.#note(to + dir.slice(from.length), undefined);
   }
 
   #note(dir: RelPath, name: Name | undefined): void {

@@ -1,11 +1,12 @@
 /** One side of a link over a model filesystem: the real state and the real scanner. */
-import {entryStore} from '../../../src/daemon/source-state.ts';
-import {isUntouched} from '../../../src/model/entry.ts';
+import {entryStore, sourceState} from '../../../src/daemon/source-state.ts';
 import {isWithin, nameOf, parentOf, ROOT, type Name, type RelPath} from '../../../src/model/path.ts';
 import type {Side} from '../../../src/model/tree.ts';
 import {PLAIN_VIEW} from '../../../src/model/view.ts';
 import type {ScanResult} from '../../../src/scan/pass.ts';
 import {Scanner} from '../../../src/scan/scanner.ts';
+import {namesToLookAt} from '../../../src/session/linked-names.ts';
+import type {SourceState} from '../../../src/session/source-link.ts';
 import {openVolumeStore, type VolumeStore} from '../../../src/state/volume-store.ts';
 import {contentOf, type ModelFs} from './model-fs.ts';
 
@@ -21,6 +22,7 @@ export class ModelSide {
   readonly fs: ModelFs;
   readonly store: VolumeStore;
   readonly #scanner: Scanner;
+  readonly #state: SourceState;
 
   /** @param store is emptied */
   constructor(fs: ModelFs, store: VolumeStore) {
@@ -28,6 +30,7 @@ export class ModelSide {
     this.store = store;
     for (const {name} of [...store.children(store.root())]) store.remove(store.root(), name);
     store.setFingerprint(store.root(), undefined);
+    this.#state = sourceState(store);
     const parts = {store: entryStore(store), jobs: fs.jobs()};
     this.#scanner = new Scanner({agent: '0000000000000001', rules: RULES}, parts);
   }
@@ -52,10 +55,8 @@ export class ModelSide {
       const result = await this.#scanner.lookAt(dirs);
       this.#read();
       yield result;
-      for (const path of result.stale) this.#touch(parentOf(path), nameOf(path));
+      for (const path of namesToLookAt(result.changes, result, this.#state)) this.#touch(parentOf(path), nameOf(path));
       for (const change of result.changes) {
-        if (change.kind === 'put' && change.after.type !== 'dir' && change.after.nlink > 1)
-          this.#touchOthers(change.path);
         if (change.kind === 'renamed' || change.kind === 'exchanged') moves.push({from: change.path, to: change.to});
         if (change.kind === 'exchanged') moves.push({from: change.to, to: change.path});
       }
@@ -69,14 +70,6 @@ export class ModelSide {
         }
       }
     }
-  }
-
-  /** What was told of one name is looked at under the others too, as far as they are known otherwise. */
-  #touchOthers(path: RelPath): void {
-    const entry = this.store.resolve(path)?.entry;
-    if (entry === undefined) return;
-    for (const other of this.store.findByInode(entry.ino))
-      if (!isUntouched(other.entry, entry)) this.#touch(parentOf(other.path), nameOf(other.path));
   }
 
   #touch(dir: RelPath, name: Name): void {

@@ -182,6 +182,7 @@ export function counted(tree: SourceTree): {tree: SourceTree; listed: () => numb
       getRoot: () => tree.getRoot(),
       node: (dirId, prefix) => tree.node(dirId, prefix),
       dirIdOf: (path) => tree.dirIdOf(path),
+      entryAt: (path) => tree.entryAt(path),
       *children(dirId) {
         for (const found of tree.children(dirId)) {
           listed++;
