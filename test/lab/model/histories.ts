@@ -27,6 +27,15 @@ export interface Event {
   value: number;
 }
 
+export interface History {
+  before: Event[];
+  /** What happens on the source after both sides were equal … */
+  now: Event[];
+  /** … and on the target, which nobody told. */
+  foreign: Event[];
+  isLive: boolean;
+}
+
 export function events(options: {maxLength: number; withUnreadable?: boolean}): fc.Arbitrary<Event[]> {
   const kinds = options.withUnreadable === true ? ([...KINDS, 'hide', 'hide', 'show'] as const) : KINDS;
   const event = fc.record({
