@@ -74,4 +74,13 @@ export const FOUND: [title: string, history: History][] = [
       isLive: false,
     },
   ],
+  [
+    'M1 a name is not linked to one that cannot be seen',
+    {
+      before: [event('dir', 0, 0), event('file', 0, 2), event('link', 49, 1)],
+      now: [event('hide', 0, 0)],
+      foreign: [event('rename', 0, 4)],
+      isLive: false,
+    },
+  ],
 ];
