@@ -207,9 +207,8 @@ export class Applier {
       const {index, result, stat} = one;
       results[index] = result;
       const op = ops[index] as Op;
-      // Without some attributes it is there all the same.
-      if (result.status === 'done' || (op.kind === 'set-meta' && stat !== undefined))
-        this.#rows.recordSwitched(op, one);
+      // Without some of its metadata it is there all the same.
+      if (result.status === 'done' || stat !== undefined) this.#rows.recordSwitched(op, one);
       else this.#rows.doubt(op.path, result);
     }
     this.#rows.recordDirs(dirs);

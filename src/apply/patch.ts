@@ -15,10 +15,11 @@ import {closeFd, holdAt} from '../linux/open-fd.ts';
 import {statAtIfAny, statFd} from '../linux/stat.ts';
 import {syncFd} from '../linux/sync.ts';
 import {NO_ATTRS} from '../model/attrs.ts';
-import {isUntouched, sameMeta, sameTime, type Stat} from '../model/entry.ts';
-import {showPath} from '../model/path.ts';
-import type {ApplyContext} from './context.ts';
-import {DONE, failure} from './failure.ts';
+import {isUntouched, sameMeta, sameTime, type Meta, type Stat} from '../model/entry.ts';
+import type {OpResult} from '../model/op.ts';
+import {showPath, type RelPath} from '../model/path.ts';
+import type {ApplyContext, ApplyOptions} from './context.ts';
+import {DONE, failure, failureFrom, isOfFilesystem} from './failure.ts';
 import {metaOfJournal} from './journal-record.ts';
 import {setMeta} from './metadata.ts';
 import {applyRedo, BadRedo, prepareRedo} from './redo.ts';
@@ -32,9 +33,12 @@ const BEGUN_MODE = 0o400;
 /** Some of it may be written. */
 export class HalfPatched extends Error {
   readonly reason: TowlineError;
+  /** Why not all of it is. */
+  override readonly cause: Error;
 
   constructor(path: string, cause: Error) {
-    super(path, {cause});
+    super(path);
+    this.cause = cause;
     const details = isLinuxError(cause)
       ? {syscall: cause.syscall, errno: cause.code, path}
       : {syscall: '', errno: '', path};
@@ -151,12 +155,27 @@ function rewrite(
   if (options.view.modes && !sameMeta(now, {...meta, mtime: now.mtime})) chmodFd(fd, 0);
   applyRedo(redoFd, fd, record.sizeBytes);
   const written = statFd(fd);
-  // An attribute that cannot be set is told when both sides are compared, as of a file that is replaced.
-  const {isTouched} = setMeta(place, 'file', meta, {...options, isDurable: false});
+  const {result, isTouched} = giveMeta(record.path, place, meta, options);
   syncFd(fd); // whatever was agreed: half of it is worth nothing
   const seen = seenAt(place);
   const isOther = seen.stat.ino !== written.ino || seen.stat.sizeBytes !== record.sizeBytes;
-  return {result: DONE, ...seen, isTouched: isTouched || isOther};
+  return {result, ...seen, isTouched: isTouched || isOther};
+}
+
+/** All is written by now: what its metadata alone refuses is a problem of the path, which would come again at each try. */
+function giveMeta(
+  path: RelPath,
+  place: Place,
+  meta: Meta,
+  options: ApplyOptions,
+): {result: OpResult; isTouched: boolean} {
+  try {
+    // An attribute that cannot be set is told when both sides are compared, as of a file that is replaced.
+    return {result: DONE, isTouched: setMeta(place, 'file', meta, {...options, isDurable: false}).isTouched};
+  } catch (error) {
+    if (!isLinuxError(error) || isOfFilesystem(error.code)) throw error;
+    return {result: failureFrom(error, path), isTouched: true};
+  }
 }
 
 /** Removes what was staged; what lies there instead is not ours to drop. */

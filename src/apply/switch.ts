@@ -42,7 +42,7 @@ export function switchAll(context: ApplyContext, records: readonly JournalRecord
     try {
       return {...NOTHING_SEEN, ...switchOne(context, record, destroyed), index: record.index, destroyed};
     } catch (error) {
-      if (error instanceof HalfPatched) throw error.reason; // the row stays: it is completed before anything else is done
+      if (error instanceof HalfPatched) return half(context, record, error);
       if (record.kind === 'install' && !context.isRecovery) dropStaged(context, record);
       if (record.kind === 'patch' && !context.isRecovery) dropRedo(context, record);
       const isOther = isLinuxError(error, 'ENOENT', 'ENOTDIR', 'EEXIST');
@@ -51,6 +51,13 @@ export function switchAll(context: ApplyContext, records: readonly JournalRecord
       return {...NOTHING_SEEN, index: record.index, result, stat: undefined, destroyed, errno};
     }
   });
+}
+
+/** The row stays, and it is completed before anything else is done; the roll-forward may first make the room that it lacks. */
+function half({isRecovery}: ApplyContext, {index, path}: JournalRecord, {cause, reason}: HalfPatched): Switched {
+  const {code: errno = ''} = cause as NodeJS.ErrnoException;
+  if (!isRecovery || !isOfFilesystem(errno)) throw reason;
+  return {...NOTHING_SEEN, index, result: failureFrom(cause, path), stat: undefined, destroyed: [], errno};
 }
 
 function switchOne(context: ApplyContext, record: JournalRecord, destroyed: Destroyed[]): Outcome {

@@ -18,15 +18,19 @@ import {
   writeSync,
 } from 'node:fs';
 import {join} from 'node:path';
-import {describe, expect, test} from 'vitest';
+import {describe, expect, onTestFinished, test} from 'vitest';
 import type {JournalRecord} from '../../../src/apply/journal-record.ts';
 import {LEAF_BYTES} from '../../../src/model/digest.ts';
 import {makeLoopFilesystem} from '../../loop-fs.ts';
-import {needsLoopMounts} from '../../needs.ts';
-import {META, TargetFolder} from './target-folder.ts';
+import {injectInto, type Injection} from '../../lab/inject.ts';
+import {needsCommands, needsLoopMounts} from '../../needs.ts';
+import {makeTmpDir} from '../../tmp.ts';
+import {META, putFile, remove, TargetFolder} from './target-folder.ts';
 
 const LEAVES = 32;
 const ABOVE = {inPlaceAbove: 1 << 20};
+
+const straced = needsCommands('strace')(test);
 
 class Killed extends Error {}
 
@@ -41,6 +45,18 @@ async function begin(kind: 'ext4' | 'xfs' = 'ext4'): Promise<{target: TargetFold
 /** As writing leaves it: from then on the file itself may be half of each. */
 function begun(target: TargetFolder): void {
   for (const name of readdirSync(target.staging)) chmodSync(join(target.staging, name), 0o400);
+}
+
+/** Lets system calls of this process fail from the next switch on. @returns ends it; the count of calls that failed */
+function failing(target: TargetFolder, injection: Injection): () => Promise<number> {
+  let running: Promise<() => Promise<number>> | undefined;
+  target.onJob = async (kind) => {
+    if (kind === 'switch-batch')
+      await (running ??= injectInto(process.pid, injection, join(makeTmpDir('file'), 'calls')));
+  };
+  const end = async (): Promise<number> => (await (await running)?.()) ?? 0;
+  onTestFinished(() => end().then(() => undefined));
+  return end;
 }
 
 function changed(old: Buffer, ...leaves: number[]): Buffer {
@@ -185,6 +201,58 @@ needsLoopMounts(describe)('a large file that is changed in place', () => {
       expect(await target.applyLarge('image', old), edit).toEqual({status: 'done'});
     }
   });
+
+  straced(
+    'a right that cannot be given once all is written is a problem of the path: nothing is left to be completed',
+    async () => {
+      const {target, path, old} = await begin();
+      const bytes = changed(old, 3);
+      const end = failing(target, {call: 'fchmod', error: 'EINVAL', when: '3'}); // after the redo file's and its own
+      const meta = {...META, mode: 0o600};
+      expect(await target.applyLarge('image', bytes, {...ABOVE, meta})).toMatchObject({
+        status: 'failed',
+        code: 'unwritable',
+      });
+      expect(await end()).toBe(1);
+      expect(readFileSync(path).equals(bytes)).toBe(true);
+      expect(statSync(path).mode & 0o777).toBe(0);
+      expect([target.openBatches, readdirSync(target.staging), target.knownContent('image')]).toEqual([
+        0,
+        [],
+        undefined,
+      ]);
+      expect(target.actions.at(-1)).toMatchObject({path: 'image', reason: 'changed in place'});
+    },
+  );
+
+  straced('H7 ENOSPC in the middle of it: the roll-forward makes room in the trash, and completes it', async () => {
+    const {target, path, old} = await begin();
+    await target.apply(putFile('old', 'x'.repeat(10_000)));
+    await target.apply(remove('old'));
+    const bytes = changed(old, 3, 9);
+    const end = failing(target, {call: 'pwrite64', error: 'ENOSPC', when: '2..3'}); // the second time while it is rolled forward
+    await expect(target.applyLarge('image', bytes, ABOVE)).rejects.toThrow('only a part of it is written');
+    expect([target.openBatches, target.items().length]).toEqual([1, 1]);
+    expect(await target.recover()).toBe(1);
+    expect(await end()).toBe(2);
+    expect(readFileSync(path).equals(bytes)).toBe(true);
+    expect([target.openBatches, target.items().length, readdirSync(target.staging)]).toEqual([0, 0, []]);
+  });
+
+  straced(
+    'another error in the middle of it stops everything, also the roll-forward, until it is completed',
+    async () => {
+      const {target, path, old} = await begin();
+      const bytes = changed(old, 3, 9);
+      const end = failing(target, {call: 'pwrite64', error: 'EFBIG', when: '2..3'});
+      await expect(target.applyLarge('image', bytes, ABOVE)).rejects.toThrow('only a part of it is written');
+      await expect(target.recover()).rejects.toThrow('only a part of it is written');
+      expect(await end()).toBe(2);
+      expect(target.openBatches).toBe(1);
+      expect(await target.recover()).toBe(1);
+      expect(readFileSync(path).equals(bytes)).toBe(true);
+    },
+  );
 
   test('H7 a disk that has no room for what it grows by: it stays as it was, and the batch goes on', async () => {
     const {target, path, old} = await begin();
