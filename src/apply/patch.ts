@@ -19,7 +19,7 @@ import {isUntouched, sameMeta, sameTime, type Meta, type Stat} from '../model/en
 import type {OpResult} from '../model/op.ts';
 import {showPath, type RelPath} from '../model/path.ts';
 import type {ApplyContext, ApplyOptions} from './context.ts';
-import {DONE, failure, failureFrom, isOfFilesystem} from './failure.ts';
+import {DONE, failure, failureFrom, mayPass} from './failure.ts';
 import {metaOfJournal} from './journal-record.ts';
 import {setMeta} from './metadata.ts';
 import {applyRedo, BadRedo, prepareRedo} from './redo.ts';
@@ -173,7 +173,7 @@ function giveMeta(
     // An attribute that cannot be set is told when both sides are compared, as of a file that is replaced.
     return {result: DONE, isTouched: setMeta(place, 'file', meta, {...options, isDurable: false}).isTouched};
   } catch (error) {
-    if (!isLinuxError(error) || isOfFilesystem(error.code)) throw error;
+    if (!isLinuxError(error) || mayPass(error.code)) throw error;
     return {result: failureFrom(error, path), isTouched: true};
   }
 }

@@ -14,7 +14,7 @@ import {isUntouched, sameTime, type Stat} from '../model/entry.ts';
 import {joinPath, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {compileIgnore} from '../reconcile/ignore.ts';
 import type {ApplyContext} from './context.ts';
-import {attrFailure, DONE, failure, failureFrom, isOfFilesystem} from './failure.ts';
+import {attrFailure, DONE, failure, failureFrom, mayPass} from './failure.ts';
 import {metaOfJournal, type JournalRecord, type Known} from './journal-record.ts';
 import {setMeta} from './metadata.ts';
 import {renameAt} from './own-dirs.ts';
@@ -56,7 +56,7 @@ export function switchAll(context: ApplyContext, records: readonly JournalRecord
 /** The row stays, and it is completed before anything else is done; the roll-forward may first make the room that it lacks. */
 function half({isRecovery}: ApplyContext, {index, path}: JournalRecord, {cause, reason}: HalfPatched): Switched {
   const {code: errno = ''} = cause as NodeJS.ErrnoException;
-  if (!isRecovery || !isOfFilesystem(errno)) throw reason;
+  if (!isRecovery || !mayPass(errno)) throw reason;
   return {...NOTHING_SEEN, index, result: failureFrom(cause, path), stat: undefined, destroyed: [], errno};
 }
 
@@ -142,7 +142,7 @@ function disposeOrKeep(context: ApplyContext, record: RecordOf<'install'>, destr
   try {
     dispose(context, record, destroyed);
   } catch (error) {
-    if (!isOfFilesystem((error as NodeJS.ErrnoException).code))
+    if (!mayPass((error as NodeJS.ErrnoException).code))
       renameAt(context.stagingFd, record.stage, context.stagingFd, `${record.stage}${KEPT_SUFFIX}`, 'no-replace');
     throw error; // else it is tried again, as it is
   }

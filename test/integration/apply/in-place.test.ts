@@ -18,14 +18,12 @@ import {
   writeSync,
 } from 'node:fs';
 import {join} from 'node:path';
-import {describe, expect, onTestFinished, test} from 'vitest';
+import {describe, expect, test} from 'vitest';
 import type {JournalRecord} from '../../../src/apply/journal-record.ts';
 import {LEAF_BYTES} from '../../../src/model/digest.ts';
 import {makeLoopFilesystem} from '../../loop-fs.ts';
-import {injectInto, type Injection} from '../../lab/inject.ts';
 import {needsCommands, needsLoopMounts} from '../../needs.ts';
-import {makeTmpDir} from '../../tmp.ts';
-import {META, putFile, remove, TargetFolder} from './target-folder.ts';
+import {failing, META, putFile, remove, TargetFolder} from './target-folder.ts';
 
 const LEAVES = 32;
 const ABOVE = {inPlaceAbove: 1 << 20};
@@ -45,18 +43,6 @@ async function begin(kind: 'ext4' | 'xfs' = 'ext4'): Promise<{target: TargetFold
 /** As writing leaves it: from then on the file itself may be half of each. */
 function begun(target: TargetFolder): void {
   for (const name of readdirSync(target.staging)) chmodSync(join(target.staging, name), 0o400);
-}
-
-/** Lets system calls of this process fail from the next switch on. @returns ends it; the count of calls that failed */
-function failing(target: TargetFolder, injection: Injection): () => Promise<number> {
-  let running: Promise<() => Promise<number>> | undefined;
-  target.onJob = async (kind) => {
-    if (kind === 'switch-batch')
-      await (running ??= injectInto(process.pid, injection, join(makeTmpDir('file'), 'calls')));
-  };
-  const end = async (): Promise<number> => (await (await running)?.()) ?? 0;
-  onTestFinished(() => end().then(() => undefined));
-  return end;
 }
 
 function changed(old: Buffer, ...leaves: number[]): Buffer {
