@@ -101,7 +101,7 @@ function write(
     if (opened.stat.ino !== record.base.ino || (!isBegun && !isUntouched(record.base, opened.stat)))
       return 'somebody has written to it';
     prepareRedo(redoFd, fd, record.sizeBytes);
-    chmodFd(redoFd, BEGUN_MODE);
+    if (!markBegun(redoFd)) return 'its filesystem keeps no modes';
     syncFd(redoFd);
     try {
       return rewrite(context, record, {fd, redoFd, place, before: opened.stat});
@@ -115,6 +115,16 @@ function write(
       closeFd(redoFd);
     }
   }
+}
+
+/** @returns false where it cannot be kept: FAT ignores or refuses it */
+function markBegun(redoFd: number): boolean {
+  try {
+    chmodFd(redoFd, BEGUN_MODE);
+  } catch (error) {
+    if (!isLinuxError(error, 'EPERM')) throw error;
+  }
+  return statFd(redoFd).mode === BEGUN_MODE;
 }
 
 /** @returns undefined where this process may not, or the file is a program that runs */

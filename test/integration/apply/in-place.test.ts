@@ -21,6 +21,7 @@ import {join} from 'node:path';
 import {describe, expect, test} from 'vitest';
 import type {JournalRecord} from '../../../src/apply/journal-record.ts';
 import {LEAF_BYTES} from '../../../src/model/digest.ts';
+import {makeFat, needsFat} from '../../fat-fs.ts';
 import {makeLoopFilesystem} from '../../loop-fs.ts';
 import {needsCommands, needsLoopMounts} from '../../needs.ts';
 import {failing, META, putFile, remove, TargetFolder} from './target-folder.ts';
@@ -249,4 +250,17 @@ needsLoopMounts(describe)('a large file that is changed in place', () => {
     expect(readFileSync(path).equals(old)).toBe(true);
     expect(target.openBatches).toBe(0);
   });
+});
+
+needsFat(test)('a filesystem that does not keep that writing has begun: nothing is written in place', async () => {
+  const target = new TargetFolder({folder: await makeFat('700')});
+  const meta = {...META, mode: 0o700};
+  const old = randomBytes(LEAVES * LEAF_BYTES + 5);
+  expect(await target.applyLarge('image', old, {meta})).toEqual({status: 'done'});
+  expect(await target.applyLarge('image', changed(old, 3), {...ABOVE, meta})).toMatchObject({
+    status: 'failed',
+    code: 'base-changed', // so it is sent whole
+  });
+  expect(readFileSync(join(target.root, 'image')).equals(old)).toBe(true);
+  expect([target.openBatches, readdirSync(target.staging), target.knownContent('image')]).toEqual([0, [], undefined]);
 });
