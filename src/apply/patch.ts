@@ -14,14 +14,13 @@ import {chmodFd, chmodHeld} from '../linux/metadata.ts';
 import {closeFd, holdAt} from '../linux/open-fd.ts';
 import {statAtIfAny, statFd} from '../linux/stat.ts';
 import {syncFd} from '../linux/sync.ts';
-import {NO_ATTRS} from '../model/attrs.ts';
-import {isUntouched, sameMeta, sameTime, type Meta, type Stat} from '../model/entry.ts';
+import {isUntouched, sameTime, type Meta, type Stat} from '../model/entry.ts';
 import type {OpResult} from '../model/op.ts';
 import {showPath, type RelPath} from '../model/path.ts';
 import type {ApplyContext, ApplyOptions} from './context.ts';
 import {DONE, failure, failureFrom, mayPass} from './failure.ts';
 import {metaOfJournal} from './journal-record.ts';
-import {setMeta} from './metadata.ts';
+import {changesRights, setMeta} from './metadata.ts';
 import {applyRedo, BadRedo, prepareRedo} from './redo.ts';
 import {seenAt, type Destroyed, type Outcome, type Place, type RecordOf} from './switched.ts';
 
@@ -161,8 +160,7 @@ function rewrite(
 ): Outcome {
   const meta = metaOfJournal(record.meta);
   // Neither the old content gets the new rights, nor the new content the old ones.
-  const now = {...before, attrs: readAttrsFd(fd) ?? NO_ATTRS};
-  if (options.view.modes && !sameMeta(now, {...meta, mtime: now.mtime})) chmodFd(fd, 0);
+  if (changesRights(before, readAttrsFd(fd), meta, options.view)) chmodFd(fd, 0);
   applyRedo(redoFd, fd, record.sizeBytes);
   const written = statFd(fd);
   const {result, isTouched} = giveMeta(record.path, place, meta, options);

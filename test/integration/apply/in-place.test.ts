@@ -212,6 +212,20 @@ needsLoopMounts(describe)('a large file that is changed in place', () => {
     },
   );
 
+  straced.each([
+    ['keeps its rights while it is written where only what is not in the view differs', 0o644, 0o644],
+    ['has no rights while it is written where they become others', 0o600, 0],
+  ])('%s', async (_what, mode, during) => {
+    const {target, path, old} = await begin();
+    const meta = {...META, mode, uid: META.uid + 1}; // owners are not in this target's view
+    const end = failing(target, {call: 'pwrite64', error: 'EIO', when: '2'});
+    await expect(target.applyLarge('image', changed(old, 3, 9), {...ABOVE, meta})).rejects.toThrow('only a part');
+    expect(await end()).toBe(1);
+    expect(statSync(path).mode & 0o777).toBe(during);
+    expect(await target.recover()).toBe(1);
+    expect(statSync(path).mode & 0o777).toBe(mode);
+  });
+
   straced('H7 ENOSPC in the middle of it: the roll-forward makes room in the trash, and completes it', async () => {
     const {target, path, old} = await begin();
     await target.apply(putFile('old', 'x'.repeat(10_000)));
