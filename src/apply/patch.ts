@@ -8,7 +8,7 @@
 import {TowlineError} from '../base/errors.ts';
 import {readAttrsFd} from '../linux/attrs.ts';
 import {openRegular, unlinkAt} from '../linux/files.ts';
-import {hasWriter} from '../linux/lease.ts';
+import {isLeftAlone} from '../linux/lease.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
 import {chmodFd, chmodHeld} from '../linux/metadata.ts';
 import {closeFd, holdAt} from '../linux/open-fd.ts';
@@ -25,6 +25,7 @@ import {applyRedo, BadRedo, prepareRedo} from './redo.ts';
 import {seenAt, type Destroyed, type Outcome, type Place, type RecordOf} from './switched.ts';
 
 type Patch = RecordOf<'patch'>;
+type Rewritten = Outcome & {stat: Stat; isTouched: boolean};
 
 /** Of a redo file, durable before the first byte is written into the file itself: a crash may have left a part of them. */
 const BEGUN_MODE = 0o400;
@@ -71,11 +72,11 @@ export function patch(context: ApplyContext, record: Patch, destroyed: Destroyed
   if (!isBegun && found.nlink > 1) return refused('it has got another name');
   if (!isBegun && !isUntouched(record.base, found)) return refused('somebody has written to it');
   try {
-    const outcome = write(context, record, {place, isBegun});
+    const outcome = write(context, record, {place, isBegun, found});
     if (typeof outcome === 'string') return refused(outcome);
     dropRedo(context, record);
     destroyed.push({path, place: undefined, reason: 'patched'});
-    return {...outcome, isTouched: outcome.isTouched === true || isWrittenByOthers(place)};
+    return {...outcome, isTouched: outcome.isTouched || !isLeftAlone(place.dirFd, place.name, outcome.stat)};
   } catch (error) {
     if (error instanceof BadRedo)
       return refused(`what was staged for it is damaged (${error.message}); it is sent again`);
@@ -87,12 +88,12 @@ export function patch(context: ApplyContext, record: Patch, destroyed: Destroyed
 function write(
   context: ApplyContext,
   record: Patch,
-  {place, isBegun}: {place: Place; isBegun: boolean},
-): Outcome | string {
+  {place, isBegun, found}: {place: Place; isBegun: boolean; found: Stat},
+): Rewritten | string {
   const redoFd = openRegular(context.stagingFd, record.redo).fd;
   let fd = -1;
   try {
-    if (!isBegun && isWrittenByOthers(place)) return 'another process has it open to write';
+    if (!isBegun && !isLeftAlone(place.dirFd, place.name, found)) return 'another process may be writing to it';
     const opened = openToPatch(place, isBegun);
     if (opened === undefined) return 'it cannot be written where it is';
     ({fd} = opened);
@@ -144,20 +145,11 @@ function openToPatch(place: Place, isBegun: boolean): {fd: number; stat: Stat} |
   return openRegular(place.dirFd, place.name, {isWritten: true});
 }
 
-function isWrittenByOthers({dirFd, name}: Place): boolean {
-  const {fd} = openRegular(dirFd, name);
-  try {
-    return hasWriter(fd);
-  } finally {
-    closeFd(fd);
-  }
-}
-
 function rewrite(
   {options}: ApplyContext,
   record: Patch,
   {fd, redoFd, place, before}: {fd: number; redoFd: number; place: Place; before: Stat},
-): Outcome {
+): Rewritten {
   const meta = metaOfJournal(record.meta);
   // Neither the old content gets the new rights, nor the new content the old ones.
   if (changesRights(before, readAttrsFd(fd), meta, options.view)) chmodFd(fd, 0);

@@ -5,13 +5,12 @@
  * Invariant: a path shows its old or its new entry at every moment; what is replaced or removed goes to the trash.
  */
 import {listNames, rmdirAt} from '../linux/directories.ts';
-import {openRegular, unlinkAt} from '../linux/files.ts';
-import {hasWriter} from '../linux/lease.ts';
+import {unlinkAt} from '../linux/files.ts';
+import {isLeftAlone} from '../linux/lease.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
-import {closeFd} from '../linux/open-fd.ts';
-import {statAt, statAtIfAny, statFd} from '../linux/stat.ts';
-import {isUntouched, sameTime, type Stat} from '../model/entry.ts';
-import {joinPath, ROOT, type Name, type RelPath} from '../model/path.ts';
+import {statAt, statAtIfAny} from '../linux/stat.ts';
+import {sameTime, type Stat} from '../model/entry.ts';
+import {joinPath, ROOT, type RelPath} from '../model/path.ts';
 import {compileIgnore} from '../reconcile/ignore.ts';
 import type {ApplyContext} from './context.ts';
 import {attrFailure, DONE, failure, failureFrom, mayPass} from './failure.ts';
@@ -162,7 +161,9 @@ function dispose(context: ApplyContext, record: RecordOf<'install'>, destroyed: 
     rmdirAt(context.stagingFd, record.stage);
     destroyed.push({path, place: undefined, reason: 'empty'});
   } else {
-    const isDropped = isOwn(record.known, old) && isLeftAlone(context.stagingFd, record.stage, old);
+    // Who has it open to write may go on doing so once it has lost its name.
+    const isAlone = (): boolean => old.type !== 'file' || isLeftAlone(context.stagingFd, record.stage, old);
+    const isDropped = isOwn(record.known, old) && isAlone();
     const reason: TrashReason = isDropped ? 'overwritten' : 'foreign';
     const place = context.trash.take(context.stagingFd, record.stage, {path, type: old.type, reason});
     destroyed.push({path, place, reason});
@@ -179,24 +180,6 @@ function isOwn(known: Known | undefined, old: Stat): boolean {
     sameTime(known.mtime, old.mtime) &&
     old.type !== 'dir'
   );
-}
-
-/** Whether nobody can write to a version any more: who has it open may go on doing so once it has lost its name. */
-function isLeftAlone(dirFd: number, name: Name, old: Stat): boolean {
-  if (old.type !== 'file') return true;
-  let fd: number;
-  try {
-    ({fd} = openRegular(dirFd, name));
-  } catch (error) {
-    if (isLinuxError(error)) return false;
-    throw error;
-  }
-  try {
-    // In this order: who is no writer any more has left its time behind.
-    return !hasWriter(fd) && isUntouched(old, statFd(fd));
-  } finally {
-    closeFd(fd);
-  }
 }
 
 function remove(context: ApplyContext, record: RecordOf<'delete'>, destroyed: Destroyed[]): Outcome {

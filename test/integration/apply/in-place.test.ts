@@ -6,6 +6,7 @@ import {randomBytes} from 'node:crypto';
 import {
   appendFileSync,
   chmodSync,
+  chownSync,
   closeSync,
   linkSync,
   openSync,
@@ -17,8 +18,8 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
-import {join} from 'node:path';
-import {describe, expect, test} from 'vitest';
+import {dirname, join} from 'node:path';
+import {describe, expect, onTestFinished, test} from 'vitest';
 import type {JournalRecord} from '../../../src/apply/journal-record.ts';
 import {LEAF_BYTES} from '../../../src/model/digest.ts';
 import {makeFat, needsFat} from '../../fat-fs.ts';
@@ -224,6 +225,22 @@ needsLoopMounts(describe)('a large file that is changed in place', () => {
     expect(statSync(path).mode & 0o777).toBe(during);
     expect(await target.recover()).toBe(1);
     expect(statSync(path).mode & 0o777).toBe(mode);
+  });
+
+  test('H10 for a process that may not read what it has written, a file of mode 200: done, and its content counts as unread', async () => {
+    const user = 65_534;
+    const target = new TargetFolder({folder: makeLoopFilesystem('ext4', 64).path});
+    for (const each of [target.root, target.staging, target.trash]) chownSync(each, user, user);
+    chmodSync(dirname(target.folder), 0o711); // the test itself reads the files by their paths
+    onTestFinished(() => process.seteuid?.(0));
+    process.seteuid?.(user);
+    const old = randomBytes(LEAVES * LEAF_BYTES + 5);
+    expect(await target.applyLarge('image', old)).toEqual({status: 'done'});
+    const bytes = changed(old, 3);
+    expect(await target.applyLarge('image', bytes, {...ABOVE, meta: {...META, mode: 0o200}})).toEqual({status: 'done'});
+    process.seteuid?.(0);
+    expect(readFileSync(join(target.root, 'image')).equals(bytes)).toBe(true);
+    expect([target.openBatches, readdirSync(target.staging), target.knownContent('image')]).toEqual([0, [], undefined]);
   });
 
   straced('H7 ENOSPC in the middle of it: the roll-forward makes room in the trash, and completes it', async () => {
