@@ -7,7 +7,7 @@
  */
 import {TowlineError} from '../base/errors.ts';
 import {readAttrsFd} from '../linux/attrs.ts';
-import {openRegular, unlinkAt} from '../linux/files.ts';
+import {openRegular} from '../linux/files.ts';
 import {isLeftAlone} from '../linux/lease.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
 import {chmodFd, chmodHeld} from '../linux/metadata.ts';
@@ -22,6 +22,7 @@ import {DONE, failure, failureFrom, mayPass} from './failure.ts';
 import {metaOfJournal} from './journal-record.ts';
 import {changesRights, setMeta} from './metadata.ts';
 import {applyRedo, BadRedo, prepareRedo} from './redo.ts';
+import {removeStaged} from './remove-tree.ts';
 import {seenAt, type Destroyed, type Outcome, type Place, type RecordOf} from './switched.ts';
 
 type Patch = RecordOf<'patch'>;
@@ -51,8 +52,9 @@ export class HalfPatched extends Error {
 export function patch(context: ApplyContext, record: Patch, destroyed: Destroyed[]): Outcome {
   const {path} = record;
   const place = context.place(path);
+  const dropRedo = (): void => removeStaged(context.stagingFd, record.redo, record.redoIno);
   const refused = (why: string): Outcome => {
-    dropRedo(context, record);
+    dropRedo();
     return {result: failure('base-changed', path, why), stat: undefined};
   };
   const found = statAtIfAny(place.dirFd, place.name);
@@ -74,7 +76,7 @@ export function patch(context: ApplyContext, record: Patch, destroyed: Destroyed
   try {
     const outcome = write(context, record, {place, isBegun, found});
     if (typeof outcome === 'string') return refused(outcome);
-    dropRedo(context, record);
+    dropRedo();
     destroyed.push({path, place: undefined, reason: 'patched'});
     return {...outcome, isTouched: outcome.isTouched || !isLeftAlone(place.dirFd, place.name, outcome.stat)};
   } catch (error) {
@@ -175,14 +177,5 @@ function giveMeta(
   } catch (error) {
     if (!isLinuxError(error) || mayPass(error.code)) throw error;
     return {result: failureFrom(error, path), isTouched: true};
-  }
-}
-
-/** Removes what was staged; what lies there instead is not ours to drop. */
-export function dropRedo({stagingFd}: ApplyContext, {redo, redoIno}: Patch): void {
-  try {
-    if (statAtIfAny(stagingFd, redo)?.ino === redoIno) unlinkAt(stagingFd, redo);
-  } catch (error) {
-    if (!isLinuxError(error)) throw error; // swept at the next start
   }
 }

@@ -18,8 +18,8 @@ import {metaOfJournal, type JournalRecord, type Known} from './journal-record.ts
 import {setMeta} from './metadata.ts';
 import {renameAt} from './own-dirs.ts';
 import {fillHoles, isBelow} from './sparse.ts';
-import {inDir, removeTree} from './remove-tree.ts';
-import {dropRedo, HalfPatched, patch} from './patch.ts';
+import {inDir, removeStaged} from './remove-tree.ts';
+import {HalfPatched, patch} from './patch.ts';
 import {exchange, rename} from './switch-names.ts';
 import {
   KEPT_SUFFIX,
@@ -42,14 +42,18 @@ export function switchAll(context: ApplyContext, records: readonly JournalRecord
       return {...NOTHING_SEEN, ...switchOne(context, record, destroyed), index: record.index, destroyed};
     } catch (error) {
       if (error instanceof HalfPatched) return half(context, record, error);
-      if (record.kind === 'install' && !context.isRecovery) dropStaged(context, record);
-      if (record.kind === 'patch' && !context.isRecovery) dropRedo(context, record);
+      if (!context.isRecovery) dropStaged(context, record);
       const isOther = isLinuxError(error, 'ENOENT', 'ENOTDIR', 'EEXIST');
       const result = isOther ? failure('base-changed', record.path, error.message) : failureFrom(error, record.path);
       const errno = (error as NodeJS.ErrnoException).code ?? '';
       return {...NOTHING_SEEN, index: record.index, result, stat: undefined, destroyed, errno};
     }
   });
+}
+
+function dropStaged({stagingFd}: ApplyContext, record: JournalRecord): void {
+  if (record.kind === 'install') removeStaged(stagingFd, record.stage, record.ino);
+  if (record.kind === 'patch') removeStaged(stagingFd, record.redo, record.redoIno);
 }
 
 /** The row stays, and it is completed before anything else is done; the roll-forward may first make the room that it lacks. */
@@ -244,13 +248,4 @@ function removeAround(context: ApplyContext, record: RecordOf<'delete'>, destroy
   };
   clear(record.path);
   return {result: failure('not-empty', record.path, 'the folder was deleted on the source'), stat: undefined};
-}
-
-/** Removes a staged entry that was not switched in; what lies there instead is not ours to drop. */
-function dropStaged(context: ApplyContext, {stage, ino}: RecordOf<'install'>): void {
-  try {
-    if (statAtIfAny(context.stagingFd, stage)?.ino === ino) removeTree(context.stagingFd, stage);
-  } catch (error) {
-    if (!isLinuxError(error)) throw error; // swept at the next start
-  }
 }
