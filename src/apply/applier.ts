@@ -180,7 +180,7 @@ export class Applier {
   async recover(): Promise<RolledForward> {
     const onSwitched = this.#rows.recordPatched.bind(this.#rows);
     const done = await rollForward({...this.#parts, onSwitched}, this.#applyOptions());
-    await this.#parts.partials?.prune(); // not before: a row may need one
+    await this.#parts.partials?.prune();
     return done;
   }
 

@@ -5,7 +5,7 @@
  */
 import {Applier} from '../apply/applier.ts';
 import {dryApplyJobs} from '../apply/dry-apply-jobs.ts';
-import {PartialFiles, type PartialNotes} from '../apply/partial-files.ts';
+import {PartialFiles} from '../apply/partial-files.ts';
 import {systemClock} from '../base/clock.ts';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {Accept} from '../config/agent-config.ts';
@@ -105,8 +105,7 @@ export class TargetEnd {
       throw error;
     }
     this.#pool = volumePool('towline target', {root, places: this.#places});
-    const notes = (): PartialNotes => this.#state.journal.partials;
-    this.#partials = new PartialFiles({notes, jobs: this.#pool, clock: systemClock});
+    this.#partials = new PartialFiles({journal: () => this.#state.journal, jobs: this.#pool, clock: systemClock});
     // Begun before the source asks: both trees are read at the same time.
     this.#view = narrowedView(options.view, this.#holding.limits);
     this.#prepared = this.#prepare(this.#view, options.isDurable);
