@@ -16,8 +16,7 @@ import type {StagedJobs} from './staged-transfers.ts';
 export interface PartialNotes {
   /** The oldest first. */
   all(): PartialFile[];
-  /** @returns whether it is noted */
-  put(file: PartialFile): boolean;
+  put(file: PartialFile): void;
   drop(stage: Name): void;
 }
 
@@ -73,15 +72,14 @@ export class PartialFiles {
     this.#parts.journal().partials.put(noted);
   }
 
-  /** Nobody works on it any more, and it stays. Of one path one part stays. @returns false when it is none that was noted */
-  async leave(stage: Name): Promise<boolean> {
+  /** Nobody works on it any more, and it stays. Of one path one part stays. */
+  async leave(stage: Name): Promise<void> {
     const part = this.#used.get(stage);
-    if (part === undefined) return false;
+    if (part === undefined) return;
     this.#used.delete(stage);
     const older = this.#all().filter(({path}) => path === part.path);
     this.#idle = [...this.#all().filter(({path}) => path !== part.path), part];
     await this.#remove([...older, ...beyondLimits(this.#idle)]);
-    return true;
   }
 
   /** Nobody works on it any more, and nothing is removed now: what a batch has journalled may need any part. */
