@@ -7,6 +7,7 @@ import {Applier} from '../apply/applier.ts';
 import {dryApplyJobs} from '../apply/dry-apply-jobs.ts';
 import {PartialFiles} from '../apply/partial-files.ts';
 import {systemClock} from '../base/clock.ts';
+import {endAll} from '../base/end-all.ts';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {Accept} from '../config/agent-config.ts';
 import {narrowedView, sameView, type Holding, type View} from '../model/view.ts';
@@ -236,16 +237,16 @@ export class TargetEnd {
   async close(): Promise<void> {
     clearInterval(this.#prune);
     this.#session?.close('the target ends');
-    await this.#link?.close();
-    await this.#giveBackRest();
-    await this.#listener?.close();
-    await this.#pruneTrash().catch(() => undefined);
-    await this.#pool.close();
-    try {
-      this.#state.close();
-    } finally {
-      this.#leave();
-    }
+    await endAll([
+      () => this.#link?.close(),
+      () => this.#giveBackRest(),
+      () => this.#listener?.close(),
+      () => this.#pruneTrash().catch(() => undefined),
+      () => this.#pool.close(),
+      () => this.#state.close(),
+      () => this.#leave(),
+      () => this.#lock?.release(),
+    ]);
   }
 
   #leave(): void {
@@ -254,6 +255,5 @@ export class TargetEnd {
     } catch (error) {
       if (!isTowlineError(error)) throw error; // the root is gone: nothing to be tidied
     }
-    this.#lock?.release();
   }
 }
