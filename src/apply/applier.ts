@@ -15,6 +15,7 @@ import type {RelPath} from '../model/path.ts';
 import {isTypeInView, type View} from '../model/view.ts';
 import type {MessageOf} from '../wire/messages.ts';
 import type {ApplyJobs, BatchInput} from './apply-jobs.ts';
+import {stretchEnd} from './batch-frame.ts';
 import type {ApplyOptions} from './context.ts';
 import {actionsOf, type DestroyedAction} from './destroyed.ts';
 import {DONE, failure, isUnusualTime, timeFailure} from './failure.ts';
@@ -180,7 +181,7 @@ export class Applier {
   async recover(): Promise<RolledForward> {
     const onSwitched = this.#rows.recordPatched.bind(this.#rows);
     const done = await rollForward({...this.#parts, onSwitched}, this.#applyOptions());
-    await this.#parts.partials?.prune(); // not before: a row may need one
+    await this.#parts.partials?.prune();
     return done;
   }
 
@@ -192,9 +193,11 @@ export class Applier {
     results: OpResult[],
   ): Promise<number> {
     const {jobs, journal} = this.#parts;
-    const known = ops.map((op, index) => (index < from ? undefined : this.#knownAt(op.path)));
-    const stale = ops.flatMap((op, index) => (index >= from && this.#movesOtherContent(op) ? [index] : []));
-    const {records, failed, next} = await jobs.run('stage-batch', {...input, from, known, stale, staged});
+    const to = stretchEnd(ops, from, input.refused);
+    const stretch = ops.slice(from, to);
+    const known = stretch.map(({path}) => this.#knownAt(path));
+    const stale = stretch.flatMap((op, index) => (this.#movesOtherContent(op) ? [from + index] : []));
+    const {records, failed, next} = await jobs.run('stage-batch', {...input, from, to, known, stale, staged});
     for (const {index, result} of failed) results[index] = result;
     for (const {index} of failed) this.#rows.doubt((ops[index] as Op).path, results[index] as OpResult);
     if (records.length === 0) return next;
@@ -207,9 +210,8 @@ export class Applier {
       const {index, result, stat} = one;
       results[index] = result;
       const op = ops[index] as Op;
-      // Without some attributes it is there all the same.
-      if (result.status === 'done' || (op.kind === 'set-meta' && stat !== undefined))
-        this.#rows.recordSwitched(op, one);
+      // Without some of its metadata it is there all the same.
+      if (result.status === 'done' || stat !== undefined) this.#rows.recordSwitched(op, one);
       else this.#rows.doubt(op.path, result);
     }
     this.#rows.recordDirs(dirs);

@@ -20,7 +20,7 @@ import {packStats} from '../model/packed-stats.ts';
 import {nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
 import type {OpenRoot} from '../model/root.ts';
 import {ApplyContext, type ApplyOptions, type OpenPlaces, type WithPlaces} from './context.ts';
-import {buildsOn, opsOf} from './batch-frame.ts';
+import {opsOf} from './batch-frame.ts';
 import {applyCreations} from './create.ts';
 import {failure} from './failure.ts';
 import type {JournalRecord, Known} from './journal-record.ts';
@@ -68,10 +68,12 @@ export type ApplyJobs = StagedJobs & {
     };
     part: never;
   };
-  /** Stages operations from `from` on, as far as they do not build on one that is only staged. */
+  /** Stages operations from `from` on, to `to` at most: none builds on one that is only staged. */
   'stage-batch': {
     in: BatchInput & {
       from: number;
+      to: number;
+      /** Of each of these operations, from `from` on. */
       known: (Known | undefined)[];
       /** Renames whose file has another content here than the source moved. */
       stale: number[];
@@ -180,7 +182,6 @@ function stageBatch(
   let {spareBytes} = room;
   const records: JournalRecord[] = [];
   const failed: {index: number; result: Failed}[] = [];
-  const moving = new Set<RelPath>();
   const stale = new Set(input.stale);
   const transfers: StagedTransfers = {
     claim: (transfer, content) => {
@@ -188,10 +189,8 @@ function stageBatch(
       return known !== undefined && content.equals(known.content) ? known : undefined;
     },
   };
-  let next = input.from;
-  for (; next < ops.length; next++) {
+  for (let next = input.from; next < input.to; next++) {
     const op = ops[next] as Op;
-    if (buildsOn(op, moving)) break;
     const bytes = bytesOfOp(op);
     const short = bytes > spareBytes ? noSpace(op.path, bytes, {...room, spareBytes}) : undefined;
     const refusal = input.refused.get(next) ?? short;
@@ -201,24 +200,17 @@ function stageBatch(
     }
     const result = stale.has(next)
       ? {failed: failure('base-changed', op.path, 'what the source renamed has not arrived yet')}
-      : stage(context, transfers, op, next, input.known[next]);
+      : stage(context, transfers, op, next, input.known[next - input.from]);
     if ('failed' in result) failed.push({index: next, result: result.failed});
     else {
       spareBytes -= bytes;
       records.push(result.record);
-      for (const path of movedBy(result.record)) moving.add(path);
     }
   }
   const isPatched = records.some(({kind}) => kind === 'patch'); // half of one is of no use without the other
   if (isPatched || (context.options.isDurable && records.some(({kind}) => kind === 'install')))
     makeStagedDurable(context, records);
-  return {records, failed, next, ...(room.freed && {freed: room.freed})};
-}
-
-/** Paths at which something else will be once these records are done. */
-function movedBy(record: JournalRecord): RelPath[] {
-  if (record.kind === 'rename' || record.kind === 'exchange') return [record.path, record.to];
-  return record.kind === 'meta' ? [] : [record.path];
+  return {records, failed, next: input.to, ...(room.freed && {freed: room.freed})};
 }
 
 function makeStagedDurable(context: ApplyContext, records: readonly JournalRecord[]): void {

@@ -15,6 +15,27 @@ export function opsOf(frame: Uint8Array, view: View): Op[] {
   return message.ops.map((op) => opInView(op, view));
 }
 
+/**
+ * Where the operations end that can be staged at once: behind them is one that builds on what they change.
+ * @param refused operations that are not to be done, by index
+ */
+export function stretchEnd(ops: readonly Op[], from: number, refused: ReadonlyMap<number, unknown>): number {
+  const moving = new Set<RelPath>();
+  let end = from;
+  for (; end < ops.length; end++) {
+    const op = ops[end] as Op;
+    if (buildsOn(op, moving)) break;
+    if (!refused.has(end)) for (const path of movedBy(op)) moving.add(path);
+  }
+  return end;
+}
+
+/** Paths at which something else will be once it is done. */
+function movedBy(op: Op): RelPath[] {
+  if (op.kind === 'rename' || op.kind === 'exchange') return [op.path, op.to];
+  return op.kind === 'set-meta' ? [] : [op.path];
+}
+
 /** Whether an operation needs what is at or above one of these paths to be there already, or to be gone. */
 export function buildsOn(op: Op, paths: ReadonlySet<RelPath>): boolean {
   if (paths.size === 0) return false;

@@ -29,12 +29,14 @@ export function dryApplyJobs(store: TargetStore): JobRunner<ApplyJobs> {
   const jobs: {[K in DryKind]: (input: Input<K>) => Output<K>} = {
     'dig-holes': () => undefined,
     'create-batch': () => ({count: 0, stats: new Float64Array(), failed: [], attrs: new Map(), touched: [], dirs: []}),
-    'stage-batch': ({frame, options, from, stale}) => {
+    'stage-batch': ({frame, options, from, to, stale}) => {
       ops = opsOf(frame, options.view);
       const taken = new Set<RelPath>();
       const records: JournalRecord[] = [];
       let next = from;
-      for (let op = ops[next]; op !== undefined && !buildsOn(op, taken); op = ops[++next]) {
+      for (; next < to; next++) {
+        const op = ops[next] as Op;
+        if (buildsOn(op, taken)) break; // also on what is only set, which is not in the copy before the next step
         for (const path of pathsOf(op)) taken.add(path);
         // Only its number counts: the operations are at hand.
         if (!stale.includes(next)) records.push({kind: 'delete', index: next, path: op.path, ino: 0, type: 'file'});

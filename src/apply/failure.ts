@@ -43,11 +43,12 @@ const HINTS: Record<string, string> = {
   EILSEQ: 'the target’s filesystem does not allow such a name; give it another one on the source',
 };
 
-const OF_FILESYSTEM = ['ENOSPC', 'EDQUOT', 'EROFS', 'EIO', 'ESHUTDOWN', 'ENODEV', 'ENOTCONN', 'ESTALE'];
+const OF_FILESYSTEM = ['ENOSPC', 'EDQUOT', 'EROFS', 'EIO', 'ESHUTDOWN', 'ENODEV', 'ENOTCONN', 'ESTALE', 'ETIMEDOUT'];
+const OF_HOST = ['ENOMEM', 'EMFILE', 'ENFILE'];
 
-/** Whether it is the whole filesystem's trouble, which may pass, and not that of one path. */
-export function isOfFilesystem(errno: string | undefined): boolean {
-  return errno !== undefined && OF_FILESYSTEM.includes(errno);
+/** Whether it is the whole filesystem's trouble, or the host's, which may pass, and not that of one path. */
+export function mayPass(errno: string | undefined): boolean {
+  return errno !== undefined && (OF_FILESYSTEM.includes(errno) || OF_HOST.includes(errno));
 }
 
 /** @param error any error; what is no system call's is thrown on */

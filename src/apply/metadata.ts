@@ -64,7 +64,7 @@ export function setMeta(
   try {
     const now = statFd(fd);
     const isNarrowed = narrow(now, readAttrsFd(fd), meta, view, (mode) => chmodFd(fd, mode));
-    if (view.owners && (now.uid !== meta.uid || now.gid !== meta.gid)) chownFd(fd, meta.uid, meta.gid);
+    if (isOwnerNew(now, meta, view)) chownFd(fd, meta.uid, meta.gid);
     const failures = setAttrsFd(fd, meta.attrs, view.xattrs);
     if (lacksAcl(failures)) setAttrsFd(fd, NO_ATTRS, ['acl']); // the old one does not go with the new mode
     const mode = modeWith(meta, failures);
@@ -122,15 +122,32 @@ function narrow(
   chmod: (mode: number) => void,
 ): boolean {
   if (!view.modes) return false;
-  const changesOwner = view.owners && (now.uid !== meta.uid || now.gid !== meta.gid);
-  const isChanged = (name: string): boolean =>
-    attrs === undefined || !isSame(valueIn(attrs, name), valueIn(meta.attrs, name));
-  if (!changesOwner && !isChanged(ACCESS_ACL) && !isChanged(CAPABILITY)) return false;
+  const changesOwner = isOwnerNew(now, meta, view);
+  if (!changesOwner && !isGrantNew(attrs, meta, view)) return false;
   // With an ACL the group's bits are its mask: they say nothing about a group that is new.
   const hasAcl = attrs === undefined || [attrs, meta.attrs].some((each) => valueIn(each, ACCESS_ACL) !== undefined);
   const both = now.mode & meta.mode & (changesOwner && hasAcl ? PLAIN_BITS & ~GROUP_BITS : PLAIN_BITS);
   if (both !== now.mode) chmod(both);
   return true;
+}
+
+/**
+ * Whether a file grants anything else once it has new metadata, as far as that is in the view.
+ * @param attrs of the file; undefined where they could not be read
+ */
+export function changesRights(now: Stat, attrs: Attrs | undefined, meta: Meta, view: MetaView): boolean {
+  return view.modes && (now.mode !== meta.mode || isOwnerNew(now, meta, view) || isGrantNew(attrs, meta, view));
+}
+
+function isOwnerNew(now: Stat, meta: Meta, view: MetaView): boolean {
+  return view.owners && (now.uid !== meta.uid || now.gid !== meta.gid);
+}
+
+/** Whether the ACL or the capability is another. */
+function isGrantNew(attrs: Attrs | undefined, meta: Meta, {xattrs}: MetaView): boolean {
+  const isChanged = (name: string): boolean =>
+    attrs === undefined || !isSame(valueIn(attrs, name), valueIn(meta.attrs, name));
+  return (xattrs.includes('acl') && isChanged(ACCESS_ACL)) || (xattrs.includes('capability') && isChanged(CAPABILITY));
 }
 
 function valueIn(attrs: Attrs, name: string): Buffer | undefined {

@@ -6,7 +6,7 @@
  * that was not read just now.
  */
 import {setAttrsFd} from '../linux/attrs.ts';
-import {hasHole, punchHole, reserve} from '../linux/extents.ts';
+import {hasHole, reserve} from '../linux/extents.ts';
 import {openRegular, readInto, truncate, writeFrom} from '../linux/files.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
 import {chmodFd, chownFd} from '../linux/metadata.ts';
@@ -19,6 +19,7 @@ import {sameTime, type Stat} from '../model/entry.ts';
 import type {PartialFile} from '../model/partial-file.ts';
 import {LeafHoles} from '../volume/leaf-holes.ts';
 import {removeIfPossible} from './remove-tree.ts';
+import {punchRange} from './sparse.ts';
 
 /** Which file it is. */
 export type Noted = Pick<PartialFile, 'stage' | 'ino' | 'btime'>;
@@ -31,7 +32,6 @@ export interface TakenUp {
   allocatedBytes: number;
 }
 
-const BLOCK_BYTES = 4096;
 const ZERO_LEAF = Buffer.alloc(LEAF_BYTES);
 
 /**
@@ -137,10 +137,7 @@ export function clearRange(
   from: number,
   end: number,
 ): boolean {
-  const {fd, heldBytes, sizeBytes} = part;
-  if (from >= heldBytes) return true;
-  const endOfBlock = end === sizeBytes ? Math.ceil(end / BLOCK_BYTES) * BLOCK_BYTES : end;
-  return punchHole(fd, from, endOfBlock - from);
+  return from >= part.heldBytes || punchRange(part.fd, from, end, part);
 }
 
 /** The same by writing; what is zeros takes no more space. The file is not cut: leaves behind may have come already. */

@@ -16,14 +16,13 @@ import type {StagedJobs} from './staged-transfers.ts';
 export interface PartialNotes {
   /** The oldest first. */
   all(): PartialFile[];
-  /** @returns whether it is noted */
-  put(file: PartialFile): boolean;
+  put(file: PartialFile): void;
   drop(stage: Name): void;
 }
 
 export interface PartialFilesParts {
-  /** Asked when they are first needed. */
-  notes: () => PartialNotes;
+  /** Asked when it is first needed. `pending`: batches that are not done, which may need any part. */
+  journal: () => {partials: PartialNotes; pending(): Iterable<unknown>};
   jobs: JobRunner<Pick<StagedJobs, 'drop-parts'>>;
   clock: Clock;
 }
@@ -70,18 +69,17 @@ export class PartialFiles {
   note(part: Omit<PartialFile, 'atMs'>): void {
     const noted = {...part, atMs: this.#parts.clock.nowMs()};
     this.#use(noted);
-    this.#parts.notes().put(noted);
+    this.#parts.journal().partials.put(noted);
   }
 
-  /** Nobody works on it any more, and it stays. Of one path one part stays. @returns false when it is none that was noted */
-  async leave(stage: Name): Promise<boolean> {
+  /** Nobody works on it any more, and it stays. Of one path one part stays. */
+  async leave(stage: Name): Promise<void> {
     const part = this.#used.get(stage);
-    if (part === undefined) return false;
+    if (part === undefined) return;
     this.#used.delete(stage);
     const older = this.#all().filter(({path}) => path === part.path);
     this.#idle = [...this.#all().filter(({path}) => path !== part.path), part];
     await this.#remove([...older, ...beyondLimits(this.#idle)]);
-    return true;
   }
 
   /** Nobody works on it any more, and nothing is removed now: what a batch has journalled may need any part. */
@@ -96,7 +94,7 @@ export class PartialFiles {
   gone(stage: Name): void {
     this.#used.delete(stage);
     this.#idle = this.#all().filter((part) => part.stage !== stage);
-    this.#parts.notes().drop(stage);
+    this.#parts.journal().partials.drop(stage);
   }
 
   /** What was done leaves no use for the parts of these paths. */
@@ -106,8 +104,10 @@ export class PartialFiles {
     await this.#remove(this.#all().filter(({path}) => done.some((op) => settles(op, path))));
   }
 
-  /** Removes those that are too old. */
+  /** Removes those that are too old, once no batch waits to be completed. */
   async prune(): Promise<void> {
+    const [waiting] = this.#parts.journal().pending();
+    if (waiting !== undefined) return;
     const sinceMs = this.#parts.clock.nowMs() - IDLE_MS_MAX;
     await this.#remove(this.#all().filter(({atMs}) => atMs < sinceMs));
   }
@@ -125,7 +125,7 @@ export class PartialFiles {
   }
 
   #all(): PartialFile[] {
-    return (this.#idle ??= this.#parts.notes().all());
+    return (this.#idle ??= this.#parts.journal().partials.all());
   }
 
   #use(part: PartialFile): void {

@@ -7,24 +7,26 @@
  */
 import {TowlineError} from '../base/errors.ts';
 import {readAttrsFd} from '../linux/attrs.ts';
-import {openRegular, unlinkAt} from '../linux/files.ts';
-import {hasWriter} from '../linux/lease.ts';
+import {openRegular} from '../linux/files.ts';
+import {isLeftAlone} from '../linux/lease.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
 import {chmodFd, chmodHeld} from '../linux/metadata.ts';
 import {closeFd, holdAt} from '../linux/open-fd.ts';
 import {statAtIfAny, statFd} from '../linux/stat.ts';
 import {syncFd} from '../linux/sync.ts';
-import {NO_ATTRS} from '../model/attrs.ts';
-import {isUntouched, sameMeta, sameTime, type Stat} from '../model/entry.ts';
-import {showPath} from '../model/path.ts';
-import type {ApplyContext} from './context.ts';
-import {DONE, failure} from './failure.ts';
+import {isUntouched, sameTime, type Meta, type Stat} from '../model/entry.ts';
+import type {OpResult} from '../model/op.ts';
+import {showPath, type RelPath} from '../model/path.ts';
+import type {ApplyContext, ApplyOptions} from './context.ts';
+import {DONE, failure, failureFrom, mayPass} from './failure.ts';
 import {metaOfJournal} from './journal-record.ts';
-import {setMeta} from './metadata.ts';
+import {changesRights, setMeta} from './metadata.ts';
 import {applyRedo, BadRedo, prepareRedo} from './redo.ts';
+import {removeStaged} from './remove-tree.ts';
 import {seenAt, type Destroyed, type Outcome, type Place, type RecordOf} from './switched.ts';
 
 type Patch = RecordOf<'patch'>;
+type Rewritten = Outcome & {stat: Stat; isTouched: boolean};
 
 /** Of a redo file, durable before the first byte is written into the file itself: a crash may have left a part of them. */
 const BEGUN_MODE = 0o400;
@@ -32,9 +34,12 @@ const BEGUN_MODE = 0o400;
 /** Some of it may be written. */
 export class HalfPatched extends Error {
   readonly reason: TowlineError;
+  /** Why not all of it is. */
+  override readonly cause: Error;
 
   constructor(path: string, cause: Error) {
-    super(path, {cause});
+    super(path);
+    this.cause = cause;
     const details = isLinuxError(cause)
       ? {syscall: cause.syscall, errno: cause.code, path}
       : {syscall: '', errno: '', path};
@@ -47,8 +52,9 @@ export class HalfPatched extends Error {
 export function patch(context: ApplyContext, record: Patch, destroyed: Destroyed[]): Outcome {
   const {path} = record;
   const place = context.place(path);
+  const dropRedo = (): void => removeStaged(context.stagingFd, record.redo, record.redoIno);
   const refused = (why: string): Outcome => {
-    dropRedo(context, record);
+    dropRedo();
     return {result: failure('base-changed', path, why), stat: undefined};
   };
   const found = statAtIfAny(place.dirFd, place.name);
@@ -68,11 +74,11 @@ export function patch(context: ApplyContext, record: Patch, destroyed: Destroyed
   if (!isBegun && found.nlink > 1) return refused('it has got another name');
   if (!isBegun && !isUntouched(record.base, found)) return refused('somebody has written to it');
   try {
-    const outcome = write(context, record, {place, isBegun});
+    const outcome = write(context, record, {place, isBegun, found});
     if (typeof outcome === 'string') return refused(outcome);
-    dropRedo(context, record);
+    dropRedo();
     destroyed.push({path, place: undefined, reason: 'patched'});
-    return {...outcome, isTouched: outcome.isTouched === true || isWrittenByOthers(place)};
+    return {...outcome, isTouched: outcome.isTouched || !isLeftAlone(place.dirFd, place.name, outcome.stat)};
   } catch (error) {
     if (error instanceof BadRedo)
       return refused(`what was staged for it is damaged (${error.message}); it is sent again`);
@@ -84,12 +90,12 @@ export function patch(context: ApplyContext, record: Patch, destroyed: Destroyed
 function write(
   context: ApplyContext,
   record: Patch,
-  {place, isBegun}: {place: Place; isBegun: boolean},
-): Outcome | string {
+  {place, isBegun, found}: {place: Place; isBegun: boolean; found: Stat},
+): Rewritten | string {
   const redoFd = openRegular(context.stagingFd, record.redo).fd;
   let fd = -1;
   try {
-    if (!isBegun && isWrittenByOthers(place)) return 'another process has it open to write';
+    if (!isBegun && !isLeftAlone(place.dirFd, place.name, found)) return 'another process may be writing to it';
     const opened = openToPatch(place, isBegun);
     if (opened === undefined) return 'it cannot be written where it is';
     ({fd} = opened);
@@ -97,7 +103,7 @@ function write(
     if (opened.stat.ino !== record.base.ino || (!isBegun && !isUntouched(record.base, opened.stat)))
       return 'somebody has written to it';
     prepareRedo(redoFd, fd, record.sizeBytes);
-    chmodFd(redoFd, BEGUN_MODE);
+    if (!markBegun(redoFd)) return 'its filesystem keeps no modes';
     syncFd(redoFd);
     try {
       return rewrite(context, record, {fd, redoFd, place, before: opened.stat});
@@ -111,6 +117,16 @@ function write(
       closeFd(redoFd);
     }
   }
+}
+
+/** @returns false where it cannot be kept: FAT ignores or refuses it */
+function markBegun(redoFd: number): boolean {
+  try {
+    chmodFd(redoFd, BEGUN_MODE);
+  } catch (error) {
+    if (!isLinuxError(error, 'EPERM')) throw error;
+  }
+  return statFd(redoFd).mode === BEGUN_MODE;
 }
 
 /** @returns undefined where this process may not, or the file is a program that runs */
@@ -131,39 +147,35 @@ function openToPatch(place: Place, isBegun: boolean): {fd: number; stat: Stat} |
   return openRegular(place.dirFd, place.name, {isWritten: true});
 }
 
-function isWrittenByOthers({dirFd, name}: Place): boolean {
-  const {fd} = openRegular(dirFd, name);
-  try {
-    return hasWriter(fd);
-  } finally {
-    closeFd(fd);
-  }
-}
-
 function rewrite(
   {options}: ApplyContext,
   record: Patch,
   {fd, redoFd, place, before}: {fd: number; redoFd: number; place: Place; before: Stat},
-): Outcome {
+): Rewritten {
   const meta = metaOfJournal(record.meta);
   // Neither the old content gets the new rights, nor the new content the old ones.
-  const now = {...before, attrs: readAttrsFd(fd) ?? NO_ATTRS};
-  if (options.view.modes && !sameMeta(now, {...meta, mtime: now.mtime})) chmodFd(fd, 0);
+  if (changesRights(before, readAttrsFd(fd), meta, options.view)) chmodFd(fd, 0);
   applyRedo(redoFd, fd, record.sizeBytes);
   const written = statFd(fd);
-  // An attribute that cannot be set is told when both sides are compared, as of a file that is replaced.
-  const {isTouched} = setMeta(place, 'file', meta, {...options, isDurable: false});
+  const {result, isTouched} = giveMeta(record.path, place, meta, options);
   syncFd(fd); // whatever was agreed: half of it is worth nothing
   const seen = seenAt(place);
   const isOther = seen.stat.ino !== written.ino || seen.stat.sizeBytes !== record.sizeBytes;
-  return {result: DONE, ...seen, isTouched: isTouched || isOther};
+  return {result, ...seen, isTouched: isTouched || isOther};
 }
 
-/** Removes what was staged; what lies there instead is not ours to drop. */
-export function dropRedo({stagingFd}: ApplyContext, {redo, redoIno}: Patch): void {
+/** All is written by now: what its metadata alone refuses is a problem of the path, which would come again at each try. */
+function giveMeta(
+  path: RelPath,
+  place: Place,
+  meta: Meta,
+  options: ApplyOptions,
+): {result: OpResult; isTouched: boolean} {
   try {
-    if (statAtIfAny(stagingFd, redo)?.ino === redoIno) unlinkAt(stagingFd, redo);
+    // An attribute that cannot be set is told when both sides are compared, as of a file that is replaced.
+    return {result: DONE, isTouched: setMeta(place, 'file', meta, {...options, isDurable: false}).isTouched};
   } catch (error) {
-    if (!isLinuxError(error)) throw error; // swept at the next start
+    if (!isLinuxError(error) || mayPass(error.code)) throw error;
+    return {result: failureFrom(error, path), isTouched: true};
   }
 }

@@ -81,6 +81,15 @@ export function removeIfPossible(dirFd: number, name: Name): number | undefined 
   }
 }
 
+/** Removes what was staged; what lies there instead is not ours to drop, and what cannot be removed is swept at the next start. */
+export function removeStaged(stagingFd: number, name: Name, ino: number): void {
+  try {
+    if (statAtIfAny(stagingFd, name)?.ino === ino) removeTree(stagingFd, name);
+  } catch (error) {
+    if (!isLinuxError(error)) throw error;
+  }
+}
+
 function removeOnce(dirFd: number, name: Name): number {
   const stat = statAtIfAny(dirFd, name);
   if (stat === undefined) return 0;

@@ -13,7 +13,7 @@ import {showPath} from '../model/path.ts';
 import type {ApplyJobs} from './apply-jobs.ts';
 import type {ApplyOptions} from './context.ts';
 import {recoveredActions, type DestroyedAction} from './destroyed.ts';
-import {isOfFilesystem} from './failure.ts';
+import {mayPass} from './failure.ts';
 import {ENTRY_BYTES} from './make-room.ts';
 import {decodeJournal, type JournalBatch, type JournalRecord} from './journal-record.ts';
 import type {Switched} from './switched.ts';
@@ -90,7 +90,7 @@ async function switchAgain(
     await jobs.run('make-room', {neededBytes: short * ENTRY_BYTES}, {lane: 1});
     ({switched} = await jobs.run('switch-batch', input));
   }
-  const stuck = switched.find(({errno}) => isOfFilesystem(errno));
+  const stuck = switched.find(({errno}) => mayPass(errno));
   if (stuck?.result.status !== 'failed') return switched;
   const path = showPath(records.find(({index}) => index === stuck.index)?.path ?? '');
   const message = `a batch that a crash had interrupted cannot be completed: ${stuck.result.message}`;

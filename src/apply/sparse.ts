@@ -39,6 +39,12 @@ export function writeSparse(fd: number, bytes: Buffer, offset: number): void {
   for (const {from, end} of runs(bytes, bytes.length, false)) writeFrom(fd, bytes, from, end - from, offset + from);
 }
 
+/** Makes a range of a file a hole; the block with the end of the file goes as a whole. @returns false where the filesystem cannot */
+export function punchRange(fd: number, from: number, end: number, {sizeBytes}: {sizeBytes: number}): boolean {
+  const endOfBlock = end === sizeBytes ? Math.ceil(end / BLOCK_BYTES) * BLOCK_BYTES : end;
+  return punchHole(fd, from, endOfBlock - from);
+}
+
 /** Runs of whole blocks that are zeros, or that are not; the last block may be short. */
 function* runs(bytes: Buffer, length: number, isZeros: boolean): Generator<{from: number; end: number}> {
   let from = -1;
@@ -174,10 +180,7 @@ class Digging {
   /** @returns false when the file was touched, or cannot have holes */
   #punch(from: number, end: number): boolean {
     if (!this.isAlone()) return false;
-    // The block with the end of the file goes as a whole.
-    const isLast = end === this.#seen.sizeBytes;
-    const endOfBlock = isLast ? Math.ceil(end / BLOCK_BYTES) * BLOCK_BYTES : end;
-    if (!punchHole(this.#fd, from, endOfBlock - from)) return false;
+    if (!punchRange(this.#fd, from, end, this.#seen)) return false;
     this.#seen = statFd(this.#fd);
     return true;
   }

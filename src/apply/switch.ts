@@ -5,22 +5,21 @@
  * Invariant: a path shows its old or its new entry at every moment; what is replaced or removed goes to the trash.
  */
 import {listNames, rmdirAt} from '../linux/directories.ts';
-import {openRegular, unlinkAt} from '../linux/files.ts';
-import {hasWriter} from '../linux/lease.ts';
+import {unlinkAt} from '../linux/files.ts';
+import {isLeftAlone} from '../linux/lease.ts';
 import {isLinuxError} from '../linux/linux-error.ts';
-import {closeFd} from '../linux/open-fd.ts';
-import {statAt, statAtIfAny, statFd} from '../linux/stat.ts';
-import {isUntouched, sameTime, type Stat} from '../model/entry.ts';
-import {joinPath, ROOT, type Name, type RelPath} from '../model/path.ts';
+import {statAt, statAtIfAny} from '../linux/stat.ts';
+import {sameTime, type Stat} from '../model/entry.ts';
+import {joinPath, ROOT, type RelPath} from '../model/path.ts';
 import {compileIgnore} from '../reconcile/ignore.ts';
 import type {ApplyContext} from './context.ts';
-import {attrFailure, DONE, failure, failureFrom, isOfFilesystem} from './failure.ts';
+import {attrFailure, DONE, failure, failureFrom, mayPass} from './failure.ts';
 import {metaOfJournal, type JournalRecord, type Known} from './journal-record.ts';
 import {setMeta} from './metadata.ts';
 import {renameAt} from './own-dirs.ts';
 import {fillHoles, isBelow} from './sparse.ts';
-import {inDir, removeTree} from './remove-tree.ts';
-import {dropRedo, HalfPatched, patch} from './patch.ts';
+import {inDir, removeStaged} from './remove-tree.ts';
+import {HalfPatched, patch} from './patch.ts';
 import {exchange, rename} from './switch-names.ts';
 import {
   KEPT_SUFFIX,
@@ -42,15 +41,26 @@ export function switchAll(context: ApplyContext, records: readonly JournalRecord
     try {
       return {...NOTHING_SEEN, ...switchOne(context, record, destroyed), index: record.index, destroyed};
     } catch (error) {
-      if (error instanceof HalfPatched) throw error.reason; // the row stays: it is completed before anything else is done
-      if (record.kind === 'install' && !context.isRecovery) dropStaged(context, record);
-      if (record.kind === 'patch' && !context.isRecovery) dropRedo(context, record);
+      if (error instanceof HalfPatched) return half(context, record, error);
+      if (!context.isRecovery) dropStaged(context, record);
       const isOther = isLinuxError(error, 'ENOENT', 'ENOTDIR', 'EEXIST');
       const result = isOther ? failure('base-changed', record.path, error.message) : failureFrom(error, record.path);
       const errno = (error as NodeJS.ErrnoException).code ?? '';
       return {...NOTHING_SEEN, index: record.index, result, stat: undefined, destroyed, errno};
     }
   });
+}
+
+function dropStaged({stagingFd}: ApplyContext, record: JournalRecord): void {
+  if (record.kind === 'install') removeStaged(stagingFd, record.stage, record.ino);
+  if (record.kind === 'patch') removeStaged(stagingFd, record.redo, record.redoIno);
+}
+
+/** The row stays, and it is completed before anything else is done; the roll-forward may first make the room that it lacks. */
+function half({isRecovery}: ApplyContext, {index, path}: JournalRecord, {cause, reason}: HalfPatched): Switched {
+  const {code: errno = ''} = cause as NodeJS.ErrnoException;
+  if (!isRecovery || !mayPass(errno)) throw reason;
+  return {...NOTHING_SEEN, index, result: failureFrom(cause, path), stat: undefined, destroyed: [], errno};
 }
 
 function switchOne(context: ApplyContext, record: JournalRecord, destroyed: Destroyed[]): Outcome {
@@ -135,7 +145,7 @@ function disposeOrKeep(context: ApplyContext, record: RecordOf<'install'>, destr
   try {
     dispose(context, record, destroyed);
   } catch (error) {
-    if (!isOfFilesystem((error as NodeJS.ErrnoException).code))
+    if (!mayPass((error as NodeJS.ErrnoException).code))
       renameAt(context.stagingFd, record.stage, context.stagingFd, `${record.stage}${KEPT_SUFFIX}`, 'no-replace');
     throw error; // else it is tried again, as it is
   }
@@ -155,7 +165,9 @@ function dispose(context: ApplyContext, record: RecordOf<'install'>, destroyed: 
     rmdirAt(context.stagingFd, record.stage);
     destroyed.push({path, place: undefined, reason: 'empty'});
   } else {
-    const isDropped = isOwn(record.known, old) && isLeftAlone(context.stagingFd, record.stage, old);
+    // Who has it open to write may go on doing so once it has lost its name.
+    const isAlone = (): boolean => old.type !== 'file' || isLeftAlone(context.stagingFd, record.stage, old);
+    const isDropped = isOwn(record.known, old) && isAlone();
     const reason: TrashReason = isDropped ? 'overwritten' : 'foreign';
     const place = context.trash.take(context.stagingFd, record.stage, {path, type: old.type, reason});
     destroyed.push({path, place, reason});
@@ -172,24 +184,6 @@ function isOwn(known: Known | undefined, old: Stat): boolean {
     sameTime(known.mtime, old.mtime) &&
     old.type !== 'dir'
   );
-}
-
-/** Whether nobody can write to a version any more: who has it open may go on doing so once it has lost its name. */
-function isLeftAlone(dirFd: number, name: Name, old: Stat): boolean {
-  if (old.type !== 'file') return true;
-  let fd: number;
-  try {
-    ({fd} = openRegular(dirFd, name));
-  } catch (error) {
-    if (isLinuxError(error)) return false;
-    throw error;
-  }
-  try {
-    // In this order: who is no writer any more has left its time behind.
-    return !hasWriter(fd) && isUntouched(old, statFd(fd));
-  } finally {
-    closeFd(fd);
-  }
 }
 
 function remove(context: ApplyContext, record: RecordOf<'delete'>, destroyed: Destroyed[]): Outcome {
@@ -254,13 +248,4 @@ function removeAround(context: ApplyContext, record: RecordOf<'delete'>, destroy
   };
   clear(record.path);
   return {result: failure('not-empty', record.path, 'the folder was deleted on the source'), stat: undefined};
-}
-
-/** Removes a staged entry that was not switched in; what lies there instead is not ours to drop. */
-function dropStaged(context: ApplyContext, {stage, ino}: RecordOf<'install'>): void {
-  try {
-    if (statAtIfAny(context.stagingFd, stage)?.ino === ino) removeTree(context.stagingFd, stage);
-  } catch (error) {
-    if (!isLinuxError(error)) throw error; // swept at the next start
-  }
 }

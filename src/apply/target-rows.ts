@@ -181,7 +181,7 @@ export class TargetRows {
   recordPatched(records: readonly JournalRecord[], switched: readonly Switched[]): void {
     for (const record of records) {
       const seen = switched.find(({index}) => index === record.index);
-      if (record.kind !== 'patch' || seen?.stat === undefined || seen.result.status === 'failed') continue;
+      if (record.kind !== 'patch' || seen?.stat === undefined) continue;
       const {path, sizeBytes} = record;
       const content = Buffer.from(record.content, 'hex');
       const source = {from: 'staged', transfer: 0} as const;

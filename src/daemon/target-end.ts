@@ -5,8 +5,9 @@
  */
 import {Applier} from '../apply/applier.ts';
 import {dryApplyJobs} from '../apply/dry-apply-jobs.ts';
-import {PartialFiles, type PartialNotes} from '../apply/partial-files.ts';
+import {PartialFiles} from '../apply/partial-files.ts';
 import {systemClock} from '../base/clock.ts';
+import {endAll} from '../base/end-all.ts';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {Accept} from '../config/agent-config.ts';
 import {narrowedView, sameView, type Holding, type View} from '../model/view.ts';
@@ -105,8 +106,7 @@ export class TargetEnd {
       throw error;
     }
     this.#pool = volumePool('towline target', {root, places: this.#places});
-    const notes = (): PartialNotes => this.#state.journal.partials;
-    this.#partials = new PartialFiles({notes, jobs: this.#pool, clock: systemClock});
+    this.#partials = new PartialFiles({journal: () => this.#state.journal, jobs: this.#pool, clock: systemClock});
     // Begun before the source asks: both trees are read at the same time.
     this.#view = narrowedView(options.view, this.#holding.limits);
     this.#prepared = this.#prepare(this.#view, options.isDurable);
@@ -237,16 +237,16 @@ export class TargetEnd {
   async close(): Promise<void> {
     clearInterval(this.#prune);
     this.#session?.close('the target ends');
-    await this.#link?.close();
-    await this.#giveBackRest();
-    await this.#listener?.close();
-    await this.#pruneTrash().catch(() => undefined);
-    await this.#pool.close();
-    try {
-      this.#state.close();
-    } finally {
-      this.#leave();
-    }
+    await endAll([
+      () => this.#link?.close(),
+      () => this.#giveBackRest(),
+      () => this.#listener?.close(),
+      () => this.#pruneTrash().catch(() => undefined),
+      () => this.#pool.close(),
+      () => this.#state.close(),
+      () => this.#leave(),
+      () => this.#lock?.release(),
+    ]);
   }
 
   #leave(): void {
@@ -255,6 +255,5 @@ export class TargetEnd {
     } catch (error) {
       if (!isTowlineError(error)) throw error; // the root is gone: nothing to be tidied
     }
-    this.#lock?.release();
   }
 }

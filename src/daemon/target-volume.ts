@@ -7,7 +7,7 @@
 import {join} from 'node:path';
 import type {Applier} from '../apply/applier.ts';
 import type {StagedFile} from '../apply/staged-transfers.ts';
-import {PartialFiles, type PartialNotes} from '../apply/partial-files.ts';
+import {PartialFiles} from '../apply/partial-files.ts';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import {Turns} from '../base/turns.ts';
@@ -132,8 +132,7 @@ export class TargetVolume {
     this.#trash = new TrashKeeper(config, {jobs: this.#jobs, partials, clock, log, ...told});
     this.#linkJobs = this.#trash.listening(this.#jobs);
     this.#refused = new RefusedOps({rootPath: found.path}, {engines, store: volume, problems: options.problems});
-    const partialNotes = (): PartialNotes => this.opened.journal.partials;
-    this.#partials = new PartialFiles({notes: partialNotes, jobs: this.#linkJobs, clock});
+    this.#partials = new PartialFiles({journal: () => this.opened.journal, jobs: this.#linkJobs, clock});
     this.#copy = new TargetCopy(
       {...this.#callbacks(), config, foldsCase, places: this.places},
       {...parts, opened: this.opened, partials: this.#partials, jobs: this.#linkJobs},
@@ -199,9 +198,10 @@ export class TargetVolume {
   async run(signal: AbortSignal): Promise<void> {
     this.#signal = signal;
     const over = new AbortController();
-    const keeping = this.#trash.run(AbortSignal.any([signal, over.signal]));
+    let keeping: Promise<void> | undefined;
     try {
       await this.#turns.exclusive(() => this.#copy.recover()); // what a crash left waits for no source
+      keeping = this.#trash.run(AbortSignal.any([signal, over.signal])); // not before: what it left may need what is old
       await this.#startWatch();
       const {promise, resolve} = Promise.withResolvers<void>();
       signal.addEventListener('abort', () => resolve(), {once: true});

@@ -70,7 +70,7 @@ export interface TargetLinkOptions {
   confirmedDeletes?: number;
   /** The source may ask, and change nothing. */
   isReadOnly?: boolean;
-  /** Files of this size or more are changed in place, in bytes. */
+  /** Files of this size or more are changed in place, in bytes; where the filesystem keeps no modes none is. */
   inPlaceAbove?: number | undefined;
 }
 
@@ -218,17 +218,20 @@ export class TargetLink {
     }
     this.#isDurable = message.isDurable;
     this.#deletes.confirmed(Math.max(this.#options.confirmedDeletes ?? 0, message.confirmedDeletes));
-    const applier = await this.#parts.open(message, narrowedView(message.view, this.#options.holding.limits));
+    const {holding} = this.#options;
+    const applier = await this.#parts.open(message, narrowedView(message.view, holding.limits));
     const {isDurable, link} = message;
     const onError = (error: unknown): void => this.#stop(error);
-    const options = {link, isDurable, inPlaceAbove: this.#options.inPlaceAbove};
+    // That writing has begun is noted in a mode.
+    const inPlaceAbove = holding.limits.modes ? this.#options.inPlaceAbove : undefined;
+    const options = {link, isDurable, inPlaceAbove};
     this.#opened = {applier, files: new ReceiveFiles(options, {...this.#parts, onError})};
     this.#tellPartials(message.link);
     session.send({
       kind: 'link-opened',
       link: message.link,
       epoch: message.epoch,
-      ...this.#options.holding,
+      ...holding,
       groupsDigest: tree.groupsDigest(),
       rootDigest: tree.rootDigest(),
       entryCount: tree.entryCount(),

@@ -48,7 +48,7 @@ export interface PartialFiles {
   idle(): readonly PartialFile[];
   take(path: RelPath): PartialFile | undefined;
   note(part: Omit<PartialFile, 'atMs'>): void;
-  leave(stage: Name): Promise<boolean>;
+  leave(stage: Name): Promise<void>;
   /** As `leave`, with nothing removed. */
   keep(stage: Name): void;
   gone(stage: Name): void;

@@ -38,15 +38,13 @@ export class PartialRows {
       .filter(({stage}) => isPartialStage(stage));
   }
 
-  /** Durable at return. @returns whether it is noted; not where the state's disk is full or read-only */
-  put({stage, path, sizeBytes, ino, btime, atMs}: PartialFile): boolean {
+  /** Durable at return; not noted where the state's disk is full or read-only. */
+  put({stage, path, sizeBytes, ino, btime, atMs}: PartialFile): void {
     try {
       this.#put.run(stage, path, sizeBytes, ino, btime.s, btime.ns, atMs);
       this.#db.flush();
-      return true;
     } catch (error) {
-      if (isTowlineError(error) && error.code === 'SYSTEM') return false;
-      throw error;
+      if (!isTowlineError(error) || error.code !== 'SYSTEM') throw error; // without a row it is sent again, and no more
     }
   }
 

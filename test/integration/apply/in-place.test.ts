@@ -6,6 +6,7 @@ import {randomBytes} from 'node:crypto';
 import {
   appendFileSync,
   chmodSync,
+  chownSync,
   closeSync,
   linkSync,
   openSync,
@@ -17,16 +18,19 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
-import {join} from 'node:path';
-import {describe, expect, test} from 'vitest';
+import {dirname, join} from 'node:path';
+import {describe, expect, onTestFinished, test} from 'vitest';
 import type {JournalRecord} from '../../../src/apply/journal-record.ts';
 import {LEAF_BYTES} from '../../../src/model/digest.ts';
+import {makeFat, needsFat} from '../../fat-fs.ts';
 import {makeLoopFilesystem} from '../../loop-fs.ts';
-import {needsLoopMounts} from '../../needs.ts';
-import {META, TargetFolder} from './target-folder.ts';
+import {needsCommands, needsLoopMounts} from '../../needs.ts';
+import {failing, META, putFile, remove, TargetFolder} from './target-folder.ts';
 
 const LEAVES = 32;
 const ABOVE = {inPlaceAbove: 1 << 20};
+
+const straced = needsCommands('strace')(test);
 
 class Killed extends Error {}
 
@@ -186,6 +190,88 @@ needsLoopMounts(describe)('a large file that is changed in place', () => {
     }
   });
 
+  straced(
+    'a right that cannot be given once all is written is a problem of the path: nothing is left to be completed',
+    async () => {
+      const {target, path, old} = await begin();
+      const bytes = changed(old, 3);
+      const end = failing(target, {call: 'fchmod', error: 'EINVAL', when: '3'}); // after the redo file's and its own
+      const meta = {...META, mode: 0o600};
+      expect(await target.applyLarge('image', bytes, {...ABOVE, meta})).toMatchObject({
+        status: 'failed',
+        code: 'unwritable',
+      });
+      expect(await end()).toBe(1);
+      expect(readFileSync(path).equals(bytes)).toBe(true);
+      expect(statSync(path).mode & 0o777).toBe(0);
+      expect([target.openBatches, readdirSync(target.staging), target.knownContent('image')]).toEqual([
+        0,
+        [],
+        undefined,
+      ]);
+      expect(target.actions.at(-1)).toMatchObject({path: 'image', reason: 'changed in place'});
+    },
+  );
+
+  straced.each([
+    ['keeps its rights while it is written where only what is not in the view differs', 0o644, 0o644],
+    ['has no rights while it is written where they become others', 0o600, 0],
+  ])('%s', async (_what, mode, during) => {
+    const {target, path, old} = await begin();
+    const meta = {...META, mode, uid: META.uid + 1}; // owners are not in this target's view
+    const end = failing(target, {call: 'pwrite64', error: 'EIO', when: '2'});
+    await expect(target.applyLarge('image', changed(old, 3, 9), {...ABOVE, meta})).rejects.toThrow('only a part');
+    expect(await end()).toBe(1);
+    expect(statSync(path).mode & 0o777).toBe(during);
+    expect(await target.recover()).toBe(1);
+    expect(statSync(path).mode & 0o777).toBe(mode);
+  });
+
+  test('H10 for a process that may not read what it has written, a file of mode 200: done, and its content counts as unread', async () => {
+    const user = 65_534;
+    const target = new TargetFolder({folder: makeLoopFilesystem('ext4', 64).path});
+    for (const each of [target.root, target.staging, target.trash]) chownSync(each, user, user);
+    chmodSync(dirname(target.folder), 0o711); // the test itself reads the files by their paths
+    onTestFinished(() => process.seteuid?.(0));
+    process.seteuid?.(user);
+    const old = randomBytes(LEAVES * LEAF_BYTES + 5);
+    expect(await target.applyLarge('image', old)).toEqual({status: 'done'});
+    const bytes = changed(old, 3);
+    expect(await target.applyLarge('image', bytes, {...ABOVE, meta: {...META, mode: 0o200}})).toEqual({status: 'done'});
+    process.seteuid?.(0);
+    expect(readFileSync(join(target.root, 'image')).equals(bytes)).toBe(true);
+    expect([target.openBatches, readdirSync(target.staging), target.knownContent('image')]).toEqual([0, [], undefined]);
+  });
+
+  straced('H7 ENOSPC in the middle of it: the roll-forward makes room in the trash, and completes it', async () => {
+    const {target, path, old} = await begin();
+    await target.apply(putFile('old', 'x'.repeat(10_000)));
+    await target.apply(remove('old'));
+    const bytes = changed(old, 3, 9);
+    const end = failing(target, {call: 'pwrite64', error: 'ENOSPC', when: '2..3'}); // the second time while it is rolled forward
+    await expect(target.applyLarge('image', bytes, ABOVE)).rejects.toThrow('only a part of it is written');
+    expect([target.openBatches, target.items().length]).toEqual([1, 1]);
+    expect(await target.recover()).toBe(1);
+    expect(await end()).toBe(2);
+    expect(readFileSync(path).equals(bytes)).toBe(true);
+    expect([target.openBatches, target.items().length, readdirSync(target.staging)]).toEqual([0, 0, []]);
+  });
+
+  straced(
+    'another error in the middle of it stops everything, also the roll-forward, until it is completed',
+    async () => {
+      const {target, path, old} = await begin();
+      const bytes = changed(old, 3, 9);
+      const end = failing(target, {call: 'pwrite64', error: 'EFBIG', when: '2..3'});
+      await expect(target.applyLarge('image', bytes, ABOVE)).rejects.toThrow('only a part of it is written');
+      await expect(target.recover()).rejects.toThrow('only a part of it is written');
+      expect(await end()).toBe(2);
+      expect(target.openBatches).toBe(1);
+      expect(await target.recover()).toBe(1);
+      expect(readFileSync(path).equals(bytes)).toBe(true);
+    },
+  );
+
   test('H7 a disk that has no room for what it grows by: it stays as it was, and the batch goes on', async () => {
     const {target, path, old} = await begin();
     const {bavail, bsize} = statfsSync(target.root);
@@ -195,4 +281,17 @@ needsLoopMounts(describe)('a large file that is changed in place', () => {
     expect(readFileSync(path).equals(old)).toBe(true);
     expect(target.openBatches).toBe(0);
   });
+});
+
+needsFat(test)('a filesystem that does not keep that writing has begun: nothing is written in place', async () => {
+  const target = new TargetFolder({folder: await makeFat('700')});
+  const meta = {...META, mode: 0o700};
+  const old = randomBytes(LEAVES * LEAF_BYTES + 5);
+  expect(await target.applyLarge('image', old, {meta})).toEqual({status: 'done'});
+  expect(await target.applyLarge('image', changed(old, 3), {...ABOVE, meta})).toMatchObject({
+    status: 'failed',
+    code: 'base-changed', // so it is sent whole
+  });
+  expect(readFileSync(join(target.root, 'image')).equals(old)).toBe(true);
+  expect([target.openBatches, readdirSync(target.staging), target.knownContent('image')]).toEqual([0, [], undefined]);
 });

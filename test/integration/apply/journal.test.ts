@@ -16,7 +16,8 @@ import {join} from 'node:path';
 import {describe, expect, test} from 'vitest';
 import type {Op} from '../../../src/model/op.ts';
 import type {JournalRecord} from '../../../src/apply/journal-record.ts';
-import {makeDir, META, putFile, remove, TargetFolder} from './target-folder.ts';
+import {needsCommands} from '../../needs.ts';
+import {failing, makeDir, META, putFile, remove, TargetFolder} from './target-folder.ts';
 
 class Killed extends Error {}
 
@@ -203,3 +204,20 @@ describe('H4 a batch that is cut off', () => {
     expect(items.map((path) => readFileSync(path, 'utf8'))).toContain('of replaced');
   });
 });
+
+needsCommands('strace')(test).each(['EMFILE', 'ENOMEM', 'ETIMEDOUT'])(
+  '%s while it is rolled forward: the row and what is staged stay, and the next try completes it',
+  async (error) => {
+    const target = new TargetFolder();
+    await target.apply(makeDir('dir'), putFile('dir/file', 'old'));
+    target.onJournal = kill;
+    await expect(target.apply(putFile('dir/file', 'new'))).rejects.toThrow(Killed);
+    target.onJournal = () => undefined;
+    const end = failing(target, {call: 'openat2', error, when: '1'});
+    await expect(target.recover()).rejects.toThrow(error);
+    expect(await end()).toBe(1);
+    expect([target.openBatches, readdirSync(target.staging).length]).toEqual([1, 1]);
+    expect(await target.recover()).toBe(1);
+    expect(readFileSync(join(target.root, 'dir/file'), 'utf8')).toBe('new');
+  },
+);

@@ -24,6 +24,7 @@ import {openJournalStore} from '../../../src/state/journal-store.ts';
 import {openVolumeStore} from '../../../src/state/volume-store.ts';
 import {BatchWriter} from '../../../src/wire/batch-writer.ts';
 import {encode} from '../../../src/wire/codec.ts';
+import {injectInto, type Injection} from '../../lab/inject.ts';
 import {makeTmpDir} from '../../tmp.ts';
 import {runHere} from '../../unit/session/run-here.ts';
 
@@ -216,6 +217,18 @@ export class TargetFolder {
     mkdirSync(path, {mode: 0o700});
     return path;
   }
+}
+
+/** By strace: lets system calls of this process fail from the next switch on. @returns ends it; the count of calls that failed */
+export function failing(target: TargetFolder, injection: Injection): () => Promise<number> {
+  let running: Promise<() => Promise<number>> | undefined;
+  target.onJob = async (kind) => {
+    if (kind === 'switch-batch')
+      await (running ??= injectInto(process.pid, injection, join(makeTmpDir('file'), 'calls')));
+  };
+  const end = async (): Promise<number> => (await (await running)?.()) ?? 0;
+  onTestFinished(() => end().then(() => undefined));
+  return end;
 }
 
 export function putFile(path: RelPath, text: string): Op {

@@ -148,3 +148,20 @@ fatTest(
     expect(readFileSync(join(pair.target, 'File'), 'utf8')).toBe('file');
   },
 );
+
+fatTest(
+  'a large file that is to be changed in place is replaced whole: it could not be told whether writing had begun',
+  async () => {
+    const pair = await makeFatPair();
+    const large = Buffer.alloc(3 << 20, 'a page of it ');
+    fill(pair.source, {image: large.toString()});
+    const inPlace = ['--in-place-above', '1MiB'];
+    await syncOnce(pair, inPlace);
+    large.write('changed', 1 << 20);
+    fill(pair.source, {image: large.toString()});
+    utimesSync(join(pair.source, 'image'), AT + 2, AT + 2);
+    const run = await syncOnce(pair, inPlace);
+    expect(told(run.result)).toEqual([expect.stringMatching(MODES)]);
+    expect(readFileSync(join(pair.target, 'image')).equals(large)).toBe(true);
+  },
+);

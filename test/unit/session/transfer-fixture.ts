@@ -41,7 +41,7 @@ export class Volumes {
   readonly targetHandlers: ScopeHandlers<StagedJobs>;
   /** As the target's state has them, of its first run or of a later one. */
   partials: PartialFiles | undefined;
-  readonly #journal = openJournalStore({place: ':memory:', bootId: ''});
+  readonly journal = openJournalStore({place: ':memory:', bootId: ''});
 
   /** @param source a folder on another filesystem, as `staging` */
   constructor(source: string = makeTmpDir(), staging: string = makeTmpDir()) {
@@ -51,13 +51,13 @@ export class Volumes {
     const places = {stagingFd: openFolder(this.staging), trashFd: openFolder(makeTmpDir()), reserve: 0};
     this.sourceHandlers = transferHandlers((job) => job({fd: this.sourceFd, mountId: 0}));
     this.targetHandlers = stagedHandlers((job) => job({fd: this.targetFd, mountId: 0}, places));
-    onTestFinished(() => this.#journal.close());
+    onTestFinished(() => this.journal.close());
   }
 
   /** Keeps parts from now on, as a process that has just started does. */
   keepParts(clock: Clock = systemClock, onJob?: (kind: string) => void): this {
     const jobs = runHere(this.targetHandlers.handlers, onJob);
-    this.partials = new PartialFiles({notes: () => this.#journal.partials, jobs, clock});
+    this.partials = new PartialFiles({journal: () => this.journal, jobs, clock});
     return this;
   }
 }
