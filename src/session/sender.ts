@@ -5,10 +5,7 @@
  * Not a planner. Invariants: batches leave in the order in which their steps came; a path is reported applied only
  * when the target answered that it is; a file that changed while it was read is reported, not sent.
  */
-import {randomBytes} from 'node:crypto';
 import {release} from '../base/memory.ts';
-import {DIGEST_BYTES, digestAt, LEAF_BYTES, sameDigest, type Digest} from '../model/digest.ts';
-import {seenOf, type Entry} from '../model/entry.ts';
 import {inlineBytesOf, opInView, type Op, type OpResult} from '../model/op.ts';
 import {showPath, type RelPath} from '../model/path.ts';
 import type {View} from '../model/view.ts';
@@ -16,33 +13,19 @@ import type {Step} from '../reconcile/plan-path.ts';
 import type {BatchWriter} from '../wire/batch-writer.ts';
 import type {Message} from '../wire/messages.ts';
 import {ownEntry} from './groups.ts';
-import {READ_STATUS} from './large-file.ts';
 import {LargeQueue} from './large-queue.ts';
 import {OtherNames} from './other-names.ts';
 import {
   countApplied,
-  metaOp,
-  newWriter,
-  noteContent,
   fromOf,
-  opsOfItem,
-  putFile,
-  tellUnread,
-  withOldName,
+  newWriter,
   withoutBytes,
   type Item,
   type Ready,
   type SenderOptions,
   type SenderParts,
 } from './send-item.ts';
-
-/** A file that was read, or is imagined in a dry run. */
-interface SmallFile {
-  content: Digest;
-  bytes: Buffer;
-  /** Its size where it has no holes. */
-  allocatedBytes: number | undefined;
-}
+import {SmallFiles} from './small-files.ts';
 
 export const INLINE_FILE_BYTES_MAX = 64 * 1024;
 const GROUP_ITEMS_MAX = 256;
@@ -59,6 +42,7 @@ export class Sender {
   readonly #otherNames: OtherNames;
   readonly #work = new Set<Promise<void>>();
   readonly #openBatches = new Map<number, Ready[]>();
+  readonly #smallFiles: SmallFiles;
   readonly #large: LargeQueue;
   #order: Promise<void> = Promise.resolve();
   #settling: Promise<void> | undefined;
@@ -79,6 +63,7 @@ export class Sender {
       wake: () => this.#wake(),
       answered: () => this.#answered(),
     };
+    this.#smallFiles = new SmallFiles(this.#options, parts);
     this.#large = new LargeQueue(this.#options, {...parts, batches});
     this.#otherNames = new OtherNames({store: parts.store, isHot: (path) => this.#large.isHot(path)});
   }
@@ -206,7 +191,10 @@ export class Sender {
     this.#groupBytes = 0;
     while (this.#reading >= GROUPS_READING_MAX || this.#openBatches.size >= BATCHES_OPEN_MAX) await this.#room();
     this.#reading++;
-    const reading = this.#options.isDryRun ? this.#imagineGroup(items) : this.#readGroup(items);
+    const reading = this.#smallFiles.read(items).finally(() => {
+      this.#reading--;
+      this.#wake();
+    });
     reading.catch(() => undefined);
     // Reading overlaps, sending keeps the order.
     this.#order = this.#order.then(async () => {
@@ -238,86 +226,6 @@ export class Sender {
 
   #wake(): void {
     for (const resolve of this.#roomWaiters.splice(0)) resolve();
-  }
-
-  async #readGroup(items: Item[]): Promise<{ready: Ready[]; bytes: Uint8Array | undefined}> {
-    try {
-      const files = items.flatMap((item) => this.#fileOf(item));
-      const wanted = files.map(({item, entry}) => ({path: item.path, expected: seenOf(entry)}));
-      const read = files.length === 0 ? undefined : await this.#parts.jobs.run('read-files', {files: wanted});
-      const readyOf = new Map<Item, Ready[]>();
-      let at = 0;
-      for (const [index, {item, entry}] of files.entries()) {
-        if (read === undefined) break;
-        if (read.status[index] !== READ_STATUS.ok) {
-          const [status, errno] = [read.status[index] as number, read.errno[index] as number];
-          tellUnread(this.#parts.events, item.path, {status, errno});
-          continue;
-        }
-        const bytes = Buffer.from(read.bytes.buffer, read.bytes.byteOffset + at, entry.sizeBytes);
-        at += entry.sizeBytes;
-        const content = digestAt(read.digests, index);
-        readyOf.set(item, this.#fileOps(item, entry, {content, bytes, allocatedBytes: read.allocated[index]}));
-      }
-      return {ready: items.flatMap((item) => opsOfItem(item, readyOf)), bytes: read?.bytes};
-    } finally {
-      this.#reading--;
-      this.#wake();
-    }
-  }
-
-  /** As if the files had been read: one whose content is not known has one that nothing else has. */
-  async #imagineGroup(items: Item[]): Promise<{ready: Ready[]; bytes: undefined}> {
-    try {
-      const files = items.flatMap((item) => this.#fileOf(item));
-      // The content of a file with more names is compared under the others as well, that of one that was moved decides
-      // whether it is renamed: they are read.
-      const isRead = (item: Item, {nlink}: Entry): boolean => nlink > 1 || fromOf(item) !== undefined;
-      await this.#hash(files.filter(({item, entry}) => entry.content === undefined && isRead(item, entry)));
-      const readyOf = new Map(files.map(({item, entry}) => [item, this.#imagined(item, entry)]));
-      return {ready: items.flatMap((item) => opsOfItem(item, readyOf)), bytes: undefined};
-    } finally {
-      this.#reading--;
-      this.#wake();
-    }
-  }
-
-  async #hash(files: {item: Item; entry: Entry}[]): Promise<void> {
-    if (files.length === 0) return;
-    const wanted = files.map(({item, entry}) => ({path: item.path, expected: seenOf(entry)}));
-    const {status, digests} = await this.#parts.jobs.run('hash-files', {files: wanted}, {lane: 1});
-    for (const [index, {entry}] of files.entries())
-      if (status[index] === READ_STATUS.ok) entry.content = digestAt(digests, index);
-  }
-
-  #imagined(item: Item, entry: Entry): Ready[] {
-    const content = entry.content ?? randomBytes(DIGEST_BYTES);
-    const ready = this.#fileOps(item, entry, {content, bytes: Buffer.alloc(0), allocatedBytes: undefined});
-    return ready.map(({item: each, op}) =>
-      op.kind === 'put-file' ? {item: each, op: {...op, source: {from: 'copy', path: item.path}}} : {item: each, op},
-    );
-  }
-
-  #fileOf(item: Item): {item: Item; entry: Entry}[] {
-    if (item.step.kind !== 'file' || item.op !== undefined) return [];
-    const entry = item.entry ?? this.#parts.store.entryAt(item.path);
-    const isTooLarge = (entry?.sizeBytes ?? 0) > LEAF_BYTES && !this.#options.isDryRun;
-    return entry === undefined || entry.type !== 'file' || isTooLarge ? [] : [{item, entry}];
-  }
-
-  /** What a file's content, now that it is known, makes of its step. */
-  #fileOps(item: Item, entry: Entry, {content, bytes, allocatedBytes}: SmallFile): Ready[] {
-    const {store} = this.#parts;
-    const {path} = item;
-    const have = item.step.kind === 'file' ? item.step.have : undefined;
-    const twin = item.mustSend || entry.sizeBytes === 0 ? undefined : store.pathWith(content, entry.sizeBytes, path);
-    if (!noteContent(this.#parts, path, {entry, content})) return [];
-    const source = twin === undefined ? ({from: 'inline', bytes} as const) : ({from: 'copy', path: twin} as const);
-    const op =
-      have?.type === 'file' && sameDigest(content, have.content)
-        ? metaOp(path, entry, have, {view: this.#options.view, allocatedBytes})
-        : putFile(path, entry, content, source, {allocatedBytes});
-    return withOldName(item, op, {content, store});
   }
 
   async #sendReady(ready: Ready[]): Promise<void> {
