@@ -150,7 +150,7 @@ export class LiveVolume {
 
   /** Changes that were found otherwise than by a look, and that the state knows already. */
   tell(changes: readonly Change[]): void {
-    this.#told.push(...changes);
+    for (const change of changes) this.#told.push(change);
     this.#wake.resolve();
   }
 
@@ -352,8 +352,8 @@ export class LiveVolume {
       if (round > OTHER_NAMES_ROUNDS_MAX) return others.forEach((path) => this.note(parentOf(path), nameOf(path)));
       const dirs = [...Map.groupBy(others, parentOf)].map(([path, paths]) => ({path, names: paths.map(nameOf)}));
       const more = await scanner.lookAt(dirs);
-      result.changes.push(...more.changes);
-      result.problems.push(...more.problems);
+      for (const change of more.changes) result.changes.push(change);
+      for (const problem of more.problems) result.problems.push(problem);
       this.#parts.events.onProblems(more.problems, false);
       found = more;
     }

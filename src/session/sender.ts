@@ -29,6 +29,7 @@ import {SmallFiles} from './small-files.ts';
 
 export const INLINE_FILE_BYTES_MAX = 64 * 1024;
 const GROUP_ITEMS_MAX = 256;
+const GROUP_OPS_MAX = 4_096; // with those that need no reading; what a batch holds
 const GROUP_BYTES_MAX = 768 * 1024; // below a batch's limit with room for names
 const GROUPS_READING_MAX = 2;
 const BATCHES_OPEN_MAX = 4; // enough to keep both sides busy; more would only delay what is urgent
@@ -37,7 +38,7 @@ const ATTEMPTS_MAX = 3;
 export class Sender {
   readonly #options: SenderOptions;
   readonly #parts: SenderParts;
-  #group: Item[] = [];
+  readonly #group: Item[] = [];
   #groupBytes = 0;
   readonly #otherNames: OtherNames;
   readonly #work = new Set<Promise<void>>();
@@ -108,16 +109,21 @@ export class Sender {
         if (item.reading === undefined) return; // it is looked at again soon, and was sent not long ago
         if (entry.sizeBytes > INLINE_FILE_BYTES_MAX || item.reading !== 'at-rest') return this.#large.add(item);
       }
-      if (!this.#options.isDryRun) this.#groupBytes += entry.sizeBytes + entry.attrs.length;
       item.entry = entry;
+      this.#groupBytes += this.#bytesOf(item);
     }
     this.#group.push(item);
     if (this.#group.length >= GROUP_ITEMS_MAX || this.#groupBytes >= GROUP_BYTES_MAX) await this.#sendGroup();
   }
 
+  /** Of a small file that is to be read for the group. */
+  #bytesOf({entry}: Item): number {
+    return entry === undefined || this.#options.isDryRun ? 0 : entry.sizeBytes + entry.attrs.length;
+  }
+
   /** Sends what waits for company. */
   async kick(): Promise<void> {
-    if (this.#group.length > 0) await this.#sendGroup();
+    while (this.#group.length > 0) await this.#sendGroup();
   }
 
   /** Resolves when everything added so far was answered. @throws the reason why the session ended */
@@ -155,7 +161,7 @@ export class Sender {
   /** @returns whether any could be */
   #releaseOtherNames(): boolean {
     const {size} = this.#otherNames;
-    this.#group.push(...this.#otherNames.release());
+    for (const item of this.#otherNames.release()) this.#group.push(item); // more than a call takes arguments
     return this.#otherNames.size < size;
   }
 
@@ -186,10 +192,9 @@ export class Sender {
   }
 
   async #sendGroup(): Promise<void> {
-    const items = this.#group;
-    this.#group = [];
-    this.#groupBytes = 0;
     while (this.#reading >= GROUPS_READING_MAX || this.#openBatches.size >= BATCHES_OPEN_MAX) await this.#room();
+    const items = this.#takeGroup(); // until now all of it was to be seen as on its way
+    if (items.length === 0) return;
     this.#reading++;
     const reading = this.#smallFiles.read(items).finally(() => {
       this.#reading--;
@@ -204,6 +209,19 @@ export class Sender {
     });
     this.#track(this.#order);
     this.#order = this.#order.catch(() => undefined);
+  }
+
+  /** What was released together may be far more than one group, and the target lets only so many batches be open. */
+  #takeGroup(): Item[] {
+    let [count, undecided, bytes] = [0, 0, 0];
+    for (const item of this.#group) {
+      if (count >= GROUP_OPS_MAX || undecided >= GROUP_ITEMS_MAX || bytes >= GROUP_BYTES_MAX) break;
+      bytes += this.#bytesOf(item);
+      if (item.op === undefined) undecided++;
+      count++;
+    }
+    this.#groupBytes -= bytes;
+    return this.#group.splice(0, count);
   }
 
   #track(work: Promise<void>): void {
