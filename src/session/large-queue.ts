@@ -259,7 +259,7 @@ export class LargeQueue {
       read.kind === 'staged'
         ? putFile(path, sent, content, {from: 'staged', transfer}, {allocatedBytes})
         : have && metaOp(path, sent, have, {view, allocatedBytes});
-    for (const ready of withOldName({...item, hot}, op, {content, store})) batches.push(ready.item, ready.op);
+    for (const ready of withOldName({...item, hot}, op, content)) batches.push(ready.item, ready.op);
   }
 }
 

@@ -18,6 +18,7 @@ import {OtherNames} from './other-names.ts';
 import {
   countApplied,
   fromOf,
+  leftName,
   newWriter,
   withoutBytes,
   type Item,
@@ -286,11 +287,20 @@ export class Sender {
     const batch = this.#openBatches.get(number);
     if (batch === undefined) return;
     this.#openBatches.delete(number);
+    let hasLeft = false;
     for (const [index, {item, op}] of batch.entries()) {
       const result = results[index];
-      if (result?.status === 'done') this.#applied(item, op);
-      else this.#failed(item, op, result);
+      if (result?.status !== 'done') {
+        this.#failed(item, op, result);
+        continue;
+      }
+      this.#applied(item, op);
+      const left = leftName(item, op, this.#parts.store);
+      if (left === undefined) continue;
+      this.#group.push(left); // in the same turn as the answer: who waits for all sees it on its way
+      hasLeft = true;
     }
+    if (hasLeft) this.#track(this.kick());
     this.#wake();
   }
 

@@ -116,6 +116,6 @@ export class SmallFiles {
       have?.type === 'file' && sameDigest(content, have.content)
         ? metaOp(path, entry, have, {view: this.#options.view, allocatedBytes})
         : putFile(path, entry, content, source, {allocatedBytes});
-    return withOldName(item, op, {content, store});
+    return withOldName(item, op, content);
   }
 }

@@ -76,9 +76,7 @@ export class SenderAlone {
   }
 
   /** What has left, as `kind path`, in order. */
-  get sent(): string[] {
-    return this.batches.flat().map(({kind, path}) => `${kind} ${path}`);
-  }
+  readonly sent = (): string[] => this.batches.flat().map(({kind, path}) => `${kind} ${path}`);
 
   /** Every file holds its path. */
   #read({files}: ReadIn): FilesRead {
