@@ -87,8 +87,11 @@ export class Sender {
 
   /** Whether all is answered but files that go on changing. */
   get isSettled(): boolean {
-    const {open, all} = this.#large.hotCount; // each that is open is at work too
-    return this.pendingCount === (all === 0 ? 0 : all + open + this.#otherNames.hotCount);
+    const {open, all} = this.#large.hotCount;
+    const restCount = this.pendingCount - all - open; // each that is open is at work too
+    if (all === 0 || restCount === 0) return restCount === 0;
+    // Only where nothing but other names is left: each of them is looked up.
+    return restCount === this.#otherNames.size && this.#otherNames.areHot;
   }
 
   /** Takes a step, waiting while too much is on its way. @throws the reason why the session ended */
