@@ -6,6 +6,7 @@
 import {randomBytes} from 'node:crypto';
 import {DIGEST_BYTES, digestAt, LEAF_BYTES, sameDigest, type Digest} from '../model/digest.ts';
 import {seenOf, type Entry} from '../model/entry.ts';
+import type {RelPath} from '../model/path.ts';
 import {READ_STATUS} from './large-file.ts';
 import {
   fromOf,
@@ -67,7 +68,7 @@ export class SmallFiles {
       const content = digestAt(read.digests, index);
       readyOf.set(item, this.#fileOps(item, entry, {content, bytes, allocatedBytes: read.allocated[index]}));
     }
-    return {ready: items.flatMap((item) => opsOfItem(item, readyOf)), bytes: read?.bytes};
+    return {ready: renamesFirst(items, readyOf), bytes: read?.bytes};
   }
 
   /** As if the files had been read: one whose content is not known has one that nothing else has. */
@@ -78,7 +79,7 @@ export class SmallFiles {
     const isRead = (item: Item, {nlink}: Entry): boolean => nlink > 1 || fromOf(item) !== undefined;
     await this.#hash(files.filter(({item, entry}) => entry.content === undefined && isRead(item, entry)));
     const readyOf = new Map(files.map(({item, entry}) => [item, this.#imagined(item, entry)]));
-    return {ready: items.flatMap((item) => opsOfItem(item, readyOf)), bytes: undefined};
+    return {ready: renamesFirst(items, readyOf), bytes: undefined};
   }
 
   async #hash(files: {item: Item; entry: Entry}[]): Promise<void> {
@@ -118,4 +119,30 @@ export class SmallFiles {
         : putFile(path, entry, content, source, {allocatedBytes});
     return withOldName(item, op, content);
   }
+}
+
+/**
+ * The operations of a group in order, but that files next to each other that were moved and touched are all renamed
+ * before their metadata is set: the target does in one go what does not build on each other.
+ */
+function renamesFirst(items: readonly Item[], readyOf: ReadonlyMap<Item, Ready[]>): Ready[] {
+  const ready: Ready[] = [];
+  let afterwards: Ready[] = [];
+  const paths = new Set<RelPath>(); // of the renames that `afterwards` builds on
+  const end = (): void => {
+    ready.push(...afterwards); // of one group
+    afterwards = [];
+    paths.clear();
+  };
+  for (const item of items) {
+    const [first, ...rest] = opsOfItem(item, readyOf);
+    const from = fromOf(item);
+    const isRename = from !== undefined && first?.op.kind === 'rename';
+    if (!isRename || paths.has(from) || paths.has(item.path)) end();
+    if (first !== undefined) ready.push(first);
+    if (isRename) paths.add(from).add(item.path);
+    (isRename ? afterwards : ready).push(...rest);
+  }
+  end();
+  return ready;
 }

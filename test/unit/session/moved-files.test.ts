@@ -1,5 +1,6 @@
 /** Files that were moved and changed: what the target is asked for, and when. */
 import {describe, expect, test} from 'vitest';
+import {sha256} from '../../../src/model/digest.ts';
 import {ROOT} from '../../../src/model/path.ts';
 import {treeEntryOf} from '../../../src/model/tree.ts';
 import {PLAIN_VIEW} from '../../../src/model/view.ts';
@@ -15,6 +16,54 @@ function moved(options: SenderAloneOptions = {}): SenderAlone & {step: Step} {
   alone.entries.set('new', entry('new', {sizeBytes: 10, content: undefined}));
   return Object.assign(alone, {step: {kind: 'file', path: 'new', have, destroys: 0, from: 'old'} as const});
 }
+
+describe('files that were moved and touched', () => {
+  /** The target has `old-N` with the same bytes, and older. */
+  function touched(...names: [from: string, to: string][]): SenderAlone & {steps: Step[]} {
+    const alone = new SenderAlone();
+    const steps = names.map(([from, path]): Step => {
+      const now = entry(path, {sizeBytes: 10, content: undefined, mode: 0o600});
+      alone.entries.set(path, now);
+      const content = sha256(Buffer.alloc(10, path));
+      return {
+        kind: 'file',
+        path,
+        have: {...treeEntryOf({...now, mode: 0o644, content}, PLAIN_VIEW), count: 0},
+        destroys: 0,
+        from,
+      };
+    });
+    return Object.assign(alone, {steps});
+  }
+
+  test('100 at once are all renamed before the metadata of the first is set', async () => {
+    const {sender, sent, steps} = touched(
+      ...Array.from({length: 100}, (_, index): [string, string] => [`old-${index}`, `new-${index}`]),
+    );
+    for (const step of steps) await sender.add(step);
+    await sender.settle();
+    expect(sent()).toEqual([
+      ...steps.map((_, index) => `rename old-${index}`),
+      ...steps.map(({path}) => `set-meta ${path}`),
+    ]);
+  });
+
+  test('of which one takes the name that another leaves, and what lies between them, stay in their order', async () => {
+    const {sender, sent, steps} = touched(['b', 'c'], ['a', 'b'], ['d', 'e']);
+    const [first, second, third] = steps as [Step, Step, Step];
+    await sender.add(first);
+    await sender.add(second);
+    await sender.add({
+      kind: 'op',
+      path: 'd',
+      op: {kind: 'rename', path: 'x', to: 'd', type: 'file', content: undefined},
+      destroys: 0,
+    });
+    await sender.add(third);
+    await sender.settle();
+    expect(sent()).toEqual(['rename b', 'set-meta c', 'rename a', 'set-meta b', 'rename x', 'rename d', 'set-meta e']);
+  });
+});
 
 describe('a file that was moved and changed', () => {
   test('goes from under its old name once it has arrived, and who waits for all waits for that', async () => {
