@@ -36,11 +36,14 @@ export async function together(
     () => undefined,
   );
   const ends = signal === undefined ? [late] : [late, whenAborted(signal).then(() => undefined)];
-  const links = await Promise.all(
-    waited.map(async ({link, run}) => (await Promise.race([run(), ...ends])) ?? link.lateOutcome()),
-  );
-  waker.abort();
-  return {exitCode: worstExitCode(links.map(({exitCode}) => exitCode)), links};
+  try {
+    const links = await Promise.all(
+      waited.map(async ({link, run}) => (await Promise.race([run(), ...ends])) ?? link.lateOutcome()),
+    );
+    return {exitCode: worstExitCode(links.map(({exitCode}) => exitCode)), links};
+  } finally {
+    waker.abort();
+  }
 }
 
 /** What was written before the call is durable on the peers. */

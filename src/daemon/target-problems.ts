@@ -51,8 +51,9 @@ export class TargetProblems {
       this.#notes.clearProblem('target', path);
   }
 
-  /** Something else has changed these paths, and that is only to be told. */
+  /** Something else has changed these paths, and that is only to be told. Durable at return. @throws SYSTEM */
   drifted(paths: readonly RelPath[]): void {
+    const {size} = this.#drifted;
     for (const path of paths) {
       const isKept = this.#drifted.has(path) || this.#drifted.size < DRIFTED_MAX;
       const at = isKept ? path : MANY;
@@ -61,6 +62,8 @@ export class TargetProblems {
       this.#drifted.add(at);
       this.#note(at, 'drifted', `${what}: changed on this copy by something else; ${next}`);
     }
+    // The state of the copy has it as it is already: after a kill nothing else would keep it from being overwritten.
+    if (this.#drifted.size > size) this.#notes.flush();
   }
 
   /** The operator takes the source's version. @returns whether there was any drift */

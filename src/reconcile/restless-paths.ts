@@ -2,8 +2,8 @@
  * Files that changed each time they were read: for how long, how they are read next, and how much quieter they must be
  * before that. Pure: the caller gives the time.
  *
- * Invariant: what arrives in its present version is forgotten; of more paths than are kept the oldest are forgotten, and
- * begin anew.
+ * Invariant: what arrives in its present version is forgotten; of more paths than are kept those that were tried the
+ * longest ago are forgotten, and begin anew.
  */
 import type {RelPath} from '../model/path.ts';
 import type {Reading} from '../model/reading.ts';
@@ -22,6 +22,8 @@ export interface Restless {
   /** Whether it is to be told: it has been tried for longer than `maxWaitMs`. */
   isOverdue: boolean;
   patience: Patience;
+  /** Another one, which is forgotten for this one. */
+  forgotten: RelPath | undefined;
 }
 
 interface Known {
@@ -47,10 +49,8 @@ export class RestlessPaths {
   failed(path: RelPath, nowMs: number): Restless {
     const known = this.#paths.get(path) ?? {sinceMs: nowMs, attempts: 0, advancedUntilMs: undefined};
     known.attempts++;
-    this.#paths.set(path, known);
-    if (this.#paths.size > this.#options.countMax) this.#dropOldest();
     const times = 2 ** Math.min(DOUBLINGS_MAX, Math.max(0, known.attempts - 2));
-    return {sinceMs: known.sinceMs, isOverdue: this.#isOverdue(known, nowMs), patience: {times, waitMs: 0}};
+    return this.#keep(path, known, nowMs, {times, waitMs: 0});
   }
 
   /**
@@ -62,9 +62,8 @@ export class RestlessPaths {
     known.attempts = 1;
     const waitMs = 2 * tookMs;
     known.advancedUntilMs = nowMs + Math.max(ADVANCED_MS_MIN, waitMs);
-    this.#paths.set(path, known);
     const times = Math.max(PATIENCE_ADVANCED, Math.ceil(waitMs / Math.max(1, this.#options.maxWaitMs)));
-    return {sinceMs: known.sinceMs, isOverdue: this.#isOverdue(known, nowMs), patience: {times, waitMs}};
+    return this.#keep(path, known, nowMs, {times, waitMs});
   }
 
   /** What was on its way is lost: none has arrived not long ago. */
@@ -101,10 +100,11 @@ export class RestlessPaths {
     return paths;
   }
 
-  #dropOldest(): void {
-    for (const path of this.#paths.keys()) {
-      this.#paths.delete(path);
-      return;
-    }
+  #keep(path: RelPath, known: Known, nowMs: number, patience: Patience): Restless {
+    this.#paths.delete(path);
+    this.#paths.set(path, known);
+    const [oldest] = this.#paths.size > this.#options.countMax ? this.#paths.keys() : [];
+    if (oldest !== undefined) this.#paths.delete(oldest);
+    return {sinceMs: known.sinceMs, isOverdue: this.#isOverdue(known, nowMs), patience, forgotten: oldest};
   }
 }

@@ -131,7 +131,12 @@ export function doubtOtherNames({type, dirId, ino, nlink}: KnownEntry, pass: Pas
   if (!pass.isDetailed || (type !== 'dir' && nlink < 2)) return;
   const names = (): RelPath[] =>
     store.findByInode(ino).map(({parentId, name}) => joinPath(store.pathOf(parentId), name));
-  pass.result.stale.push(...(type === 'dir' ? store.namesBeyond(dirId) : names()));
+  noteStale(pass, type === 'dir' ? store.namesBeyond(dirId) : names());
+}
+
+/** One by one: of a tree of linked files there are more than a call takes arguments. */
+function noteStale(pass: Pass, paths: readonly RelPath[]): void {
+  for (const path of paths) pass.result.stale.push(path);
 }
 
 /** Other names of a file whose rows show it as it was: what changed it may have been told under the new name alone. */
@@ -155,7 +160,7 @@ export function tellPut(
   if (from !== undefined) return void pass.result.changes.push({kind: 'put', path, before, after, from});
   if (!pass.isDetailed) return;
   if (pass.isNew && before === undefined) {
-    if (after.type !== 'dir' && after.nlink > 1) pass.result.stale.push(...staleNames(after, store));
+    if (after.type !== 'dir' && after.nlink > 1) noteStale(pass, staleNames(after, store));
     return;
   }
   if (before?.type === 'dir' && after.type !== 'dir') doubtOtherNames(before, pass, store);

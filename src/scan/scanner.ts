@@ -32,10 +32,10 @@ import {
   type ScannerOptions,
   type ScanResult,
 } from './pass.ts';
-import {cannotCarry, neverAtRest, rootUnreadable, tooManyAttrs, unreadable} from './scan-problems.ts';
+import {cannotCarry, rootUnreadable, tooManyAttrs, unreadable} from './scan-problems.ts';
 import type {ScanJobs} from './scan-tree.ts';
+import {scanToRest} from './scan-to-rest.ts';
 
-const RESCANS_MAX = 3;
 const BETWEEN: Name = '/'; // a row's name for the length of an exchange; no file can have it
 
 export class Scanner {
@@ -43,6 +43,8 @@ export class Scanner {
   readonly #parts: {store: EntryStore; jobs: JobRunner<ScanJobs>};
   readonly #ids: IdMap;
   #last: Promise<unknown> = Promise.resolve();
+  /** Whether names of one file may have been seen at different moments since that was looked for, or before this began. */
+  #mayBeApart = true;
 
   constructor(options: ScannerOptions, parts: {store: EntryStore; jobs: JobRunner<ScanJobs>}) {
     this.#options = options;
@@ -56,19 +58,15 @@ export class Scanner {
    * A directory that was renamed or replaced while it was scanned may be missed at both places: the scan is done again,
    * and what is missed every time counts as incomplete and is a problem, so that nothing is said to be equal.
    */
-  async scan(onProgress?: (entries: number) => void): Promise<ScanResult> {
-    const result = await this.#inTurn(() => this.#scanTree(onProgress));
-    for (let again = 0; again < RESCANS_MAX && result.missed.length > 0; again++) {
-      const {changes, newDirs, problems, missed} = await this.#inTurn(() => this.#scanTree(onProgress));
-      const all = {changes: [...result.changes, ...changes], newDirs: [...result.newDirs, ...newDirs]};
-      Object.assign(result, {problems, missed, ...all});
-    }
-    for (const path of new Set(result.missed))
-      result.problems.push(neverAtRest(markIncomplete(this.#parts.store, path)));
-    // A file that changed between the looks at two of its names.
-    const apart = Map.groupBy(this.#parts.store.namesApart(), parentOf);
-    if (apart.size > 0) await this.lookAt([...apart].map(([path, paths]) => ({path, names: paths.map(nameOf)})));
-    return result;
+  scan(onProgress?: (entries: number) => void): Promise<ScanResult> {
+    const {store} = this.#parts;
+    const namesApart = (): RelPath[] => {
+      const names = this.#mayBeApart ? store.namesApart() : []; // it goes through all linked entries
+      this.#mayBeApart = false;
+      return names;
+    };
+    const scanTree = (): Promise<ScanResult> => this.#inTurn(() => this.#scanTree(onProgress));
+    return scanToRest({store, scanTree, lookAt: (dirs) => this.lookAt(dirs), namesApart});
   }
 
   /**
@@ -128,6 +126,8 @@ export class Scanner {
     }
     this.#dropGone(pass);
     pass.result.directories += asked.length;
+    const {missed, problems} = pass.result;
+    if (missed.length > 0 || problems.length > 0) this.#mayBeApart = true; // names that it was for were not seen
     return pass.result;
   }
 
@@ -244,6 +244,7 @@ export class Scanner {
     const after = this.#newEntry(listed.name, stat, {linkTarget: listed.linkTarget, attrs}, before);
     tellPut(pass, path, {before, after}, store);
     store.put(dirId, after);
+    if (after.type !== 'dir' && after.nlink > 1) this.#mayBeApart = true;
     return !isTooMuch;
   }
 

@@ -25,6 +25,7 @@ import {
   type SenderOptions,
   type SenderParts,
 } from './send-item.ts';
+import {isHotItem, WaitingFiles} from './waiting-files.ts';
 
 /** The sender, which packs what becomes of large files into batches. */
 export interface BatchPort {
@@ -62,7 +63,7 @@ export class LargeQueue {
   readonly #parts: SenderParts & {batches: BatchPort};
   readonly #large = new Map<number, LargeFile>();
   readonly #byPath = new Map<RelPath, LargeFile>();
-  readonly #waiting: Item[] = [];
+  readonly #waiting = new WaitingFiles();
   readonly #hotVersions = new HotVersions();
   /** Of these the target may have a part. */
   readonly #partial = new Set<RelPath>();
@@ -75,19 +76,18 @@ export class LargeQueue {
 
   /** Transfers that are open or wait for their turn. */
   get size(): number {
-    return this.#large.size + this.#waiting.length;
+    return this.#large.size + this.#waiting.size;
   }
 
   /** Of these, files that are read as they are now: open, and with those that wait for their turn. */
   get hotCount(): {open: number; all: number} {
     const open = [...this.#byPath.values()].filter(({isHot}) => isHot).length;
-    return {open, all: open + this.#waiting.filter(isHotItem).length};
+    return {open, all: open + this.#waiting.hotCount};
   }
 
   /** Whether a file is one of these. */
   isHot(path: RelPath): boolean {
-    const isOpen = this.#byPath.get(path)?.isHot === true;
-    return isOpen || this.#waiting.some((item) => item.path === path && isHotItem(item));
+    return this.#byPath.get(path)?.isHot === true || this.#waiting.isHot(path);
   }
 
   /** A file changed again, or went away: what is being sent of it is out of date. */
@@ -105,17 +105,16 @@ export class LargeQueue {
 
   /** Takes a file, whose transfer starts when it is its turn. @throws the reason why the session ended */
   async add(item: Item): Promise<void> {
-    while (this.#waiting.length >= WAITING_MAX) await this.#parts.batches.room();
+    while (this.#waiting.size >= WAITING_MAX) await this.#parts.batches.room();
     // What is read as it is then need not be read twice: the one that waits has the older base.
-    if (isHotItem(item) && !item.mustSend && this.#waiting.some(({path}) => path === item.path)) return;
+    if (isHotItem(item) && !item.mustSend && this.#waiting.has(item.path)) return;
     this.#waiting.push(item);
     this.#startNext();
   }
 
   #startNext(): void {
     while (this.#large.size < LARGE_OPEN_MAX) {
-      const index = this.#waiting.findIndex(({path}) => !this.#byPath.has(path));
-      const [item] = index < 0 ? [] : this.#waiting.splice(index, 1);
+      const item = this.#waiting.takeFirst((path) => !this.#byPath.has(path));
       if (item === undefined) return;
       const entry = this.#parts.store.entryAt(item.path);
       if (entry?.type === 'file') this.#start(item, entry); // else gone meanwhile: its event comes
@@ -222,8 +221,7 @@ export class LargeQueue {
   #dropRepeats(path: RelPath, entry: Entry): void {
     const now = this.#parts.store.entryAt(path);
     if (now === undefined || !isUntouched(entry, now)) return;
-    for (const [index, item] of [...this.#waiting.entries()].toReversed())
-      if (item.path === path && fromOf(item) === undefined) this.#waiting.splice(index, 1);
+    this.#waiting.drop(path, (item) => fromOf(item) === undefined);
   }
 
   #takeOutcome(running: Running, outcome: LargeFileOutcome): void {
@@ -259,10 +257,6 @@ export class LargeQueue {
       read.kind === 'staged'
         ? putFile(path, sent, content, {from: 'staged', transfer}, {allocatedBytes})
         : have && metaOp(path, sent, have, {view, allocatedBytes});
-    for (const ready of withOldName({...item, hot}, op, {content, store})) batches.push(ready.item, ready.op);
+    for (const ready of withOldName({...item, hot}, op, content)) batches.push(ready.item, ready.op);
   }
-}
-
-function isHotItem({reading}: Item): boolean {
-  return reading !== undefined && reading !== 'at-rest';
 }

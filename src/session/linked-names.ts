@@ -23,18 +23,29 @@ export function namesToLookAt(
 ): RelPath[] {
   const seen = new Set(taken.map(({path}) => path));
   const others = new Set<RelPath>(found.stale.filter((path) => !seen.has(path)));
-  for (const change of found.changes) {
+  for (const file of linkedFiles(found.changes)) {
+    // Seen in this look too, but before it was changed under another name.
+    const isBehind = (path: RelPath): boolean => isEarlier(state.entryAt(path)?.ctime, file.ctime);
+    for (const path of state.namesOf(file)) if (!seen.has(path) || isBehind(path)) others.add(path);
+  }
+  return [...others];
+}
+
+/** The files with several names among the changes, each once, as it was seen last: it may have 65,000 names, all of them changed. */
+function linkedFiles(changes: readonly Change[]): Entry[] {
+  const files = new Map<string, Entry>();
+  for (const change of changes) {
     if (change.kind !== 'put' && change.kind !== 'gone') continue;
     // What was there may have been changed under this name, before it went or another thing took its place.
     for (const entry of change.kind === 'put' ? [change.before, change.after] : [change.before]) {
       const wasLinked = (entry?.nlink ?? 1) > 1 || (change.before?.nlink ?? 1) > 1;
       if (entry === undefined || entry.type === 'dir' || !wasLinked) continue;
-      // Seen in this look too, but before it was changed under this name.
-      const isBehind = (path: RelPath): boolean => isEarlier(state.entryAt(path)?.ctime, entry.ctime);
-      for (const path of state.namesOf(entry)) if (!seen.has(path) || isBehind(path)) others.add(path);
+      const key = `${entry.ino}/${entry.btime.s}/${entry.btime.ns}`;
+      const known = files.get(key);
+      if (known === undefined || isEarlier(known.ctime, entry.ctime)) files.set(key, entry);
     }
   }
-  return [...others];
+  return [...files.values()];
 }
 
 function isEarlier(time: FileTime | undefined, than: FileTime): boolean {

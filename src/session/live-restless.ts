@@ -88,8 +88,9 @@ export class LiveRestless {
     return isLeftAlone ? undefined : this.#paths.readingOf(path, nowMs);
   }
 
-  #leaveAlone(path: RelPath, {patience}: Restless): void {
+  #leaveAlone(path: RelPath, {patience, forgotten}: Restless): void {
     const {volume} = this.#parts;
+    if (forgotten !== undefined) volume.setPatience(forgotten, USUAL); // or it would count as restless for ever
     volume.setPatience(path, patience);
     volume.note(parentOf(path), nameOf(path));
   }

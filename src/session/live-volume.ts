@@ -68,7 +68,7 @@ const DIRTY_COUNT_MAX = 200_000; // about 40 MB; beyond it a scan is cheaper
 const MOVES_MS = 10_000; // longer than an event is on its way
 const MOVES_MAX = 1_000;
 const MOVED_TO_MAX = 64;
-const OTHER_NAMES_ROUNDS_MAX = 8; // names of names; what is left then is looked at next
+const OTHER_NAMES_ROUNDS_MAX = 8; // names of names; what is left then, or is more than one look, is looked at next
 const SLEEP_MS_MAX = 3_600_000; // within what a timer can hold
 const BEHIND_MS = 500; // so long the others wait for a follower, once
 
@@ -150,7 +150,7 @@ export class LiveVolume {
 
   /** Changes that were found otherwise than by a look, and that the state knows already. */
   tell(changes: readonly Change[]): void {
-    this.#told.push(...changes);
+    for (const change of changes) this.#told.push(change);
     this.#wake.resolve();
   }
 
@@ -349,11 +349,12 @@ export class LiveVolume {
     for (let round = 1; ; round++) {
       const others = namesToLookAt(result.changes, found, state);
       if (others.length === 0) return;
-      if (round > OTHER_NAMES_ROUNDS_MAX) return others.forEach((path) => this.note(parentOf(path), nameOf(path)));
+      if (others.length > NAMES_AT_ONCE || round > OTHER_NAMES_ROUNDS_MAX)
+        return others.forEach((path) => this.note(parentOf(path), nameOf(path)));
       const dirs = [...Map.groupBy(others, parentOf)].map(([path, paths]) => ({path, names: paths.map(nameOf)}));
       const more = await scanner.lookAt(dirs);
-      result.changes.push(...more.changes);
-      result.problems.push(...more.problems);
+      for (const change of more.changes) result.changes.push(change);
+      for (const problem of more.problems) result.problems.push(problem);
       this.#parts.events.onProblems(more.problems, false);
       found = more;
     }

@@ -28,13 +28,13 @@ export class OtherNames {
     return this.#waiting.length;
   }
 
-  /** Of these, names of files that are read as they are now. */
-  get hotCount(): number {
-    return this.#waiting.filter(({path}) => {
+  /** Whether all are names of files that are read as they are now. */
+  get areHot(): boolean {
+    return this.#waiting.every(({path}) => {
       const entry = this.#parts.store.entryAt(path);
       const first = entry && this.#firstNames.of(entry);
       return first !== undefined && first !== path && this.#parts.isHot(first);
-    }).length;
+    });
   }
 
   /** @param entry with more than one name @returns false when this is the first: it is sent by itself */

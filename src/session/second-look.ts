@@ -178,7 +178,7 @@ export class SecondLook {
       if (read.status[index] === READ_STATUS.ok) {
         const content = digestAt(read.digests, index);
         if (sameDigest(content, file.entry.content)) continue;
-        changes.push(...state.takeContent(file, content));
+        for (const change of state.takeContent(file, content)) changes.push(change); // one for each name
         this.doubt(file.entry.ino); // what has changed once in silence may do so again
       } else if (read.status[index] !== READ_STATUS.unreadable) {
         listener.note(parentOf(file.path), nameOf(file.path));

@@ -116,27 +116,31 @@ export interface Ready {
 }
 
 /**
- * What is done for a file, and for its old version under another name, where it came from there.
+ * What is done for a file that came from another name, when its content is known: one with its old content is renamed.
+ * What was sent goes from under its old name once it has arrived (`leftName`).
  * @param op for the file as such; undefined where the content is equal, and nothing else differs
  * @param content of the file
  */
-export function withOldName(
-  item: Item,
-  op: Op | undefined,
-  {content, store}: {content: Digest; store: SourceStore},
-): Ready[] {
+export function withOldName(item: Item, op: Op | undefined, content: Digest): Ready[] {
   const ready = op === undefined ? [] : [{item, op}];
   const from = fromOf(item);
-  if (from === undefined) return ready;
-  const {path} = item;
-  const isSent = op?.kind === 'put-file';
-  if (isSent && store.entryAt(from) !== undefined) return ready; // another file has that name by now
-  const old: Op = isSent
-    ? {kind: 'delete', path: from, type: 'file'}
-    : {kind: 'rename', path: from, to: path, type: 'file', content};
-  const step: Step = {kind: 'op', path: from, op: old, destroys: 0};
-  const oldItem = {path: from, step, noticedMs: item.noticedMs, mustSend: false, attempts: 0};
-  return isSent ? [...ready, {item: oldItem, op: old}] : [{item: oldItem, op: old}, ...ready];
+  if (from === undefined || op?.kind === 'put-file') return ready;
+  const old: Op = {kind: 'rename', path: from, to: item.path, type: 'file', content};
+  return [{item: oldName(item, from, old), op: old}, ...ready];
+}
+
+/**
+ * What is left to be done once a file has arrived under its new name: until then the target has it under the old one.
+ * @returns undefined where there is nothing, or where something else has the old name by now
+ */
+export function leftName(item: Item, op: Op, store: Pick<SourceStore, 'entryAt'>): Item | undefined {
+  const from = fromOf(item);
+  if (from === undefined || op.kind !== 'put-file' || store.entryAt(from) !== undefined) return undefined;
+  return oldName(item, from, {kind: 'delete', path: from, type: 'file'});
+}
+
+function oldName({noticedMs}: Item, path: RelPath, op: Op): Item {
+  return {path, step: {kind: 'op', path, op, destroys: 0}, noticedMs, mustSend: false, attempts: 0};
 }
 
 /** A file's operation, whole, from wherever the target gets its bytes. */

@@ -5,10 +5,7 @@
  * Not a planner. Invariants: batches leave in the order in which their steps came; a path is reported applied only
  * when the target answered that it is; a file that changed while it was read is reported, not sent.
  */
-import {randomBytes} from 'node:crypto';
 import {release} from '../base/memory.ts';
-import {DIGEST_BYTES, digestAt, LEAF_BYTES, sameDigest, type Digest} from '../model/digest.ts';
-import {seenOf, type Entry} from '../model/entry.ts';
 import {inlineBytesOf, opInView, type Op, type OpResult} from '../model/op.ts';
 import {showPath, type RelPath} from '../model/path.ts';
 import type {View} from '../model/view.ts';
@@ -16,36 +13,24 @@ import type {Step} from '../reconcile/plan-path.ts';
 import type {BatchWriter} from '../wire/batch-writer.ts';
 import type {Message} from '../wire/messages.ts';
 import {ownEntry} from './groups.ts';
-import {READ_STATUS} from './large-file.ts';
 import {LargeQueue} from './large-queue.ts';
 import {OtherNames} from './other-names.ts';
 import {
   countApplied,
-  metaOp,
-  newWriter,
-  noteContent,
   fromOf,
-  opsOfItem,
-  putFile,
-  tellUnread,
-  withOldName,
+  leftName,
+  newWriter,
   withoutBytes,
   type Item,
   type Ready,
   type SenderOptions,
   type SenderParts,
 } from './send-item.ts';
-
-/** A file that was read, or is imagined in a dry run. */
-interface SmallFile {
-  content: Digest;
-  bytes: Buffer;
-  /** Its size where it has no holes. */
-  allocatedBytes: number | undefined;
-}
+import {SmallFiles} from './small-files.ts';
 
 export const INLINE_FILE_BYTES_MAX = 64 * 1024;
 const GROUP_ITEMS_MAX = 256;
+const GROUP_OPS_MAX = 4_096; // with those that need no reading; what a batch holds
 const GROUP_BYTES_MAX = 768 * 1024; // below a batch's limit with room for names
 const GROUPS_READING_MAX = 2;
 const BATCHES_OPEN_MAX = 4; // enough to keep both sides busy; more would only delay what is urgent
@@ -54,11 +39,12 @@ const ATTEMPTS_MAX = 3;
 export class Sender {
   readonly #options: SenderOptions;
   readonly #parts: SenderParts;
-  #group: Item[] = [];
+  readonly #group: Item[] = [];
   #groupBytes = 0;
   readonly #otherNames: OtherNames;
   readonly #work = new Set<Promise<void>>();
   readonly #openBatches = new Map<number, Ready[]>();
+  readonly #smallFiles: SmallFiles;
   readonly #large: LargeQueue;
   #order: Promise<void> = Promise.resolve();
   #settling: Promise<void> | undefined;
@@ -79,6 +65,7 @@ export class Sender {
       wake: () => this.#wake(),
       answered: () => this.#answered(),
     };
+    this.#smallFiles = new SmallFiles(this.#options, parts);
     this.#large = new LargeQueue(this.#options, {...parts, batches});
     this.#otherNames = new OtherNames({store: parts.store, isHot: (path) => this.#large.isHot(path)});
   }
@@ -100,8 +87,11 @@ export class Sender {
 
   /** Whether all is answered but files that go on changing. */
   get isSettled(): boolean {
-    const {open, all} = this.#large.hotCount; // each that is open is at work too
-    return this.pendingCount === (all === 0 ? 0 : all + open + this.#otherNames.hotCount);
+    const {open, all} = this.#large.hotCount;
+    const restCount = this.pendingCount - all - open; // each that is open is at work too
+    if (all === 0 || restCount === 0) return restCount === 0;
+    // Only where nothing but other names is left: each of them is looked up.
+    return restCount === this.#otherNames.size && this.#otherNames.areHot;
   }
 
   /** Takes a step, waiting while too much is on its way. @throws the reason why the session ended */
@@ -123,16 +113,21 @@ export class Sender {
         if (item.reading === undefined) return; // it is looked at again soon, and was sent not long ago
         if (entry.sizeBytes > INLINE_FILE_BYTES_MAX || item.reading !== 'at-rest') return this.#large.add(item);
       }
-      if (!this.#options.isDryRun) this.#groupBytes += entry.sizeBytes + entry.attrs.length;
       item.entry = entry;
+      this.#groupBytes += this.#bytesOf(item);
     }
     this.#group.push(item);
     if (this.#group.length >= GROUP_ITEMS_MAX || this.#groupBytes >= GROUP_BYTES_MAX) await this.#sendGroup();
   }
 
+  /** Of a small file that is to be read for the group. */
+  #bytesOf({entry}: Item): number {
+    return entry === undefined || this.#options.isDryRun ? 0 : entry.sizeBytes + entry.attrs.length;
+  }
+
   /** Sends what waits for company. */
   async kick(): Promise<void> {
-    if (this.#group.length > 0) await this.#sendGroup();
+    while (this.#group.length > 0) await this.#sendGroup();
   }
 
   /** Resolves when everything added so far was answered. @throws the reason why the session ended */
@@ -170,7 +165,7 @@ export class Sender {
   /** @returns whether any could be */
   #releaseOtherNames(): boolean {
     const {size} = this.#otherNames;
-    this.#group.push(...this.#otherNames.release());
+    for (const item of this.#otherNames.release()) this.#group.push(item); // more than a call takes arguments
     return this.#otherNames.size < size;
   }
 
@@ -201,12 +196,14 @@ export class Sender {
   }
 
   async #sendGroup(): Promise<void> {
-    const items = this.#group;
-    this.#group = [];
-    this.#groupBytes = 0;
     while (this.#reading >= GROUPS_READING_MAX || this.#openBatches.size >= BATCHES_OPEN_MAX) await this.#room();
+    const items = this.#takeGroup(); // until now all of it was to be seen as on its way
+    if (items.length === 0) return;
     this.#reading++;
-    const reading = this.#options.isDryRun ? this.#imagineGroup(items) : this.#readGroup(items);
+    const reading = this.#smallFiles.read(items).finally(() => {
+      this.#reading--;
+      this.#wake();
+    });
     reading.catch(() => undefined);
     // Reading overlaps, sending keeps the order.
     this.#order = this.#order.then(async () => {
@@ -216,6 +213,19 @@ export class Sender {
     });
     this.#track(this.#order);
     this.#order = this.#order.catch(() => undefined);
+  }
+
+  /** What was released together may be far more than one group, and the target lets only so many batches be open. */
+  #takeGroup(): Item[] {
+    let [count, undecided, bytes] = [0, 0, 0];
+    for (const item of this.#group) {
+      if (count >= GROUP_OPS_MAX || undecided >= GROUP_ITEMS_MAX || bytes >= GROUP_BYTES_MAX) break;
+      bytes += this.#bytesOf(item);
+      if (item.op === undefined) undecided++;
+      count++;
+    }
+    this.#groupBytes -= bytes;
+    return this.#group.splice(0, count);
   }
 
   #track(work: Promise<void>): void {
@@ -238,86 +248,6 @@ export class Sender {
 
   #wake(): void {
     for (const resolve of this.#roomWaiters.splice(0)) resolve();
-  }
-
-  async #readGroup(items: Item[]): Promise<{ready: Ready[]; bytes: Uint8Array | undefined}> {
-    try {
-      const files = items.flatMap((item) => this.#fileOf(item));
-      const wanted = files.map(({item, entry}) => ({path: item.path, expected: seenOf(entry)}));
-      const read = files.length === 0 ? undefined : await this.#parts.jobs.run('read-files', {files: wanted});
-      const readyOf = new Map<Item, Ready[]>();
-      let at = 0;
-      for (const [index, {item, entry}] of files.entries()) {
-        if (read === undefined) break;
-        if (read.status[index] !== READ_STATUS.ok) {
-          const [status, errno] = [read.status[index] as number, read.errno[index] as number];
-          tellUnread(this.#parts.events, item.path, {status, errno});
-          continue;
-        }
-        const bytes = Buffer.from(read.bytes.buffer, read.bytes.byteOffset + at, entry.sizeBytes);
-        at += entry.sizeBytes;
-        const content = digestAt(read.digests, index);
-        readyOf.set(item, this.#fileOps(item, entry, {content, bytes, allocatedBytes: read.allocated[index]}));
-      }
-      return {ready: items.flatMap((item) => opsOfItem(item, readyOf)), bytes: read?.bytes};
-    } finally {
-      this.#reading--;
-      this.#wake();
-    }
-  }
-
-  /** As if the files had been read: one whose content is not known has one that nothing else has. */
-  async #imagineGroup(items: Item[]): Promise<{ready: Ready[]; bytes: undefined}> {
-    try {
-      const files = items.flatMap((item) => this.#fileOf(item));
-      // The content of a file with more names is compared under the others as well, that of one that was moved decides
-      // whether it is renamed: they are read.
-      const isRead = (item: Item, {nlink}: Entry): boolean => nlink > 1 || fromOf(item) !== undefined;
-      await this.#hash(files.filter(({item, entry}) => entry.content === undefined && isRead(item, entry)));
-      const readyOf = new Map(files.map(({item, entry}) => [item, this.#imagined(item, entry)]));
-      return {ready: items.flatMap((item) => opsOfItem(item, readyOf)), bytes: undefined};
-    } finally {
-      this.#reading--;
-      this.#wake();
-    }
-  }
-
-  async #hash(files: {item: Item; entry: Entry}[]): Promise<void> {
-    if (files.length === 0) return;
-    const wanted = files.map(({item, entry}) => ({path: item.path, expected: seenOf(entry)}));
-    const {status, digests} = await this.#parts.jobs.run('hash-files', {files: wanted}, {lane: 1});
-    for (const [index, {entry}] of files.entries())
-      if (status[index] === READ_STATUS.ok) entry.content = digestAt(digests, index);
-  }
-
-  #imagined(item: Item, entry: Entry): Ready[] {
-    const content = entry.content ?? randomBytes(DIGEST_BYTES);
-    const ready = this.#fileOps(item, entry, {content, bytes: Buffer.alloc(0), allocatedBytes: undefined});
-    return ready.map(({item: each, op}) =>
-      op.kind === 'put-file' ? {item: each, op: {...op, source: {from: 'copy', path: item.path}}} : {item: each, op},
-    );
-  }
-
-  #fileOf(item: Item): {item: Item; entry: Entry}[] {
-    if (item.step.kind !== 'file' || item.op !== undefined) return [];
-    const entry = item.entry ?? this.#parts.store.entryAt(item.path);
-    const isTooLarge = (entry?.sizeBytes ?? 0) > LEAF_BYTES && !this.#options.isDryRun;
-    return entry === undefined || entry.type !== 'file' || isTooLarge ? [] : [{item, entry}];
-  }
-
-  /** What a file's content, now that it is known, makes of its step. */
-  #fileOps(item: Item, entry: Entry, {content, bytes, allocatedBytes}: SmallFile): Ready[] {
-    const {store} = this.#parts;
-    const {path} = item;
-    const have = item.step.kind === 'file' ? item.step.have : undefined;
-    const twin = item.mustSend || entry.sizeBytes === 0 ? undefined : store.pathWith(content, entry.sizeBytes, path);
-    if (!noteContent(this.#parts, path, {entry, content})) return [];
-    const source = twin === undefined ? ({from: 'inline', bytes} as const) : ({from: 'copy', path: twin} as const);
-    const op =
-      have?.type === 'file' && sameDigest(content, have.content)
-        ? metaOp(path, entry, have, {view: this.#options.view, allocatedBytes})
-        : putFile(path, entry, content, source, {allocatedBytes});
-    return withOldName(item, op, {content, store});
   }
 
   async #sendReady(ready: Ready[]): Promise<void> {
@@ -360,11 +290,20 @@ export class Sender {
     const batch = this.#openBatches.get(number);
     if (batch === undefined) return;
     this.#openBatches.delete(number);
+    let hasLeft = false;
     for (const [index, {item, op}] of batch.entries()) {
       const result = results[index];
-      if (result?.status === 'done') this.#applied(item, op);
-      else this.#failed(item, op, result);
+      if (result?.status !== 'done') {
+        this.#failed(item, op, result);
+        continue;
+      }
+      this.#applied(item, op);
+      const left = leftName(item, op, this.#parts.store);
+      if (left === undefined) continue;
+      this.#group.push(left); // in the same turn as the answer: who waits for all sees it on its way
+      hasLeft = true;
     }
+    if (hasLeft) this.#track(this.kick());
     this.#wake();
   }
 

@@ -5,6 +5,7 @@ import {TargetProblems} from '../../../src/daemon/target-problems.ts';
 import {NO_ATTRS} from '../../../src/model/attrs.ts';
 import type {Op} from '../../../src/model/op.ts';
 import {openAgentFile, type LinkNotes} from '../../../src/state/agent-store.ts';
+import {makeTmpDir} from '../../tmp.ts';
 
 const meta = {mode: 0o755, uid: 0, gid: 0, mtime: {s: 1, ns: 0}, attrs: NO_ATTRS};
 
@@ -53,6 +54,17 @@ test('J10 it is kept over a restart, and forgotten once the source’s version i
   const again = problemsOf(kept);
   expect([again.count, again.hasDrift]).toEqual([2, true]);
   expect([again.takeSource(), again.count, again.hasDrift, again.takeSource()]).toEqual([true, 0, false, false]);
+});
+
+test('J10 it is kept over a kill at once after it was found', () => {
+  const place = {folder: makeTmpDir()};
+  const killed = openAgentFile({place, bootId: ''});
+  problemsOf(killed.notes('receive/data')).drifted(['a', 'b']);
+  killed.abandon();
+  const file = openAgentFile({place, bootId: ''});
+  onTestFinished(() => file.close());
+  const again = problemsOf(file.notes('receive/data'));
+  expect([again.count, again.hasDrift]).toEqual([2, true]);
 });
 
 test('J10 of 1,001 paths 1,000 are told one by one, and everything is held back', () => {

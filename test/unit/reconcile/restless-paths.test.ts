@@ -20,10 +20,19 @@ describe('files that changed each time they were read', () => {
     expect(restless.failed('log', 9_000)).toEqual({sinceMs: 9_000, isOverdue: false, patience: USUAL});
   });
 
-  test('of more than 10 the oldest begin anew', () => {
+  test('of more than 10 those begin anew that were tried the longest ago, and are told', () => {
     const restless = new RestlessPaths({maxWaitMs: 2_000, hot: 'wait', countMax: 10});
-    for (let index = 0; index <= 10; index++) restless.failed(`log${index}`, index);
-    expect([restless.failed('log0', 5_000).sinceMs, restless.failed('log5', 5_000).sinceMs]).toEqual([5_000, 5]);
+    for (let index = 0; index < 10; index++) restless.failed(`log${index}`, index);
+    expect([restless.failed('log0', 10), restless.advanced('log1', 10, 0)]).toMatchObject([
+      {sinceMs: 0, forgotten: undefined},
+      {sinceMs: 1, forgotten: undefined},
+    ]);
+    expect([restless.failed('log10', 11), restless.advanced('log11', 12, 0)]).toMatchObject([
+      {sinceMs: 11, forgotten: 'log2'},
+      {sinceMs: 12, forgotten: 'log3'},
+    ]);
+    const again = [restless.failed('log0', 5_000), restless.failed('log2', 5_000), restless.failed('log5', 5_000)];
+    expect(again.map(({sinceMs}) => sinceMs)).toEqual([0, 5_000, 5]);
   });
 });
 
