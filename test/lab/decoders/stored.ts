@@ -21,6 +21,7 @@ import {relPathFault} from '../../../src/model/path.ts';
 import {entryDigestBytes, treeEntryOf} from '../../../src/model/tree.ts';
 import {PLAIN_VIEW, viewDigest} from '../../../src/model/view.ts';
 import {Database, type SqlRow} from '../../../src/state/database.ts';
+import {TowlineError} from '../../../src/base/errors.ts';
 import {entryOf, fillRow, outlineOf, SUMMED_AT} from '../../../src/state/entry-row.ts';
 import {rowSum} from '../../../src/state/row-sum.ts';
 import {JOURNAL_SCHEMA, JOURNAL_SCHEMA_VERSION, JournalStore} from '../../../src/state/journal-store.ts';
@@ -107,7 +108,7 @@ const rows: Decoder = {
     row[3] = (input[0] ?? 0) % 9;
     [row[20], row[VERSION_COLUMN], row[26]] = [bytes.subarray(0, 32), bytes.subarray(32, 64), bytes.subarray(64)];
     row[28] = rowSum(row, SUMMED_AT); // what damage leaves as it was is not what is looked for here
-    const entry = entryOf(row);
+    const entry = entryOf(row, {damaged: (what) => new TowlineError('STATE_DAMAGED', what, {path: '', what})});
     outlineOf(row.slice(1, 15));
     if (entry.type === undefined) return; // a type that this version does not know is left to who reads on
     for (const view of [PLAIN_VIEW, {...PLAIN_VIEW, xattrs: ['user']}])
