@@ -14,7 +14,7 @@ import type {Change} from '../scan/pass.ts';
 import type {LinkNotes} from '../state/agent-store.ts';
 import {noteCorrupt, noteWhole} from './corrupt-notes.ts';
 
-const DRIFTED_MAX = 1_000; // more are not told one by one: then everything is held
+export const DRIFTED_MAX = 1_000; // more are not told one by one: then everything is held
 const MANY: RelPath = '/drift'; // a problem of the whole volume (model/problem.ts)
 const PAGE = 1_000;
 
