@@ -285,7 +285,6 @@ export const peerFileSchema = z.strictObject({
 
 export type RawConfig = z.output<typeof configSchema>;
 export type RawVolume = z.output<typeof volume>;
-export type RawPeerFile = z.output<typeof peerFileSchema>;
 export type RawSendLink = z.output<typeof sendLink>;
 
 /** The keys that may stand at each place; places have the names of `placeOf` in schema-faults.ts. */

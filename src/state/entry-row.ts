@@ -124,11 +124,6 @@ export function attrsOf(value: SQLOutputValue | undefined): Attrs {
   return value === null || value === undefined ? NO_ATTRS : bufferOf(value);
 }
 
-/** The trie key of a row of `SELECTED` columns. */
-export function keyOfRow(row: SqlRow): number {
-  return row[1] as number;
-}
-
 /** Under which number a file is found by its content; null for what is not looked for. */
 export function contentKeyOf(content: Digest | undefined, sizeBytes: number): number | null {
   return content === undefined || sizeBytes === 0 ? null : content.readUIntBE(0, KEY_BYTES);

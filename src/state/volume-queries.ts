@@ -1,5 +1,5 @@
 /**
- * Questions about a volume's entries that look past one directory: by inode, by content, what is unread, what is gone.
+ * Questions about a volume's entries that look past one directory: by inode, by content, what was read.
  *
  * Invariant: every answer is bounded by a count, and the next page starts after the last entry given.
  */
@@ -8,7 +8,7 @@ import type {Digest} from '../model/digest.ts';
 import type {Outline} from '../model/entry.ts';
 import {joinPath, type Name, type RelPath} from '../model/path.ts';
 import {nameKey} from '../model/tree.ts';
-import {contentKeyOf, entryOf, OUTLINE_COLUMNS, outlineOf, SELECTED, TYPE_FILE, type StoredEntry} from './entry-row.ts';
+import {contentKeyOf, entryOf, OUTLINE_COLUMNS, outlineOf, SELECTED, type StoredEntry} from './entry-row.ts';
 import type {Database, SqlRow, Statement} from './database.ts';
 import type {Directories} from './directories.ts';
 
@@ -35,7 +35,6 @@ export class VolumeQueries {
   readonly #hasInode: Statement;
   readonly #hasContent: Statement;
   readonly #bySize: Statement;
-  readonly #unread: Statement;
   readonly #since: Statement;
   readonly #page: Statement;
   readonly #outlines: Statement;
@@ -50,7 +49,6 @@ export class VolumeQueries {
     this.#hasInode = db.prepare('SELECT 1 FROM entries WHERE ino = ? AND ino <> 0 LIMIT 1');
     this.#hasContent = db.prepare('SELECT 1 FROM entries WHERE content_key = ? LIMIT 1');
     this.#bySize = db.prepare(`SELECT count(*) FROM entries WHERE size = ? AND size >= ${INDEXED_SIZE_BYTES} LIMIT 2`);
-    this.#unread = db.prepare(`${select} WHERE type = ${TYPE_FILE} AND content IS NULL AND ${after}`);
     this.#since = db.prepare(`${select} WHERE content IS NOT NULL AND ctime_s >= ? AND ${after}`);
     this.#page = db.prepare(
       `${select} WHERE parent = ? AND (key, name) > (?, ?) ORDER BY key, name LIMIT ${PAGE_ROWS}`,
@@ -100,10 +98,6 @@ export class VolumeQueries {
   /** Count of files of exactly this size, for sizes that are worth knowing (INDEXED_SIZE_BYTES); 0 for smaller ones. */
   countOfSize(sizeBytes: number): number {
     return sizeBytes < INDEXED_SIZE_BYTES ? 0 : (this.#bySize.get(sizeBytes)?.[0] as number);
-  }
-
-  unread(countMax: number, after: Place = START): FoundEntry[] {
-    return this.#unread.all(...cursorOf(after), countMax).map((row) => this.#foundOf(this.#entryOf(row)));
   }
 
   /** Files that were read, with a ctime from `ctimeS` on. */

@@ -18,7 +18,7 @@ interface RunningCore {
   core: AgentCore;
   volume: VolumeConfig;
   /** With these volumes and nothing else. */
-  configOf(...volumes: VolumeConfig[]): AgentConfig;
+  configOf: (...volumes: VolumeConfig[]) => AgentConfig;
   /** Written when the resume hook of the volume begins. */
   resuming: string;
   /** Once this is there the hook ends. */

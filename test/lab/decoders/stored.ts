@@ -1,7 +1,7 @@
 /** Decoders of what lies in the state or comes from the kernel: rows, journals, attributes, events, /proc. */
 import {encodeJournal, decodeJournal} from '../../../src/apply/journal-record.ts';
 import {loadXxhash} from '../../../src/delta/hash.ts';
-import {assembleSignature, leafRow, signatureOf} from '../../../src/delta/signature.ts';
+import {assembleSignature, leafRow} from '../../../src/delta/signature.ts';
 import {mountedBelow, parseMountinfo, placeOf} from '../../../src/engine/mountinfo.ts';
 import {InotifyEvents} from '../../../src/linux/inotify.ts';
 import {
@@ -29,6 +29,7 @@ import {viewFrom} from '../../../src/state/stored-view.ts';
 import {mappedIn} from '../../../src/watch/mapped-files.ts';
 import {mutatedJson} from '../mutations.ts';
 import {must, type Decoder} from './decoder.ts';
+import {signatureOf} from '../../unit/delta/signature-of.ts';
 
 await loadXxhash();
 
