@@ -19,6 +19,7 @@ import {
   sizeRule,
   switchRule,
   textRule,
+  unusedExports,
   type Rule,
 } from './source-rules.ts';
 
@@ -124,6 +125,9 @@ const purityRule: Rule = (path, {imports, values}) => {
   });
   return [...imported, ...used].map(({name, line}) => `${path}:${line}: uses ${name}, which is not pure`);
 };
+
+/** Imported as a whole where it is needed, and given to the command line by shape (src/cli/parts.ts). */
+const GIVEN_WHOLE = ['agent', 'doctor', 'recover-agent', 'sync'].map((name) => `src/daemon/${name}.ts:`);
 
 const files = filesBelow('').map((path) => ({path, text: readFileSync(join(PROJECT, path), 'utf8')}));
 const sources = files
@@ -253,6 +257,25 @@ describe('purity', () => {
     const text =
       "import {createHash} from 'node:crypto'; import {crc32} from 'node:zlib'; const a = {process: 1}; type P = typeof process; a.process;";
     expect(plant(purityRule, 'src/wire/a.ts', text)).toEqual([]);
+  });
+});
+
+describe('exports', () => {
+  test('each is used by a source file', () => {
+    const unused = unusedExports(program);
+    expect(unused.filter((line) => !GIVEN_WHOLE.some((path) => line.startsWith(path)))).toEqual([]);
+  });
+
+  test('a planted one that nobody uses is found, and none that somebody does', () => {
+    const planted = Object.entries({
+      'src/base/a.ts': 'export const dead = 1; export function own() {} own(); export type T = 1; export class Star {}',
+      'src/base/b.ts':
+        "import type {T} from './a.ts'; import * as a from './a.ts'; export type Gone = T; new a.Star();",
+    }).map(([path, text]) => ({path, text, facts: readSource(path, text)}));
+    expect(unusedExports(planted)).toEqual([
+      'src/base/a.ts:1: dead is used by no source file',
+      'src/base/b.ts:1: Gone is used by no source file',
+    ]);
   });
 });
 

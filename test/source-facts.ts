@@ -29,6 +29,8 @@ export interface NameFact {
 
 export interface SourceFacts {
   imports: ImportFact[];
+  /** What the file itself makes and gives to others, with types. */
+  exports: NameFact[];
   functions: FunctionFact[];
   /** Lines of the file without its tables: literals at the top level that hold no function. */
   lineCount: number;
@@ -72,6 +74,7 @@ export function readSource(path: string, text: string): SourceFacts {
   const tables = body.flatMap(tablesOf).map((table) => reader.lineCountOf(table));
   return {
     imports: reader.imports,
+    exports: reader.exports,
     functions: reader.functions,
     lineCount: text.split('\n').length - (text.endsWith('\n') ? 1 : 0) - tables.reduce((sum, count) => sum + count, 0),
     values: reader.values,
@@ -82,6 +85,7 @@ export function readSource(path: string, text: string): SourceFacts {
 
 class SourceReader {
   readonly imports: ImportFact[] = [];
+  readonly exports: NameFact[] = [];
   readonly functions: FunctionFact[] = [];
   readonly values: NameFact[] = [];
   readonly switchedOff: NameFact[] = [];
@@ -93,6 +97,7 @@ class SourceReader {
 
   visit(node: Node, parent: Node | undefined, key: string): void {
     this.#readImport(node);
+    if (node.type === 'ExportNamedDeclaration') this.#readExport(node);
     if (FUNCTIONS.has(node.type)) this.#readFunction(node, parent);
     if (node.type === 'Identifier' && isValue(parent, key)) this.#note(this.values, String(node['name']), node);
     if (node.type === 'MemberExpression') this.#readMember(node);
@@ -123,12 +128,25 @@ class SourceReader {
     const source = importedBy(node);
     if (source === undefined) return;
     const specifiers = (node['specifiers'] ?? []) as Node[];
-    const names = specifiers.map((specifier) => nameIn(specifier['imported'] ?? specifier['local']) ?? '*');
+    const names = specifiers.map((specifier) =>
+      specifier.type === 'ImportNamespaceSpecifier'
+        ? '*'
+        : (nameIn(specifier['imported'] ?? specifier['local']) ?? '*'),
+    );
     this.imports.push({
       specifier: textOf(source),
       names: names.length > 0 ? names : ['*'],
       line: this.#lineOf(node.start),
     });
+  }
+
+  #readExport(node: Node): void {
+    const declared = node['declaration'] as Node | null;
+    const made = declared?.type === 'VariableDeclaration' ? (declared['declarations'] as Node[]) : [declared];
+    for (const each of made) {
+      const name = nameIn(each?.['id']);
+      if (name !== undefined) this.#note(this.exports, name, node);
+    }
   }
 
   #readFunction(node: Node, parent: Node | undefined): void {

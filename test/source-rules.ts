@@ -1,6 +1,6 @@
 /**
- * The rules for a single source text that need no list of folders: sizes, tests that are switched off, names, headers,
- * paths of the machine it was written on. The rules about layers and packages are in test/architecture.test.ts.
+ * The rules that need no list of folders, nearly all for a single source text: sizes, tests that are switched off, names,
+ * headers, paths of the machine it was written on, exports that nobody uses. The rules about layers and packages are in test/architecture.test.ts.
  *
  * Invariant: a rule returns one line for each violation, with path and place, and nothing when all is well.
  */
@@ -48,6 +48,28 @@ export const textRule = (path: string, text: string): string[] =>
     const found = FOREIGN_PATH.exec(line) ?? UNFINISHED.exec(line);
     return found === null ? [] : [`${path}:${index + 1}: holds ${found[0]}`];
   });
+
+/** Exports that no source file names: neither the one that makes them nor one that imports them, or all of that file. */
+export function unusedExports(texts: readonly {path: string; text: string; facts: SourceFacts}[]): string[] {
+  const taken = new Set<string>();
+  const whole = new Map<string, string>(); // the texts of those who import all of a file
+  for (const {path, text, facts} of texts)
+    for (const {specifier = '', names} of facts.imports) {
+      const target = posix.join(posix.dirname(path), specifier);
+      for (const name of names) taken.add(`${target} ${name}`);
+      if (names.includes('*')) whole.set(target, (whole.get(target) ?? '') + text);
+    }
+  return texts.flatMap(({path, text, facts}) =>
+    facts.exports
+      .filter(({name}) => !taken.has(`${path} ${name}`))
+      .filter(({name}) => timesIn(text, name) < 2 && timesIn(whole.get(path) ?? '', name) === 0)
+      .map(({name, line}) => `${path}:${line}: ${name} is used by no source file`),
+  );
+}
+
+function timesIn(text: string, name: string): number {
+  return text.split(new RegExp(`\\b${name}\\b`)).length - 1;
+}
 
 /** Every file of the project, as a path from its root. */
 export function filesBelow(folder: string): string[] {

@@ -131,13 +131,17 @@ export function asTowlineError(thrown: unknown): TowlineError {
   if (isTowlineError(thrown)) return thrown;
   const failed = systemErrorOf(thrown);
   if (failed !== undefined) return failed;
-  const what = messageOf(thrown);
-  return new TowlineError('BUG', `internal error: ${what}; please report it`, {what}, {cause: thrown});
+  return bug(messageOf(thrown), thrown);
+}
+
+/** @param what a sentence of its own, for whoever tells it in other words */
+export function bug(what: string, cause?: unknown): TowlineError<'BUG'> {
+  return new TowlineError('BUG', `internal error: ${what}; please report it`, {what}, {cause});
 }
 
 /** Fails as a bug when a condition that must hold does not; kept in production. */
 export function invariant(condition: unknown, what: string): asserts condition {
-  if (!condition) throw new TowlineError('BUG', `internal error: ${what}; please report it`, {what});
+  if (!condition) throw bug(what);
 }
 
 /** One line that says what any thrown value is. */

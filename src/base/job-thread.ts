@@ -4,7 +4,7 @@
  * Invariant: a thread that ends costs the job it ran and what scopes had open in it, nothing else.
  */
 import {Worker} from 'node:worker_threads';
-import {TowlineError} from './errors.ts';
+import {bug} from './errors.ts';
 import type {JobLine, Task} from './job-line.ts';
 import {revivedError, type Reply, type Request} from './jobs.ts';
 
@@ -39,9 +39,7 @@ export class JobThread {
     });
     this.#worker.on('message', (reply: Reply) => this.#take(reply));
     this.#worker.on('error', (error: Error) => this.#lost(error));
-    this.#worker.on('exit', () =>
-      this.#lost(new TowlineError('BUG', 'a worker thread ended by itself', {what: 'worker exit'})),
-    );
+    this.#worker.on('exit', () => this.#lost(bug('a worker thread ended by itself')));
   }
 
   get isFree(): boolean {

@@ -11,8 +11,8 @@ export function errorLine(error: TowlineError): string {
     return `Error: ${error.message.split('\n').map(oneLine).join('\n  ')}`;
   }
   if (error.code !== 'BUG') return `Error: ${oneLine(error.message)}`;
-  const what = oneLine(error.message.replace(/; please report it$/, ''));
-  return `Error: ${what}; this is a bug: please report it with what you ran and ${versionsForReport()}`;
+  const {what = error.message} = error.details as {what?: string}; // an agent of another version may leave it out
+  return `Error: internal error: ${oneLine(what)}; this is a bug: please report it with what you ran and ${versionsForReport()}`;
 }
 
 export function exitCodeOfError(error: TowlineError): number {

@@ -31,7 +31,7 @@ import {
   showText,
   size,
 } from './schema-leaves.ts';
-import {IN_PLACE_BYTES_MIN, parseCount, parseDuration, parseShare, parseSize} from './units.ts';
+import {inPlaceSizes, parseCount, parseDuration, parseInPlaceSize, parseShare} from './units.ts';
 
 export const SETTLE_MS_MAX = 3_600_000;
 export const MAX_WAIT_MS_MAX = 86_400_000;
@@ -98,11 +98,7 @@ const trash = z.strictObject({
 });
 
 const inPlace = z.strictObject({
-  'in-place-above': leaf('a size from 1MiB on, like 4GiB', (text) => {
-    const bytes = parseSize(text);
-    if (bytes < IN_PLACE_BYTES_MIN) throw notAllowed();
-    return bytes;
-  }),
+  'in-place-above': leaf(inPlaceSizes(), parseInPlaceSize, NUMBER_OR_TEXT),
 });
 const HOW_TO_REPLACE = 'atomic, or a map with in-place-above';
 const atomic = leaf(HOW_TO_REPLACE, (text) => (text === 'atomic' ? text : raise(notAllowed())));
@@ -289,7 +285,6 @@ export const peerFileSchema = z.strictObject({
 
 export type RawConfig = z.output<typeof configSchema>;
 export type RawVolume = z.output<typeof volume>;
-export type RawPeerFile = z.output<typeof peerFileSchema>;
 export type RawSendLink = z.output<typeof sendLink>;
 
 /** The keys that may stand at each place; places have the names of `placeOf` in schema-faults.ts. */

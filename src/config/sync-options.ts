@@ -12,15 +12,7 @@ import {XATTR_CLASSES, type XattrClass} from '../model/attrs.ts';
 import {idRangesFault, idsOfRanges, parseIdRange} from '../model/ids.ts';
 import {compileIgnore} from '../reconcile/ignore.ts';
 import type {Accept} from './agent-config.ts';
-import {
-  formatDuration,
-  IN_PLACE_BYTES_MIN,
-  parseCount,
-  parseDuration,
-  parseShare,
-  parseSize,
-  spellSize,
-} from './units.ts';
+import {formatDuration, parseCount, parseDuration, parseInPlaceSize, parseShare} from './units.ts';
 
 /** When the deletes of one burst need the operator: beyond `count` entries, or beyond `share` of the tree. */
 export interface DeleteLimit {
@@ -135,18 +127,14 @@ export function makeSyncOptions(source: string, target: string, flags: SyncFlags
     settleMs,
     maxWaitMs,
     hot: oneOf('--hot', flags.hot, HOTS),
-    inPlaceAbove: flags.inPlaceAbove === undefined ? undefined : parseInPlaceAbove(flags.inPlaceAbove),
+    inPlaceAbove:
+      flags.inPlaceAbove === undefined
+        ? undefined
+        : within('--in-place-above', () => parseInPlaceSize(flags.inPlaceAbove!)),
     watch: oneOf('--watch', flags.watch, WATCHES),
     stateFolder: stateFolderOf(flags.state),
     rescanMs,
   });
-}
-
-/** @throws TowlineError USAGE */
-function parseInPlaceAbove(text: string): number {
-  const bytes = within('--in-place-above', () => parseSize(text));
-  if (bytes >= IN_PLACE_BYTES_MIN) return bytes;
-  throw usage('--in-place-above', `got ${JSON.stringify(text)}`, `at least ${spellSize(IN_PLACE_BYTES_MIN)}`);
 }
 
 /**

@@ -20,6 +20,8 @@ const BYTES_OF: Record<string, number> = {
   gib: 2 ** 30,
   tib: 2 ** 40,
 };
+/** Smaller files are not changed in place: to write them whole costs less than to note what changes. */
+const IN_PLACE_BYTES_MIN = 1 << 20;
 const BINARY_UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const;
 
 /**
@@ -41,9 +43,6 @@ export function parseDuration(text: string): number {
  * @returns bytes, whole
  * @throws TowlineError USAGE; also for `64M`, which could mean either
  */
-/** Smaller files are not changed in place: to write them whole costs less than to note what changes. */
-export const IN_PLACE_BYTES_MIN = 1 << 20;
-
 export function parseSize(text: string): number {
   const match = /^(\d{1,16}(?:\.\d{1,6})?)\s?([a-z]*)$/i.exec(text.trim());
   const unit = (match?.[2] ?? '').toLowerCase();
@@ -55,6 +54,16 @@ export function parseSize(text: string): number {
   if (bytes > Number.MAX_SAFE_INTEGER) throw unitError('a size', text, 'less than 8 PiB');
   if (unit === '' && !Number.isInteger(bytes)) throw unitError('a size', text, 'whole bytes, or a unit like MiB');
   return Math.round(bytes);
+}
+
+/** What `parseInPlaceSize` takes, in words. */
+export const inPlaceSizes = (): string => `a size from ${spellSize(IN_PLACE_BYTES_MIN)} on, like 4GiB`;
+
+/** As parseSize: from which size on files are changed in place. @throws TowlineError USAGE */
+export function parseInPlaceSize(text: string): number {
+  const bytes = parseSize(text);
+  if (bytes < IN_PLACE_BYTES_MIN) throw unitError(inPlaceSizes(), text, `at least ${spellSize(IN_PLACE_BYTES_MIN)}`);
+  return bytes;
 }
 
 /**

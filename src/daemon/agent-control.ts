@@ -30,6 +30,7 @@ import {flushLinks, quiescedFlush, together, type Waited} from './flush-links.ts
 import type {SendLink} from './send-link.ts';
 import {verifyVolume} from './verify-volume.ts';
 import {sha256} from '../model/digest.ts';
+import {NAME, NAME_ALLOWED} from '../model/name.ts';
 import {parseHostPort, showHostPort} from '../config/host-port.ts';
 
 export interface AgentControlParts {
@@ -199,8 +200,8 @@ async function forget(core: AgentCore, name: string): Promise<void> {
         reason: 'in use',
       },
     );
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(name))
-    throw new TowlineError('USAGE', `${JSON.stringify(name)} is no volume's name`, {hint: 'letters, digits, . _ -'});
+  if (!NAME.test(name))
+    throw new TowlineError('USAGE', `${JSON.stringify(name)} is no volume's name`, {hint: NAME_ALLOWED});
   volume?.cleanUp();
   rmSync(join(core.parts.stateFolder, 'volumes', name), {recursive: true, force: true});
   forgetVolume(core.parts.file, name);

@@ -122,24 +122,27 @@ export class AgentCore {
   /**
    * Makes what runs that of this configuration.
    * @returns what changed, a sentence each
-   * @throws USAGE when it cannot listen there: nothing has changed then
+   * @throws USAGE when it cannot listen there, REFUSED when it is being stopped: nothing has changed then
    */
   apply(next: AgentConfig): Promise<string[]> {
-    const applied = this.#afterOthers(next);
-    this.#applying = Promise.allSettled([applied]); // one after the other
-    return applied;
+    return this.#inTurn(() => this.#apply(next));
   }
 
-  async #afterOthers(next: AgentConfig): Promise<string[]> {
-    await this.#applying;
-    return this.#apply(next);
+  /** One after the other: what begins and ends listeners and volumes. @throws REFUSED once it is being stopped */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#applying.then(() => {
+      if (!this.#isStopping) return work();
+      throw new TowlineError('REFUSED', AGENT_STOPS, {reason: AGENT_STOPS});
+    });
+    this.#applying = Promise.allSettled([done]);
+    return done;
   }
 
   /** Closes a volume and starts it in the role that is noted once `decide` has returned, or thrown. */
   #restart(name: string, decide: () => void): Promise<void> {
-    const restarted = this.#applying.then(async () => {
+    return this.#inTurn(async () => {
       const volume = this.volumes.get(name);
-      if (volume === undefined || this.#isStopping) {
+      if (volume === undefined) {
         const reason = 'it was closed meanwhile';
         throw new TowlineError('REFUSED', `volume ${name} was closed meanwhile; nothing was decided`, {reason});
       }
@@ -155,8 +158,6 @@ export class AgentCore {
         this.#parts.onChange();
       }
     });
-    this.#applying = Promise.allSettled([restarted]); // as a configuration is applied: one after the other
-    return restarted;
   }
 
   async #apply(next: AgentConfig): Promise<string[]> {
@@ -166,6 +167,7 @@ export class AgentCore {
       await this.#listenAt(next);
       told.push(next.listen === undefined ? 'listens no more' : `listens on ${this.listening ?? ''}`);
     }
+    if (this.#isStopping) return told; // a peer that is made now would be closed by nobody
     const before = this.#config;
     this.#config = next;
     this.#pace = paceFor(next, before, this.#pace, this.#parts.clock);
@@ -327,7 +329,8 @@ export class AgentCore {
       this.volumes.delete(name);
       told.push(`volume ${name} ${config === undefined ? 'is removed' : 'has changed'}`);
     }
-    await Promise.all(stops);
+    await endTogether(stops);
+    if (this.#isStopping) return;
     for (const [name, config] of wanted) {
       if (this.volumes.has(name)) continue;
       if (!told.includes(`volume ${name} has changed`)) told.push(`volume ${name} is new`);
@@ -357,31 +360,32 @@ export class AgentCore {
 
   async removeVolume(name: string): Promise<void> {
     const volume = this.#extra.get(name);
-    this.#extra.delete(name);
     await volume?.stop('it is not wanted any more');
+    this.#extra.delete(name); // not before: who stops the agent waits for those that are here
   }
 
   /** Another key from now on; connections that were made with the old one stay. */
-  async changeIdentity(identity: Identity): Promise<void> {
+  changeIdentity(identity: Identity): Promise<void> {
     this.#identity = identity;
-    const {listen: at} = this.#config;
-    if (at === undefined || this.#listener === undefined) return;
-    const {port} = this.#listener.address;
-    await this.#listener.close();
-    this.#listener = await this.#listen({host: at.host, port});
+    return this.#inTurn(async () => {
+      const {listen: at} = this.#config;
+      if (at === undefined || this.#listener === undefined) return;
+      const {port} = this.#listener.address;
+      await this.#listener.close();
+      this.#listener = await this.#listen({host: at.host, port});
+    });
   }
 
   async stop(): Promise<void> {
     this.#isStopping = true;
     this.invitation = undefined;
-    const listener = this.#listener;
-    this.#listener = undefined;
-    const stopped = endTogether(this.allVolumes().map((volume) => volume.stop(AGENT_STOPS)));
+    // With what is at it now: it may be closing volumes that are on no list any more.
+    const stopped = endTogether([...this.allVolumes().map((volume) => volume.stop(AGENT_STOPS)), this.#applying]);
     await endAll([
       () => Promise.race([stopped, this.#parts.clock.sleep(STOP_MS_MAX)]),
       ...[...this.peers.values()].map((peer) => () => peer.close(AGENT_STOPS)),
       () => stopped,
-      () => listener?.close(),
+      () => this.#listener?.close(),
       () => this.#thread.close(),
     ]);
   }

@@ -7,7 +7,7 @@
 import {backoffDelayMs} from '../base/backoff.ts';
 import {later, type Clock} from '../base/clock.ts';
 import {Ending} from '../base/ending.ts';
-import {isTowlineError, messageOf, TowlineError, type ErrorCode} from '../base/errors.ts';
+import {asTowlineError, TowlineError, type ErrorCode} from '../base/errors.ts';
 import type {HostPort, PeerConfig} from '../config/agent-config.ts';
 import {showHostPort} from '../config/host-port.ts';
 import type {HaltReport, PeerReport} from '../control/agent-api.ts';
@@ -287,9 +287,8 @@ export class Peer {
   }
 
   #failed(error: unknown): void {
-    const reason = messageOf(error);
+    const {code, message: reason} = asTowlineError(error);
     const isNews = this.#tried?.reason !== reason;
-    const code = isTowlineError(error) ? error.code : 'BUG';
     this.#tried = {atMs: this.#parts.clock.nowMs(), reason, code};
     if (!isNews) return;
     this.#parts.log.warn(reason, {peer: this.#config.name});

@@ -34,12 +34,15 @@ export class RefusedOps {
     return refused;
   }
 
-  /** Those that would touch what was changed here by something else: as far as it was noticed by now. */
-  drifted(ops: readonly Op[]): Map<number, Failed> {
-    const refused = new Map<number, Failed>();
+  /**
+   * Those that would touch what was changed here by something else: as far as it was noticed by now.
+   * @param before what is refused already, by index; it is part of the answer
+   */
+  drifted(ops: readonly Op[], before: ReadonlyMap<number, Failed> = new Map()): Map<number, Failed> {
+    const refused = new Map(before);
     if (!this.#parts.problems.hasDrift) return refused;
     for (const [index, op] of ops.entries()) {
-      const held = this.#heldBack(op);
+      const held = refused.has(index) ? undefined : this.#heldBack(op);
       if (held !== undefined) refused.set(index, held);
     }
     return refused;

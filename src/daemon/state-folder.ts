@@ -4,8 +4,8 @@
  * A damaged file is set aside and made anew: its content is only a memory of what can be read again. Invariant: a root
  * that is not the one in the state is never worked on.
  */
-import {basename, join} from 'node:path';
-import {isTowlineError, systemErrorOf, type HaltKind, type TowlineError} from '../base/errors.ts';
+import {join} from 'node:path';
+import {asTowlineError, isTowlineError, type HaltKind, type TowlineError} from '../base/errors.ts';
 import {readBootId} from '../linux/boot-id.ts';
 import {closeFd} from '../linux/open-fd.ts';
 import {fromText} from '../model/path.ts';
@@ -100,7 +100,7 @@ export function openState(options: OpenStateOptions): OpenState {
       root,
       isFirstContact: known === undefined,
       endedBy: (error) => {
-        if (mayBeOf(error, join(folder, 'volume.db'))) volume.suspect();
+        if (isBug(error)) volume.suspect();
       },
       close,
     };
@@ -156,12 +156,9 @@ function closeOrAside(options: OpenStateOptions, file: string, store: Store): vo
   }
 }
 
-/** Whether what a volume's state says may be the reason: it is damaged itself, or made a bug of ours show. */
-function mayBeOf(error: unknown, path: string): boolean {
-  if (!isTowlineError(error)) return systemErrorOf(error) === undefined;
-  if (error.code !== 'STATE_DAMAGED') return error.code === 'BUG';
-  const {path: damaged} = (error as TowlineError<'STATE_DAMAGED'>).details;
-  return damaged === path || damaged === basename(path); // a row knows the name of its file alone
+/** A bug of ours: what a volume's state says may have made it show. A file that was found damaged knows that itself. */
+function isBug(error: unknown): boolean {
+  return asTowlineError(error).code === 'BUG';
 }
 
 function putAside(options: OpenStateOptions, file: string, why: string): void {

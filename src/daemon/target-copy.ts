@@ -25,7 +25,7 @@ import type {AgentParts} from './agent-parts.ts';
 import {entryStore} from './source-state.ts';
 import type {OpenState} from './state-folder.ts';
 import {SOURCE_AGENT, TARGET_AGENT} from './sync-agents.ts';
-import {driftOf} from './target-problems.ts';
+import {DRIFTED_MAX, driftOf} from './target-problems.ts';
 import type {VolumeJobs} from './volume-jobs.ts';
 
 export interface TargetCopyOptions {
@@ -46,7 +46,7 @@ export interface TargetCopyParts extends Pick<AgentParts, 'clock' | 'onActions'>
   jobs: JobRunner<VolumeJobs>;
 }
 
-const DRIFT_PATHS_MAX = 1_001; // one more than are told one by one: then everything is held (target-problems.ts)
+const DRIFT_PATHS_MAX = DRIFTED_MAX + 1; // one more than are told one by one: then everything is held
 
 /** What an operator should know of what a crash had interrupted. */
 export function recoveredSentences({batches, problems}: RolledForward): string[] {

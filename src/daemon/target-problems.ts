@@ -9,11 +9,12 @@ import type {Clock} from '../base/clock.ts';
 import type {Digest} from '../model/digest.ts';
 import type {Failed, Op, OpResult} from '../model/op.ts';
 import {isWithin, showPath, type RelPath} from '../model/path.ts';
-import {corruptHere, type Problem, type ProblemCode} from '../model/problem.ts';
+import type {Problem} from '../model/problem.ts';
 import type {Change} from '../scan/pass.ts';
 import type {LinkNotes} from '../state/agent-store.ts';
+import {noteCorrupt, noteWhole} from './corrupt-notes.ts';
 
-const DRIFTED_MAX = 1_000; // more are not told one by one: then everything is held
+export const DRIFTED_MAX = 1_000; // more are not told one by one: then everything is held
 const MANY: RelPath = '/drift'; // a problem of the whole volume (model/problem.ts)
 const PAGE = 1_000;
 
@@ -42,13 +43,12 @@ export class TargetProblems {
   /** A file that was read once more holds other bytes, under times that have not changed. What drifted stays so. */
   corrupt(path: RelPath, digests: {known: Digest; found: Digest}): void {
     if (this.#drifted.has(path)) return;
-    this.#note(path, 'corrupt-here', corruptHere(path, {...digests, side: 'target'}));
+    noteCorrupt(path, digests, {side: 'target', notes: this.#notes, clock: this.#clock});
   }
 
   /** A file that was read once more holds what the state says. */
   whole(path: RelPath): void {
-    if (this.count > 0 && this.#notes.problemOf('target', path)?.code === 'corrupt-here')
-      this.#notes.clearProblem('target', path);
+    noteWhole(path, {side: 'target', notes: this.#notes});
   }
 
   /** Something else has changed these paths, and that is only to be told. Durable at return. @throws SYSTEM */
@@ -60,7 +60,7 @@ export class TargetProblems {
       const what = isKept ? showPath(path) : `more than ${DRIFTED_MAX} paths`;
       const next = `change it back, or take the source's version with towline rescan ${this.#volume} on this host`;
       this.#drifted.add(at);
-      this.#note(at, 'drifted', `${what}: changed on this copy by something else; ${next}`);
+      this.#noteDrift(at, `${what}: changed on this copy by something else; ${next}`);
     }
     // The state of the copy has it as it is already: after a kill nothing else would keep it from being overwritten.
     if (this.#drifted.size > size) this.#notes.flush();
@@ -103,10 +103,10 @@ export class TargetProblems {
     return undefined;
   }
 
-  #note(path: RelPath, code: ProblemCode, message: string): void {
+  #noteDrift(path: RelPath, message: string): void {
     const nowMs = this.#clock.nowMs();
     const times = {firstSeenMs: nowMs, lastSeenMs: nowMs, nextTryMs: undefined};
-    this.#notes.upsertProblem({path, code, message, side: 'target', ...times});
+    this.#notes.upsertProblem({path, code: 'drifted', message, side: 'target', ...times});
   }
 
   #forget(isOver: (problem: Problem) => boolean): boolean {

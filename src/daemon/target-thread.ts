@@ -2,7 +2,7 @@
  * Starts and ends the thread of the target's end, seen from the thread that drives the run.
  */
 import {Worker} from 'node:worker_threads';
-import {TowlineError} from '../base/errors.ts';
+import {bug} from '../base/errors.ts';
 import {revivedError} from '../base/jobs.ts';
 import {workerUrl} from '../base/worker-url.ts';
 import type {Identity} from '../transport/identity.ts';
@@ -35,7 +35,7 @@ export class TargetThread {
     this.#worker.on('message', (message: FromTargetEnd) => this.#take(message));
     this.#worker.on('error', (error: Error) => this.#fail(error));
     this.#worker.on('exit', () => {
-      this.#fail(new TowlineError('BUG', 'the thread of the target ended by itself', {what: 'target thread exit'}));
+      this.#fail(bug('the thread of the target ended by itself'));
       this.#closed.resolve();
     });
   }

@@ -333,7 +333,7 @@ export class TargetVolume {
         this.#turns.shared(async () => {
           try {
             // With what a look has found since the batch was judged: it was waiting for its turn.
-            const held = new Map([...(refused ?? []), ...this.#refused.drifted(message.ops)]);
+            const held = this.#refused.drifted(message.ops, refused);
             const results = await applier.apply(frame, message, staged, held);
             this.#options.problems.applied(message.ops, results);
             return results;

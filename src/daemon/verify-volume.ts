@@ -16,6 +16,7 @@ import type {StoredEntry} from '../state/entry-row.ts';
 import type {VolumeStore} from '../state/volume-store.ts';
 import type {AgentParts, ScopedJobs} from './agent-parts.ts';
 import type {AgentVolume} from './agent-volume.ts';
+import {noteCorrupt, noteWhole} from './corrupt-notes.ts';
 import {isContradicted, youngReads, type ReadWatch} from './source-state.ts';
 import type {TargetProblems} from './target-problems.ts';
 
@@ -56,7 +57,7 @@ export async function verifyVolume(
   {clock, log}: AgentParts,
 ): Promise<VerifyOutcome> {
   const {request, onEvent, signal} = verifying;
-  const sides = sidesOf(volume, () => clock.nowMs());
+  const sides = sidesOf(volume, clock);
   const peer = request.peer === undefined ? undefined : peerOf(volume, request.peer);
   const entriesTotal = sides.reduce((sum, {store}) => sum + store.entryCount(), 0);
   const outcome = newOutcome(sides);
@@ -108,7 +109,7 @@ function newOutcome(sides: readonly Side[]): VerifyOutcome {
 }
 
 /** @throws REFUSED */
-function sidesOf(volume: AgentVolume, nowMs: () => number): Side[] {
+function sidesOf(volume: AgentVolume, clock: Clock): Side[] {
   const sides: Side[] = [];
   const sources = Map.groupBy(volume.sends, (send) => volume.sourceOf(send));
   for (const [source, sends] of sources) {
@@ -119,12 +120,12 @@ function sidesOf(volume: AgentVolume, nowMs: () => number): Side[] {
       store: opened.volume,
       jobs,
       reads: source,
-      told: sends.map(({notes}) => problemsOf(notes, nowMs)),
+      told: sends.map(({notes}) => problemsOf(notes, clock)),
     });
   }
   const {target, receive} = volume;
   if (target !== undefined && receive !== undefined) {
-    const reads = youngReads(nowMs);
+    const reads = youngReads(() => clock.nowMs());
     sides.push({side: 'target', store: target.opened.volume, jobs: target.jobs, reads, told: [receive.problems]});
   }
   if (sides.length > 0) return sides;
@@ -186,23 +187,14 @@ function note(read: Read, finding: VerifyFinding | undefined, {told}: Side): voi
   const {path, entry} = read.file;
   for (const problems of told) {
     if (finding?.kind === 'corrupt') problems.corrupt(path, {known: entry.content as Digest, found: read.content});
-    else problems.whole(path);
+    else if (sameDigest(read.content, entry.content)) problems.whole(path); // not of one that is only in doubt
   }
 }
 
 /** Of a link that sends. */
-function problemsOf(notes: LinkNotes, nowMs: () => number): Told {
-  return {
-    corrupt: (path, digests) => {
-      const message = corruptHere(path, {...digests, side: 'source'});
-      const times = {firstSeenMs: nowMs(), lastSeenMs: nowMs(), nextTryMs: undefined};
-      notes.upsertProblem({path, code: 'corrupt-here', message, side: 'source', ...times});
-    },
-    whole: (path) => {
-      const isNoted = notes.problemCount() > 0 && notes.problemOf('source', path)?.code === 'corrupt-here';
-      if (isNoted) notes.clearProblem('source', path);
-    },
-  };
+function problemsOf(notes: LinkNotes, clock: Clock): Told {
+  const at = {side: 'source', notes, clock} as const;
+  return {corrupt: (path, digests) => noteCorrupt(path, digests, at), whole: (path) => noteWhole(path, at)};
 }
 
 /** Has the peer read the same files. @returns those that it has other bytes of */

@@ -37,21 +37,6 @@ function checkShape(blockBytes: number, sizeBytes: number): void {
   }
 }
 
-/**
- * Checks a whole signature of unknown origin.
- * @throws PROTOCOL when a size is outside the limits or a count does not fit the file's size
- */
-export function checkSignature(signature: Signature): void {
-  checkShape(signature.blockBytes, signature.sizeBytes);
-  const blockCount = blockCountOf(signature.sizeBytes, signature.blockBytes);
-  if (signature.strong.length !== blockCount * STRONG_BYTES) {
-    refuse('length of strong sums', signature.strong.length, `${blockCount * STRONG_BYTES} bytes`);
-  }
-  if (signature.weak.length !== 0 && signature.weak.length !== blockCount * WEAK_BYTES) {
-    refuse('length of weak sums', signature.weak.length, `0 or ${blockCount * WEAK_BYTES} bytes`);
-  }
-}
-
 /** Cuts a signature into parts of at most `blockCountMax` blocks; one empty part for an empty file. */
 export function* signatureParts(signature: Signature, blockCountMax: number): Generator<SignaturePart> {
   const {blockBytes, sizeBytes, strong, weak} = signature;

@@ -119,13 +119,6 @@ function doubled(bytes: Buffer): Buffer {
   return larger;
 }
 
-/** Signature of bytes that are in memory at once. */
-export function signatureOf(bytes: Buffer, options: SignatureOptions): Signature {
-  const builder = new SignatureBuilder(options);
-  builder.update(bytes);
-  return builder.finish();
-}
-
 /** Strong sums of the blocks of one leaf: a row to store. Shares memory with the signature. */
 export function leafRow(signature: Signature, leafIndex: number): Buffer {
   const rowBytes = (LEAF_BYTES / signature.blockBytes) * STRONG_BYTES;

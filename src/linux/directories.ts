@@ -63,8 +63,6 @@ export const DIRENT_TYPE: readonly (EntryType | undefined)[] = [
   'socket',
 ];
 export const DIRENT_DIR = 4;
-export const DIRENT_FILE = 8;
-export const DIRENT_SYMLINK = 10;
 
 /**
  * Steps through what `readDirRaw` wrote, allocating nothing:

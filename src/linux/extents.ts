@@ -9,7 +9,6 @@ import type {Stat} from '../model/entry.ts';
 import {EINTR, EINVAL, ENOSYS, ENOTSUP, ENOTTY, ENXIO, EPERM, ETXTBSY, EXDEV} from './linux-error.ts';
 
 const FICLONE = 0x40049409;
-const FICLONERANGE = 0x4020940d;
 const FS_IOC_GETFLAGS = 0x80086601;
 const FS_IOC_SETFLAGS = 0x40086602;
 const FS_NOCOW_FL = 0x0080_0000;
@@ -26,21 +25,6 @@ let copyBuffer: Buffer | undefined;
 /** Makes `fd` share all bytes of `fromFd` (reflink). False when this filesystem cannot. */
 export function clone(fd: number, fromFd: number): boolean {
   return ioctl(fd, FICLONE, fromFd) >= 0 || cannot('FICLONE');
-}
-
-/** The same for a range; offsets and length in whole blocks of the filesystem, or `lengthBytes` 0 for "to the end". */
-export function cloneRange(
-  fd: number,
-  offset: number,
-  fromFd: number,
-  fromOffset: number,
-  lengthBytes: number,
-): boolean {
-  putU64(0, fromFd);
-  putU64(8, fromOffset);
-  putU64(16, lengthBytes);
-  putU64(24, offset);
-  return ioctl(fd, FICLONERANGE, range.address) >= 0 || cannot('FICLONERANGE');
 }
 
 /**

@@ -24,7 +24,6 @@ export interface Filesystem {
 export const EXT4_TYPE = 0xef53;
 export const XFS_TYPE = 0x58465342;
 export const BTRFS_TYPE = 0x9123683e;
-export const OVERLAY_TYPE = 0x794c7630;
 export const TMPFS_TYPE = 0x01021994;
 
 const ST_RDONLY = 1;

@@ -26,7 +26,6 @@ export const RAW_STAT_BYTES = 256;
 const MASK = 0x1fff; // STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID
 const NO_FOLLOW = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
 const ITSELF = AT_EMPTY_PATH | AT_NO_AUTOMOUNT;
-const ATTRIBUTE_MOUNT_ROOT = 0x2000;
 const ATTRIBUTE_FLAGS = 0x70; // STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND | STATX_ATTR_NODUMP
 
 const {bytes: own, address: ownAddress} = scratch(RAW_STAT_BYTES);
@@ -57,12 +56,6 @@ export function statAtIfAny(dirFd: number, name: Name): Stat | undefined {
 export function statFd(fd: number): Stat {
   if (statx(fd, EMPTY_TEXT, ITSELF, MASK, ownAddress) < 0) fail('statx');
   return readStat(own, 0);
-}
-
-/** Whether what is open is the root of a mount (always false before Linux 5.8). */
-export function isMountRoot(fd: number): boolean {
-  if (statx(fd, EMPTY_TEXT, ITSELF, MASK, ownAddress) < 0) fail('statx');
-  return isMountRootRaw(own, 0);
 }
 
 // The scanner calls with the same two buffers thousands of times: their addresses are looked up once.
@@ -112,11 +105,6 @@ export function readStat(from: Buffer, at: number): Stat {
   const flags = from.readUInt32LE(at + 8) & ATTRIBUTE_FLAGS;
   if (flags !== 0) stat.flags = flags;
   return stat;
-}
-
-/** Whether a raw structure is that of the root of a mount. */
-export function isMountRootRaw(from: Buffer, at: number): boolean {
-  return (from.readUInt32LE(at + 8) & ATTRIBUTE_MOUNT_ROOT) !== 0;
 }
 
 function typeOfMode(typeAndMode: number): EntryType {

@@ -1,16 +1,11 @@
 /**
  * Making bytes durable. A failed call means they may be lost: writing them anew is the only cure, not a second fsync.
  */
-import {fdatasync, fsync, posixFadvise, syncfs, syncFileRange, uninterrupted} from './libc.ts';
+import {fsync, posixFadvise, syncfs, syncFileRange, uninterrupted} from './libc.ts';
 
 /** A file with its metadata, or a directory with its names. */
 export function syncFd(fd: number): void {
   uninterrupted('fsync', () => fsync(fd));
-}
-
-/** A file's bytes and its size, without times. */
-export function syncDataFd(fd: number): void {
-  uninterrupted('fdatasync', () => fdatasync(fd));
 }
 
 /** The whole filesystem, neighbours included. Tells only of failures since `fd` was opened. */

@@ -6,8 +6,6 @@
 /** Sorted by agent. `agent` is the first 8 bytes of the agent's ID as 16 hex digits. */
 export type VersionVector = readonly {agent: string; counter: number}[];
 
-export const VERSION_ELEMENTS_MAX = 64;
-
 /** The vector after one more change by `agent`. */
 export function bumped(version: VersionVector, agent: string): VersionVector {
   const counter = (version.find((element) => element.agent === agent)?.counter ?? 0) + 1;

@@ -3,13 +3,14 @@
  *
  * Invariant: a halt reaches the other side with its kind, its count and its limit.
  */
-import {TowlineError, type HaltKind} from '../base/errors.ts';
+import {bug, TowlineError, type HaltKind} from '../base/errors.ts';
 import type {LinkPort} from './link-port.ts';
 import type {MessageOf} from '../wire/messages.ts';
 
 /** The message that tells the source why its link ends. */
 export function refusalMessage(link: number, error: TowlineError): MessageOf<'link-refused'> {
-  const {message} = error;
+  // Of a bug only what it was: the other side's error says the rest again.
+  const message = error.code === 'BUG' ? (error as TowlineError<'BUG'>).details.what : error.message;
   if (error.code !== 'HALTED') return {kind: 'link-refused', link, code: error.code, message, count: 0, limit: 0};
   const {kind, count, limit} = (error as TowlineError<'HALTED'>).details;
   return {kind: 'link-refused', link, code: `HALTED:${kind}`, message, count, limit};
@@ -40,7 +41,7 @@ export function refusalError(refusal: MessageOf<'link-refused'>, volume: string)
     case 'STATE_DAMAGED':
       return new TowlineError('STATE_DAMAGED', message, {path: volume, what: 'the state of the peer'});
     case 'BUG':
-      return new TowlineError('BUG', message, {what: message});
+      return bug(message);
     default:
       return new TowlineError('REFUSED', message, {reason: refusal.code});
   }

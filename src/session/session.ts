@@ -13,7 +13,7 @@ import {decode, encode, peek} from '../wire/codec.ts';
 import {COSTS_CREDIT, CreditGrant, creditKey, CreditWindow, type LinkOfCredit} from '../wire/credits.ts';
 import {SENT_BY} from '../wire/direction.ts';
 import {protocolFault} from '../wire/fault.ts';
-import {PINGS_OPEN_MAX} from '../wire/limits.ts';
+import {ANSWER_DEADLINE_MS, HELLO_DEADLINE_MS, PINGS_OPEN_MAX} from '../wire/limits.ts';
 import type {Message, MessageKind, MessageOf} from '../wire/messages.ts';
 import {negotiate, OWN_TERMS, type Feature} from '../wire/negotiate.ts';
 import {CreditQueue} from './credit-queue.ts';
@@ -32,8 +32,6 @@ export interface FrameChannel {
 }
 
 const GIVE_MS = 10; // after the first frame that was worked off
-const HELLO_MS_MAX = 10_000;
-export const ANSWER_MS_MAX = 30 * 60_000; // hashing a large file is work, not silence: the heartbeat watches the line
 
 interface Asked {
   take: (message: Message) => boolean;
@@ -91,8 +89,8 @@ export class Session implements LinkSession {
 
   /** Resolves with the peer's hello when it agreed with ours. @throws PROTOCOL, PEER_LOST */
   async ready(): Promise<MessageOf<'hello'>> {
-    const late = (): void => this.fail(this.#lost('no hello came in time', HELLO_MS_MAX));
-    const inTime = later(this.#clock, HELLO_MS_MAX, late);
+    const late = (): void => this.fail(this.#lost('no hello came in time', HELLO_DEADLINE_MS));
+    const inTime = later(this.#clock, HELLO_DEADLINE_MS, late);
     try {
       return await this.#hello.promise;
     } finally {
@@ -159,8 +157,8 @@ export class Session implements LinkSession {
     const request = this.#nextRequest++;
     const question = make(request);
     const {promise, resolve, reject} = Promise.withResolvers<void>();
-    const late = (): void => this.fail(this.#lost('a request was not answered', ANSWER_MS_MAX));
-    const inTime = TAKES_LONG.has(question.kind) ? () => undefined : later(this.#clock, ANSWER_MS_MAX, late);
+    const late = (): void => this.fail(this.#lost('a request was not answered', ANSWER_DEADLINE_MS));
+    const inTime = TAKES_LONG.has(question.kind) ? () => undefined : later(this.#clock, ANSWER_DEADLINE_MS, late);
     const asked = {
       reject,
       take: (message: Message) => {

@@ -15,7 +15,7 @@ import {narrowedView, viewDigest, type Holding, type View} from '../model/view.t
 import type {DeleteLimits} from '../reconcile/delete-guard.ts';
 import {RollingHour} from '../reconcile/rolling-hour.ts';
 import {protocolFault} from '../wire/fault.ts';
-import {BATCHES_OPEN_MAX, PARTIAL_FILES_MAX, REQUESTS_OPEN_MAX} from '../wire/limits.ts';
+import {BATCHES_OPEN_MAX, CUTS_OPEN_MAX, PARTIAL_FILES_MAX, REQUESTS_OPEN_MAX} from '../wire/limits.ts';
 import type {Message, MessageOf} from '../wire/messages.ts';
 import {splitPaths} from '../wire/split.ts';
 import {answerDigests, answerGroups, answerNodes, answerSignature, answerVerify} from './answer-asks.ts';
@@ -103,6 +103,7 @@ export class TargetLink {
   readonly #deletes: TargetDeletes;
   #batchesOpen = 0;
   #asksOpen = 0;
+  #cutsOpen = 0;
   readonly #answers = {tree: Promise.resolve(), content: Promise.resolve()};
   #isHalted = false;
   #isClosed = false;
@@ -176,7 +177,7 @@ export class TargetLink {
       case 'file-abort':
         return opened.files.drop(message.transfer);
       case 'cut':
-        return this.#answer('tree', () => this.#answerCut(message));
+        return this.#cut(message);
       case 'link-state':
         return this.#parts.onSourceState?.(message);
       default:
@@ -343,6 +344,13 @@ export class TargetLink {
     }
   }
 
+  /** @throws PROTOCOL when another one has no result yet */
+  #cut(asked: MessageOf<'cut'>): Promise<void> {
+    if (this.#cutsOpen >= CUTS_OPEN_MAX) throw protocolFault('a cut', 'open cuts', this.#cutsOpen + 1, CUTS_OPEN_MAX);
+    this.#cutsOpen++;
+    return this.#answer('tree', () => this.#answerCut(asked));
+  }
+
   async #answerCut(asked: MessageOf<'cut'>): Promise<void> {
     const {link, cut} = asked;
     await this.#batches;
@@ -350,6 +358,7 @@ export class TargetLink {
     const rootDigest = tree.rootDigest();
     const groupsDigest = tree.groupsDigest();
     tree.flush();
+    this.#cutsOpen--; // with its result the source may ask for the next one
     session.send({
       kind: 'cut-result',
       link,

@@ -182,11 +182,6 @@ export class LinkNotes {
     return (this.#problemCount ??= this.#statements.count.get(this.scope)?.[0] as number);
   }
 
-  /** Problems whose next try has come, the longest waiting first. */
-  dueProblems(nowMs: number, countMax = 1_000): Problem[] {
-    return this.#statements.due.all(this.scope, nowMs, countMax).map(problemOf);
-  }
-
   /** The root that was accepted as this volume's. @throws STATE_DAMAGED, as all of the following */
   rootIdentity(): RootIdentity | undefined {
     return this.#read('root') as RootIdentity | undefined;

@@ -12,7 +12,6 @@ CREATE TABLE problems (
   first_seen REAL NOT NULL, last_seen REAL NOT NULL, next_try REAL,
   PRIMARY KEY (scope, side, path)
 ) WITHOUT ROWID, STRICT;
-CREATE INDEX problems_due ON problems (scope, next_try) WHERE next_try IS NOT NULL;
 CREATE TABLE sealed (
   scope TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL, sum BLOB NOT NULL,
   PRIMARY KEY (scope, name)
@@ -44,7 +43,6 @@ export function prepareStatements(db: Database) {
     clearAll: db.prepare('DELETE FROM problems WHERE scope = ?'),
     page: db.prepare(`${problem} AND (side, path) > (?, ?) ORDER BY side, path LIMIT ?`),
     one: db.prepare(`${problem} AND side = ? AND path = ?`),
-    due: db.prepare(`${problem} AND next_try <= ? ORDER BY next_try LIMIT ?`),
     count: db.prepare('SELECT count(*) FROM problems WHERE scope = ?'),
     seal: db.prepare('INSERT OR REPLACE INTO sealed (scope, name, body, sum) VALUES (?, ?, ?, ?)'),
     unseal: db.prepare('SELECT body, sum FROM sealed WHERE scope = ? AND name = ?'),

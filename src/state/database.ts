@@ -8,7 +8,7 @@
  */
 import {randomBytes} from 'node:crypto';
 import {DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync} from 'node:sqlite';
-import {invariant, messageOf, TowlineError} from '../base/errors.ts';
+import {bug, invariant, messageOf, TowlineError} from '../base/errors.ts';
 import {prepareFile, prepareFolder} from './state-files.ts';
 
 export type SqlValue = SQLInputValue;
@@ -350,8 +350,7 @@ export class Database {
     }
     const errno = SQLITE_ERRNO[code];
     if (errno === undefined) {
-      const what = `${messageOf(error)} (${this.path})`;
-      return new TowlineError('BUG', `internal error in the state: ${what}`, {what}, options);
+      return bug(`in the state: ${messageOf(error)} (${this.path})`, error);
     }
     const message = `the state file ${this.path} cannot be written or read: ${messageOf(error)}`;
     return new TowlineError('SYSTEM', message, {syscall: 'sqlite', errno, path: this.path}, options);

@@ -9,7 +9,7 @@ import {ENTRY_TYPES, sameMeta, type Entry, type EntryType, type Outline} from '.
 import type {Digest} from '../model/digest.ts';
 import type {Name} from '../model/path.ts';
 import type {VersionVector} from '../model/version.ts';
-import {bufferOf, type SqlRow, type SqlValue} from './database.ts';
+import {bufferOf, type Database, type SqlRow, type SqlValue} from './database.ts';
 import {checkRow, rowSum, SUMMED} from './row-sum.ts';
 import {ENTRY_COLUMN_NAMES} from './volume-schema.ts';
 
@@ -68,9 +68,9 @@ export function fillRow(
   return row;
 }
 
-/** The entry of a row of `SELECTED` columns. @throws STATE_DAMAGED when it is not as it was written */
-export function entryOf(row: SqlRow): StoredEntry {
-  checkRow(row, SUMMED_AT, SELECTED_COUNT - 1);
+/** The entry of a row of `SELECTED` columns of this database. @throws STATE_DAMAGED when it is not as it was written */
+export function entryOf(row: SqlRow, db: Pick<Database, 'damaged'>): StoredEntry {
+  checkRow(row, {at: SUMMED_AT, sumAt: SELECTED_COUNT - 1, db});
   const entry: StoredEntry = {
     parentId: row[0] as number,
     name: row[2] as Name,
@@ -122,11 +122,6 @@ export function outlineOf(row: SqlRow): Outline {
 /** @param value of the column `attrs` */
 export function attrsOf(value: SQLOutputValue | undefined): Attrs {
   return value === null || value === undefined ? NO_ATTRS : bufferOf(value);
-}
-
-/** The trie key of a row of `SELECTED` columns. */
-export function keyOfRow(row: SqlRow): number {
-  return row[1] as number;
 }
 
 /** Under which number a file is found by its content; null for what is not looked for. */

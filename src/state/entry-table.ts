@@ -188,7 +188,7 @@ export class EntryTable {
 
   #get(parentId: number, key: number, name: Name): StoredEntry | undefined {
     const row = this.#select.get(parentId, key, name);
-    return row === undefined ? undefined : entryOf(row);
+    return row === undefined ? undefined : entryOf(row, this.#db);
   }
 
   /** The rest of `put` when there is an entry of that name. */

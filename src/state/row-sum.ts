@@ -5,8 +5,7 @@
  * Not in it: what is compared with the disk before it is used (inode, ctime, count of links), and the digest of the
  * content, which a file is read for. Not a defence against somebody. Mixed as in MurmurHash3's finaliser.
  */
-import {TowlineError} from '../base/errors.ts';
-import type {SqlRow, SqlValue} from './database.ts';
+import type {Database, SqlRow, SqlValue} from './database.ts';
 
 /** The columns that are summed, in this order. */
 export const SUMMED = [
@@ -21,12 +20,18 @@ export function rowSum(row: readonly SqlValue[], at: readonly number[]): number 
   return sum >>> 0 || 1;
 }
 
-/** @throws STATE_DAMAGED when a row is not as it was written; one without a sum passes */
-export function checkRow(row: SqlRow, at: readonly number[], sumAt: number): void {
+/** Whether a row is as it was written; one without a sum passes. */
+export function isAsWritten(row: SqlRow, at: readonly number[], sumAt: number): boolean {
   const stored = row[sumAt] as number;
-  if (stored === 0 || stored === rowSum(row, at)) return;
-  const what = 'a row of an entry is not as it was written';
-  throw new TowlineError('STATE_DAMAGED', `the state is damaged: ${what}`, {path: 'volume.db', what});
+  return stored === 0 || stored === rowSum(row, at);
+}
+
+/** @throws STATE_DAMAGED of this database when a row of an entry is not as it was written */
+export function checkRow(
+  row: SqlRow,
+  {at, sumAt, db}: {at: readonly number[]; sumAt: number; db: Pick<Database, 'damaged'>},
+): void {
+  if (!isAsWritten(row, at, sumAt)) throw db.damaged('a row of an entry is not as it was written');
 }
 
 function mixed(sum: number, value: SqlValue): number {

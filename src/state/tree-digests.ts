@@ -148,7 +148,7 @@ export class TreeDigests {
     const rows = this.#leafRows(place);
     if (rows !== undefined) {
       if (rows.length === 0 && place.depth > 0) return {kind: 'absent'};
-      const entries = rows.map((row) => treeEntryOfRow(row, this.#view));
+      const entries = rows.map((row) => this.#treeEntryOf(row));
       return {kind: 'leaf', digest: this.#leafDigest(entries), count: countOf(entries), entries};
     }
     const children = this.#childrenOf(place);
@@ -199,7 +199,7 @@ export class TreeDigests {
       frame.pendingDirs.push(below);
     }
     if (frame.pendingDirs.length > 0) return false;
-    const entries = rows.map((row) => treeEntryOfRow(row, this.#view));
+    const entries = rows.map((row) => this.#treeEntryOf(row));
     this.#store(frame, rows.length === 0 && frame.depth > 0 ? NOTHING : this.#leafDigest(entries), countOf(entries));
     return true;
   }
@@ -233,6 +233,12 @@ export class TreeDigests {
     return rows.length > TRIE_LEAF_COUNT_MAX && place.depth < TRIE_DEPTH_MAX ? undefined : rows;
   }
 
+  /** @throws STATE_DAMAGED when the row is not as it was written */
+  #treeEntryOf(row: SqlRow): OwnTreeEntry {
+    checkRow(row, {at: SUMMED_AT, sumAt: SUM_AT, db: this.#db});
+    return treeEntryOfRow(row, this.#view);
+  }
+
   #childRows(place: Place): SqlRow[] {
     const first = place.node * TRIE_FANOUT;
     return this.#children.all(place.dir, first, first + TRIE_FANOUT);
@@ -264,9 +270,7 @@ function rangeOf(place: Place): {from: number; to: number} {
   return {from, to: from + span};
 }
 
-/** @throws STATE_DAMAGED when the row is not as it was written */
 function treeEntryOfRow(row: SqlRow, view: View): OwnTreeEntry {
-  checkRow(row, SUMMED_AT, SUM_AT);
   const type = ENTRY_TYPES[row[1] as number] as EntryType;
   const isDir = row[1] === TYPE_DIR;
   const whole = {

@@ -1,5 +1,5 @@
 /**
- * Questions about a volume's entries that look past one directory: by inode, by content, what is unread, what is gone.
+ * Questions about a volume's entries that look past one directory: by inode, by content, what was read.
  *
  * Invariant: every answer is bounded by a count, and the next page starts after the last entry given.
  */
@@ -8,8 +8,8 @@ import type {Digest} from '../model/digest.ts';
 import type {Outline} from '../model/entry.ts';
 import {joinPath, type Name, type RelPath} from '../model/path.ts';
 import {nameKey} from '../model/tree.ts';
-import {contentKeyOf, entryOf, OUTLINE_COLUMNS, outlineOf, SELECTED, TYPE_FILE, type StoredEntry} from './entry-row.ts';
-import type {Database, Statement} from './database.ts';
+import {contentKeyOf, entryOf, OUTLINE_COLUMNS, outlineOf, SELECTED, type StoredEntry} from './entry-row.ts';
+import type {Database, SqlRow, Statement} from './database.ts';
 import type {Directories} from './directories.ts';
 
 /** Where a page ended: an entry by its place. */
@@ -28,18 +28,19 @@ const START: Place = {parentId: -1, name: ''};
 const PAGE_ROWS = 512;
 
 export class VolumeQueries {
+  readonly #db: Database;
   readonly #directories: Directories;
   readonly #byInode: Statement;
   readonly #byContent: Statement;
   readonly #hasInode: Statement;
   readonly #hasContent: Statement;
   readonly #bySize: Statement;
-  readonly #unread: Statement;
   readonly #since: Statement;
   readonly #page: Statement;
   readonly #outlines: Statement;
 
   constructor(db: Database, directories: Directories) {
+    this.#db = db;
     this.#directories = directories;
     const after = '(parent, key, name) > (?, ?, ?) ORDER BY parent, key, name LIMIT ?';
     const select = `SELECT ${SELECTED} FROM entries`;
@@ -48,7 +49,6 @@ export class VolumeQueries {
     this.#hasInode = db.prepare('SELECT 1 FROM entries WHERE ino = ? AND ino <> 0 LIMIT 1');
     this.#hasContent = db.prepare('SELECT 1 FROM entries WHERE content_key = ? LIMIT 1');
     this.#bySize = db.prepare(`SELECT count(*) FROM entries WHERE size = ? AND size >= ${INDEXED_SIZE_BYTES} LIMIT 2`);
-    this.#unread = db.prepare(`${select} WHERE type = ${TYPE_FILE} AND content IS NULL AND ${after}`);
     this.#since = db.prepare(`${select} WHERE content IS NOT NULL AND ctime_s >= ? AND ${after}`);
     this.#page = db.prepare(
       `${select} WHERE parent = ? AND (key, name) > (?, ?) ORDER BY key, name LIMIT ${PAGE_ROWS}`,
@@ -64,7 +64,7 @@ export class VolumeQueries {
     let name = '';
     for (;;) {
       const rows = this.#page.all(parentId, key, name);
-      for (const row of rows) yield entryOf(row);
+      for (const row of rows) yield this.#entryOf(row);
       if (rows.length < PAGE_ROWS) return;
       [, key, name] = rows.at(-1) as unknown as [number, number, string];
     }
@@ -85,14 +85,14 @@ export class VolumeQueries {
 
   byInode(ino: number, countMax: number, after: Place = START): FoundEntry[] {
     if (this.#hasInode.get(ino) === undefined) return []; // most often: a new file; a row is read faster than a list
-    return this.#byInode.all(ino, ...cursorOf(after), countMax).map((row) => this.#foundOf(entryOf(row)));
+    return this.#byInode.all(ino, ...cursorOf(after), countMax).map((row) => this.#foundOf(this.#entryOf(row)));
   }
 
   byContent(content: Digest, sizeBytes: number, countMax: number): FoundEntry[] {
     const key = contentKeyOf(content, sizeBytes);
     if (key === null) return [];
     if (this.#hasContent.get(key) === undefined) return []; // as above
-    return this.#byContent.all(key, content, sizeBytes, countMax).map((row) => this.#foundOf(entryOf(row)));
+    return this.#byContent.all(key, content, sizeBytes, countMax).map((row) => this.#foundOf(this.#entryOf(row)));
   }
 
   /** Count of files of exactly this size, for sizes that are worth knowing (INDEXED_SIZE_BYTES); 0 for smaller ones. */
@@ -100,14 +100,10 @@ export class VolumeQueries {
     return sizeBytes < INDEXED_SIZE_BYTES ? 0 : (this.#bySize.get(sizeBytes)?.[0] as number);
   }
 
-  unread(countMax: number, after: Place = START): FoundEntry[] {
-    return this.#unread.all(...cursorOf(after), countMax).map((row) => this.#foundOf(entryOf(row)));
-  }
-
   /** Files that were read, with a ctime from `ctimeS` on. */
   *readSince(ctimeS: number): Generator<StoredEntry> {
     for (let after = START; ;) {
-      const entries = this.#since.all(ctimeS, ...cursorOf(after), PAGE_ROWS).map(entryOf);
+      const entries = this.#since.all(ctimeS, ...cursorOf(after), PAGE_ROWS).map((row) => this.#entryOf(row));
       yield* entries;
       if (entries.length < PAGE_ROWS) return;
       after = entries.at(-1) as StoredEntry;
@@ -118,6 +114,10 @@ export class VolumeQueries {
   *readFiles(): Generator<FoundEntry> {
     for (const entry of this.readSince(Number.MIN_SAFE_INTEGER))
       if (entry.parentId === 0 || this.#directories.find(entry.parentId) !== undefined) yield this.#foundOf(entry);
+  }
+
+  #entryOf(row: SqlRow): StoredEntry {
+    return entryOf(row, this.#db);
   }
 
   #foundOf(entry: StoredEntry): FoundEntry {

@@ -252,11 +252,6 @@ export class VolumeStore {
     return this.#queries.countOfSize(sizeBytes);
   }
 
-  /** Files whose content is not known; the next page starts `after` the last one. */
-  unreadFiles(countMax: number, after?: Place): FoundEntry[] {
-    return this.#queries.unread(countMax, after);
-  }
-
   /** Every file whose content is known, a page at a time: what changes meanwhile may be missing. */
   readFiles(): Generator<FoundEntry> {
     return this.#queries.readFiles();

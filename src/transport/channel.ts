@@ -6,7 +6,7 @@
  */
 import type {TLSSocket} from 'node:tls';
 import type {WebSocket} from 'ws';
-import {invariant, isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
+import {asTowlineError, invariant, TowlineError} from '../base/errors.ts';
 import {systemClock} from '../base/clock.ts';
 import {protocolFault} from '../wire/fault.ts';
 import {closedByPeer, closeText, connectionLost, webSocketFault} from './faults.ts';
@@ -170,10 +170,7 @@ export class Channel {
     try {
       handler(frame);
     } catch (error) {
-      const what = messageOf(error);
-      this.close(
-        isTowlineError(error) ? error : new TowlineError('BUG', `internal error: ${what}`, {what}, {cause: error}),
-      );
+      this.close(asTowlineError(error));
     }
   }
 

@@ -1,7 +1,7 @@
 /**
  * The error of a peer that broke the protocol, in one form. Not for our own mistakes: those are `BUG`.
  */
-import {TowlineError} from '../base/errors.ts';
+import {bug, TowlineError} from '../base/errors.ts';
 import {showPath} from '../model/path.ts';
 
 const SHOWN_CHARS_MAX = 120;
@@ -34,5 +34,5 @@ function shortened(value: string): string {
 
 /** Our own side asks for what the format cannot say: a bug of the caller. */
 export function encodeBug(what: string): TowlineError<'BUG'> {
-  return new TowlineError('BUG', `internal error: cannot be put into a frame: ${what}; please report it`, {what});
+  return bug(`cannot be put into a frame: ${what}`);
 }

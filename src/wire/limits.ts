@@ -90,9 +90,11 @@ export const PINGS_OPEN_MAX = 4; // per session
 export const HEARTBEAT_MS = 5_000;
 export const PEER_DEAD_MS = 15_000;
 export const HELLO_DEADLINE_MS = 10_000;
-export const ANSWER_DEADLINE_MS = 60_000;
-/** For what makes the peer read whole files or scan its tree; the heartbeat shows meanwhile that it lives. */
-export const WORK_DEADLINE_MS = 30 * 60_000;
+/**
+ * Of a request. Not shorter for one that only looks into the tree: it may come behind a long batch, or behind a large
+ * file that is hashed, on a slow disk. The heartbeat shows meanwhile that the peer lives, and is much faster.
+ */
+export const ANSWER_DEADLINE_MS = 30 * 60_000;
 
 // The largest encodings of what cannot be divided.
 export const ENTRY_BYTES_MAX = 1 + NAME_BYTES_MAX + 2 + 22 + 8 + 8 + 8 + 32 + 32 + 2 + LINK_TARGET_BYTES_MAX + 2;

@@ -32,12 +32,6 @@ export function splitPaths(paths: readonly RelPath[]): RelPath[][] {
   return runs(paths, [limits.HASH_PATHS_MAX, limits.REQUEST_PATH_BYTES_MAX], (path) => [1, path.length]);
 }
 
-/** Runs of `file-leaves`. */
-export function splitLeaves(leaves: readonly LeafDelta[]): LeafDelta[][] {
-  const max = [limits.LEAVES_MAX, limits.LEAF_OPS_MAX_PER_FRAME, ROOM_BYTES];
-  return runs(leaves, max, (leaf) => [1, leaf.ops.length, leafDeltaBytes(leaf)]);
-}
-
 /**
  * Runs of `group-listing`. A group too large for one message becomes several lists that all begin with the group's
  * first path: lists that share a path are one group.

@@ -6,6 +6,8 @@
 import {spawn} from 'node:child_process';
 import {once} from 'node:events';
 import {text} from 'node:stream/consumers';
+import {prepareFolder} from '../../src/state/state-files.ts';
+import {loadOrCreateIdentity} from '../../src/transport/identity-file.ts';
 import {PORT, type TestAgent} from './agent.ts';
 
 const IN_SYNC_MS_MAX = 20_000;
@@ -23,10 +25,16 @@ export async function pair(
   b: TestAgent,
   {aDials = 'ipv4', bDials = 'none'}: PairOptions = {},
 ): Promise<void> {
-  const [aId, bId] = await Promise.all([a.id(), b.id()]);
+  const [aId, bId] = [await idOf(a), await idOf(b)];
   a.pin(b.name, bId, addressOf(b, aDials));
   b.pin(a.name, aId, addressOf(a, bDials));
   know(a, b);
+}
+
+/** As `towline id` prints it, without a process: most tests begin with this. */
+async function idOf({stateFolder}: TestAgent): Promise<string> {
+  prepareFolder(stateFolder);
+  return (await loadOrCreateIdentity(stateFolder)).id;
 }
 
 /** Pairs them as people do: `a` invites, `b` joins with the code. @returns what `join` said */

@@ -17,6 +17,7 @@ import {PLAIN_VIEW} from '../../src/model/view.ts';
 import {openVolumeStore, type VolumeStore} from '../../src/state/volume-store.ts';
 import {modelNode, naiveRootDigest, type ModelNode} from '../unit/state/tree-model.ts';
 import {campaignOf, recordResult} from './campaign.ts';
+import {unreadIn} from '../unit/state/state-fixture.ts';
 
 const HISTORIES_PER_ROUND = 10;
 const NAMES = ['a', 'b', 'c', '\xff'];
@@ -138,8 +139,7 @@ class Lab {
     ).toEqual(this.#groups());
     const unread = paths.filter((path) => isUnread(this.#find(path)!.entry));
     expect(
-      store
-        .unreadFiles(10_000)
+      unreadIn(store)
         .map((found) => found.path)
         .sort(),
     ).toEqual(unread.sort());

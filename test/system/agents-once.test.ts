@@ -170,7 +170,7 @@ needsHosts(describe)('J7 agent --once', {timeout: 120_000}, () => {
     ];
     for (let round = 0; round < ROUNDS; round++) {
       changeRandomly(source.volume('data'), 20, random);
-      const ends = [source, target].map((agent) => agent.startCommand(['agent', '--once', '--timeout', '8s']));
+      const ends = [source, target].map((agent) => agent.startCommand(['agent', '--once', '--timeout', '3s']));
       await sleep(random.below(1_200)); // the moment is the random part
       const isChanged = random.below(4) === 0;
       if (isChanged) changeRandomly(source.volume('data'), 5, random);

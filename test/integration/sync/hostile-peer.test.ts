@@ -70,6 +70,7 @@ describe('a breach ends the session with PROTOCOL and changes nothing', () => {
       /count|operations|bytes/,
     ],
     ['I6 1,000 requests at once', async (source) => many(await source.open(), 1_000, listRoot), /open requests/],
+    ['I6 two cuts at once, behind batches', async (source) => many(await source.open(), 2, batchAndCut), /open cuts/],
     ['I6 100,000 pings at once', async (source) => many(await source.open(), 100_000, ping), /pings/],
     [
       'I6 100,000 transfers opened and aborted',
@@ -132,6 +133,11 @@ function inline(path: string, bytes: Buffer): Op {
 
 const tinyBatch = (batch: number): Message[] => [
   {kind: 'batch', link: 1, batch, seq: 0, ops: [inline(`flood-${batch}`, Buffer.from(`${batch}`))]},
+];
+const digest = Buffer.alloc(32);
+const batchAndCut = (index: number): Message[] => [
+  ...tinyBatch(index),
+  {kind: 'cut', link: 1, cut: index + 1, seq: 0, rootDigest: digest, groupsDigest: digest},
 ];
 const large = Buffer.alloc(LEAF_BYTES, 'large');
 const fullBatch = (batch: number): Message[] => [

@@ -131,6 +131,18 @@ test('what a frame handler throws ends the channel with it', async () => {
   expect((await near.ended).message).toContain('wrong digest');
 });
 
+test.each([
+  [new TypeError('x is not a function'), 'BUG', 'internal error: x is not a function; please report it'],
+  [Object.assign(new Error('EIO: i/o error'), {code: 'EIO', syscall: 'read'}), 'SYSTEM', 'a system call failed: EIO'],
+])('what a frame handler throws without a code, %s, gets %s', async (thrown, code, message) => {
+  const {near, far} = await pair();
+  far.channel.onFrame = () => {
+    throw thrown;
+  };
+  near.channel.send(Buffer.alloc(1));
+  expect(await far.ended).toMatchObject({code, message: expect.stringContaining(message) as string});
+});
+
 test('sending a frame above the limit is a bug of the sender, before a byte leaves', async () => {
   const {near} = await pair();
   expect(() => near.channel.send(Buffer.alloc(FRAME_BYTES_MAX + 1))).toThrow(expect.objectContaining({code: 'BUG'}));

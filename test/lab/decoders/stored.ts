@@ -1,7 +1,7 @@
 /** Decoders of what lies in the state or comes from the kernel: rows, journals, attributes, events, /proc. */
 import {encodeJournal, decodeJournal} from '../../../src/apply/journal-record.ts';
 import {loadXxhash} from '../../../src/delta/hash.ts';
-import {assembleSignature, leafRow, signatureOf} from '../../../src/delta/signature.ts';
+import {assembleSignature, leafRow} from '../../../src/delta/signature.ts';
 import {mountedBelow, parseMountinfo, placeOf} from '../../../src/engine/mountinfo.ts';
 import {InotifyEvents} from '../../../src/linux/inotify.ts';
 import {
@@ -21,6 +21,7 @@ import {relPathFault} from '../../../src/model/path.ts';
 import {entryDigestBytes, treeEntryOf} from '../../../src/model/tree.ts';
 import {PLAIN_VIEW, viewDigest} from '../../../src/model/view.ts';
 import {Database, type SqlRow} from '../../../src/state/database.ts';
+import {TowlineError} from '../../../src/base/errors.ts';
 import {entryOf, fillRow, outlineOf, SUMMED_AT} from '../../../src/state/entry-row.ts';
 import {rowSum} from '../../../src/state/row-sum.ts';
 import {JOURNAL_SCHEMA, JOURNAL_SCHEMA_VERSION, JournalStore} from '../../../src/state/journal-store.ts';
@@ -28,6 +29,7 @@ import {viewFrom} from '../../../src/state/stored-view.ts';
 import {mappedIn} from '../../../src/watch/mapped-files.ts';
 import {mutatedJson} from '../mutations.ts';
 import {must, type Decoder} from './decoder.ts';
+import {signatureOf} from '../../unit/delta/signature-of.ts';
 
 await loadXxhash();
 
@@ -107,7 +109,7 @@ const rows: Decoder = {
     row[3] = (input[0] ?? 0) % 9;
     [row[20], row[VERSION_COLUMN], row[26]] = [bytes.subarray(0, 32), bytes.subarray(32, 64), bytes.subarray(64)];
     row[28] = rowSum(row, SUMMED_AT); // what damage leaves as it was is not what is looked for here
-    const entry = entryOf(row);
+    const entry = entryOf(row, {damaged: (what) => new TowlineError('STATE_DAMAGED', what, {path: '', what})});
     outlineOf(row.slice(1, 15));
     if (entry.type === undefined) return; // a type that this version does not know is left to who reads on
     for (const view of [PLAIN_VIEW, {...PLAIN_VIEW, xattrs: ['user']}])

@@ -5,7 +5,6 @@ import {opsOf} from '../../../src/apply/batch-frame.ts';
 import {Differ} from '../../../src/delta/differ.ts';
 import {loadXxhash} from '../../../src/delta/hash.ts';
 import {buildLeaf} from '../../../src/delta/patch.ts';
-import {signatureOf} from '../../../src/delta/signature.ts';
 import {SignatureCollector} from '../../../src/delta/signature-parts.ts';
 import {IdMap} from '../../../src/model/ids.ts';
 import {narrowedView, PLAIN_VIEW, viewDigest} from '../../../src/model/view.ts';
@@ -25,6 +24,7 @@ import {anyMessage, KINDS, MESSAGE} from '../../unit/wire/arbitraries.ts';
 import {GOLDEN} from '../../unit/wire/golden.ts';
 import {mutated, type Random} from '../mutations.ts';
 import {must, type Decoder} from './decoder.ts';
+import {signatureOf} from '../../unit/delta/signature-of.ts';
 
 await loadXxhash();
 

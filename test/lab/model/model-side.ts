@@ -9,9 +9,9 @@ import {namesToLookAt} from '../../../src/session/linked-names.ts';
 import type {SourceState} from '../../../src/session/source-link.ts';
 import {openVolumeStore, type VolumeStore} from '../../../src/state/volume-store.ts';
 import {contentOf, type ModelFs} from './model-fs.ts';
+import {unreadIn} from '../../unit/state/state-fixture.ts';
 
 const LOOKS_MAX = 6;
-const FILES_MAX = 1_000;
 const RULES = {ignore: [], reserved: [], seed: Buffer.alloc(8)};
 
 export function newStore(side: Side): VolumeStore {
@@ -77,7 +77,7 @@ export class ModelSide {
   }
 
   #read(): void {
-    for (const {path, entry} of this.store.unreadFiles(FILES_MAX)) {
+    for (const {path, entry} of unreadIn(this.store)) {
       const inode = this.fs.find(path);
       if (inode?.type === 'file' && inode.ino === entry.ino) this.store.setContentOf(entry, contentOf(inode.value));
     }

@@ -29,7 +29,7 @@ test('a failed job keeps its code and details, and its thread goes on', async ()
 });
 
 test.each([
-  {how: 'exit', told: 'a worker thread ended by itself'},
+  {how: 'exit', told: 'internal error: a worker thread ended by itself; please report it'},
   {how: 'error', told: 'not even its message can be read'},
 ] as const)('a thread that ends by an $how costs its own job; the next two get one new thread', async ({how, told}) => {
   const pool = makePool();

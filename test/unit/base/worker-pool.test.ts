@@ -127,7 +127,7 @@ test('a thread that ends costs the job it ran and what was kept in it, and no ot
   await two.run('keep', 'value');
   const before = await two.run('look', undefined);
   const [crashed, after] = await Promise.allSettled([one.run('crash', 'exit'), two.run('look', undefined)]);
-  expect(crashed).toMatchObject({status: 'rejected', reason: {message: 'a worker thread ended by itself'}});
+  expect(crashed).toMatchObject({status: 'rejected', reason: {details: {what: 'a worker thread ended by itself'}}});
   expect(after).toMatchObject({status: 'fulfilled', value: {kept: undefined}});
   expect(after).not.toMatchObject({value: {thread: before.thread}});
   await two.close();

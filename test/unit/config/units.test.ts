@@ -9,6 +9,7 @@ import {
   parseCount,
   parseDuration,
   parseShare,
+  parseInPlaceSize,
   parseSize,
 } from '../../../src/config/units.ts';
 
@@ -41,6 +42,13 @@ test.each([
   ['1tb', 1_000_000_000_000],
   ['0', 0],
 ])('%s is %d bytes', (text, bytes) => expect(parseSize(text)).toBe(bytes));
+
+test('what is changed in place has 1 MiB at least', () => {
+  expect(['1MiB', '1048576', '4GiB'].map(parseInPlaceSize)).toEqual([1 << 20, 1 << 20, 2 ** 32]);
+  expect(() => parseInPlaceSize('1048575')).toThrow(
+    '"1048575" is not a size from 1MiB on, like 4GiB: write at least 1MiB',
+  );
+});
 
 test.each([
   ['50%', 0.5],

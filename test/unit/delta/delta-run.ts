@@ -2,8 +2,8 @@
 import {Differ} from '../../../src/delta/differ.ts';
 import type {LeafOp} from '../../../src/delta/leaf-op.ts';
 import {buildLeaf, type BaseReader} from '../../../src/delta/patch.ts';
-import {signatureOf} from '../../../src/delta/signature.ts';
 import {LEAF_BYTES} from '../../../src/model/digest.ts';
+import {signatureOf} from './signature-of.ts';
 
 export const SEED = Buffer.from('a fixed ', 'latin1');
 

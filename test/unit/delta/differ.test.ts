@@ -2,10 +2,10 @@ import {beforeAll, describe, expect, test} from 'vitest';
 import {Differ} from '../../../src/delta/differ.ts';
 import {loadXxhash} from '../../../src/delta/hash.ts';
 import type {LeafOp} from '../../../src/delta/leaf-op.ts';
-import {signatureOf} from '../../../src/delta/signature.ts';
 import {LEAF_BYTES} from '../../../src/model/digest.ts';
 import type {LeafOp as WireLeafOp} from '../../../src/wire/messages.ts';
 import {noise, runDelta, SEED} from './delta-run.ts';
+import {signatureOf} from './signature-of.ts';
 
 const MIB = 1 << 20;
 const BLOCK = 8192;

@@ -2,9 +2,9 @@
 import {beforeAll, expect, test} from 'vitest';
 import {Differ} from '../../../src/delta/differ.ts';
 import {loadXxhash} from '../../../src/delta/hash.ts';
-import {signatureOf} from '../../../src/delta/signature.ts';
 import {weakSum} from '../../../src/delta/weak.ts';
 import {noise, runDelta, SEED} from './delta-run.ts';
+import {signatureOf} from './signature-of.ts';
 
 const MIB = 1 << 20;
 

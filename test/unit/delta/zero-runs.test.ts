@@ -4,8 +4,9 @@ import {beforeAll, expect, test} from 'vitest';
 import {Differ} from '../../../src/delta/differ.ts';
 import {loadXxhash} from '../../../src/delta/hash.ts';
 import {buildLeaf} from '../../../src/delta/patch.ts';
-import {SignatureBuilder, signatureOf} from '../../../src/delta/signature.ts';
+import {SignatureBuilder} from '../../../src/delta/signature.ts';
 import {noise, readerOf, runDelta, SEED} from './delta-run.ts';
+import {signatureOf} from './signature-of.ts';
 
 beforeAll(loadXxhash);
 

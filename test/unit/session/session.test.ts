@@ -1,7 +1,8 @@
 import {describe, expect, onTestFinished, test} from 'vitest';
 import {systemClock, type Clock} from '../../../src/base/clock.ts';
 import {TowlineError} from '../../../src/base/errors.ts';
-import {ANSWER_MS_MAX, Session} from '../../../src/session/session.ts';
+import {Session} from '../../../src/session/session.ts';
+import {ANSWER_DEADLINE_MS} from '../../../src/wire/limits.ts';
 import {encode} from '../../../src/wire/codec.ts';
 import {CREDIT_BYTES_INITIAL} from '../../../src/wire/credits.ts';
 import type {Message} from '../../../src/wire/messages.ts';
@@ -138,7 +139,8 @@ describe('requests', () => {
   ] as const)('of which $kind gets no answer in time: the session is open: $isOpen', async ({isOpen, ...question}) => {
     const [channel, other] = channelPair();
     const late = Promise.withResolvers<void>();
-    const sleep: Clock['sleep'] = (ms, signal) => (ms === ANSWER_MS_MAX ? late.promise : systemClock.sleep(ms, signal));
+    const sleep: Clock['sleep'] = (ms, signal) =>
+      ms === ANSWER_DEADLINE_MS ? late.promise : systemClock.sleep(ms, signal);
     const left = new Session({name: 'left'}, {channel, clock: {...systemClock, sleep}});
     const right = new Session({name: 'right'}, {channel: other});
     right.onMessage = () => undefined;

@@ -9,7 +9,7 @@ import {stagedHandlers, type StagedJobs} from '../../../src/apply/staged-transfe
 import type {ScopeHandlers} from '../../../src/base/jobs.ts';
 import {systemClock, type Clock} from '../../../src/base/clock.ts';
 import {loadXxhash} from '../../../src/delta/hash.ts';
-import {blockBytesFor, signatureOf, type Signature} from '../../../src/delta/signature.ts';
+import {blockBytesFor, type Signature} from '../../../src/delta/signature.ts';
 import {closeFd, openDirPath} from '../../../src/linux/open-fd.ts';
 import {statAt} from '../../../src/linux/stat.ts';
 import {contentDigest, LEAF_BYTES, sha256, type Digest} from '../../../src/model/digest.ts';
@@ -26,6 +26,7 @@ import type {Message} from '../../../src/wire/messages.ts';
 import {makeTmpDir} from '../../tmp.ts';
 import {channelPair} from './channel-pair.ts';
 import {runHere} from './run-here.ts';
+import {signatureOf} from '../delta/signature-of.ts';
 
 await loadXxhash();
 const SEED = Buffer.alloc(8, 7);

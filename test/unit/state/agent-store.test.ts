@@ -54,8 +54,6 @@ test('a problem keeps the time it was first seen, is paged by side and path, and
     problem('b\u00ff', {code: 'changing', firstSeenMs: 1_000, lastSeenMs: 9_000, nextTryMs: 20_000}),
   );
   expect(agent.problems(2, first[1]).map((one) => one.side)).toEqual(['target']);
-  expect(agent.dueProblems(4_000).map((one) => one.side)).toEqual(['target']);
-  expect(agent.dueProblems(3_999)).toEqual([]);
   expect([agent.clearProblem('target', 'a'), agent.clearProblem('target', 'a')]).toEqual([true, false]);
   expect(agent.problemCount()).toBe(2);
 });
@@ -192,7 +190,6 @@ describe('a file of format 1', () => {
       problem('b\u00ff', {code: 'changing', lastSeenMs: 9_000, nextTryMs: 20_000}),
       problem('a', {side: 'target', nextTryMs: undefined}),
     ]);
-    expect(notes.dueProblems(20_000)).toHaveLength(1);
     file.notes('volume/a').setPaused(true);
     expect(notes.isPaused()).toBe(false);
   });

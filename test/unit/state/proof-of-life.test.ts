@@ -3,7 +3,7 @@ import {DatabaseSync} from 'node:sqlite';
 import {join} from 'node:path';
 import {expect, test} from 'vitest';
 import type {Clock} from '../../../src/base/clock.ts';
-import {entry, newFolder, openStore} from './state-fixture.ts';
+import {entry, newFolder, openStore, unreadIn} from './state-fixture.ts';
 
 const START_MS = 1_800_000_000_000;
 const MINUTE_MS = 60_000;
@@ -33,7 +33,7 @@ class SetClock implements Clock {
 /** What a next boot does not trust. */
 function doubtedIn(folder: string, bootId = 'boot-2'): string[] {
   const store = openStore({place: {folder}, bootId});
-  const names = store.unreadFiles(100).map(({path}) => path);
+  const names = unreadIn(store).map(({path}) => path);
   expect(store.doubtedCount).toBe(names.length);
   store.close();
   return names;

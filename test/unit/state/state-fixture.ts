@@ -8,7 +8,9 @@ import {onTestFinished} from 'vitest';
 import {sha256} from '../../../src/model/digest.ts';
 import type {Entry} from '../../../src/model/entry.ts';
 import {NO_ATTRS} from '../../../src/model/attrs.ts';
+import {joinPath, type RelPath} from '../../../src/model/path.ts';
 import {PLAIN_VIEW} from '../../../src/model/view.ts';
+import {isUnread, type StoredEntry} from '../../../src/state/entry-row.ts';
 import {openVolumeStore, type VolumeStore, type VolumeStoreOptions} from '../../../src/state/volume-store.ts';
 
 /** A new folder that goes with the test. */
@@ -57,4 +59,18 @@ export function entry(name: string, changes: Partial<Entry> = {}): Entry {
 
 export function directory(name: string, changes: Partial<Entry> = {}): Entry {
   return entry(name, {type: 'dir', mode: 0o755, content: undefined, ...changes});
+}
+
+/** The files of a store whose content is not known, with their paths. */
+export function unreadIn(store: VolumeStore, dirId = store.root(), path: RelPath = ''): UnreadFile[] {
+  return [...store.children(dirId)].flatMap((entry): UnreadFile[] => {
+    const at = joinPath(path, entry.name);
+    if (entry.type === 'dir') return unreadIn(store, entry.dirId, at);
+    return isUnread(entry) ? [{path: at, entry}] : [];
+  });
+}
+
+interface UnreadFile {
+  path: RelPath;
+  entry: StoredEntry;
 }

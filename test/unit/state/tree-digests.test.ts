@@ -4,7 +4,7 @@ import {sha256} from '../../../src/model/digest.ts';
 import {EMPTY_TREE, innerNodeDigest, keyByte, leafNodeDigest, nameKey} from '../../../src/model/tree.ts';
 import {PLAIN_VIEW, type View} from '../../../src/model/view.ts';
 import type {VolumeStore} from '../../../src/state/volume-store.ts';
-import {directory, entry, newFolder, openStore} from './state-fixture.ts';
+import {directory, entry, newFolder, openStore, unreadIn} from './state-fixture.ts';
 import {modelNode, naiveRootDigest, naiveTrie, type ModelNode} from './tree-model.ts';
 
 /** The store under test and the model beside it, driven by the same numbers. */
@@ -78,7 +78,7 @@ class Twins {
     expect(this.store.entryCount()).toBe(naiveTrie(this.root, {...view, special: 'keep'}, 'source').count);
     const files = this.dirs().flatMap(([, node]) => [...node.children.values()].map((child) => child.entry));
     expect(this.store.unreadCount()).toBe(files.filter((one) => one.type === 'file' && !one.content).length);
-    expect(this.store.unreadFiles(10_000)).toHaveLength(this.store.unreadCount());
+    expect(unreadIn(this.store)).toHaveLength(this.store.unreadCount());
     for (const [path, node] of this.dirs()) {
       const id = this.store.dirIdOf(path);
       expect(this.store.pathOf(id as number)).toBe(path);

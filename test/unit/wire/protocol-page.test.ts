@@ -46,6 +46,10 @@ describe('PROTOCOL.md says what the code does', () => {
     expect(page).toContain(`ping every ${limits.HEARTBEAT_MS / 1_000} s`);
     expect(page).toContain(`came for ${limits.PEER_DEAD_MS / 1_000} s`);
     expect(page).toContain(`| ${limits.REQUESTS_OPEN_MAX} requests open`);
+    expect(page).toContain(`| ${limits.BATCHES_OPEN_MAX} batches without result`);
+    expect(page).toContain(`| ${limits.CUTS_OPEN_MAX} cut without result`);
+    expect(page).toContain(`| ${limits.HELLO_DEADLINE_MS / 1_000} s, and nothing else is accepted until then |`);
+    expect(page).toContain(`| ${limits.ANSWER_DEADLINE_MS / 60_000} min while its heartbeat goes on |`);
     expect(EXTENSION_IGNORABLE.toString(16)).toBe('8000');
   });
 });

@@ -1,10 +1,8 @@
 import fc from 'fast-check';
 import {describe, expect, test} from 'vitest';
-import {LEAF_BYTES} from '../../../src/model/digest.ts';
 import type {TreeEntry, TreeNode} from '../../../src/model/tree.ts';
 import {decode, encode} from '../../../src/wire/codec.ts';
 import {FRAME_BYTES_MAX} from '../../../src/wire/limits.ts';
-import type {LeafDelta} from '../../../src/wire/messages.ts';
 import * as split from '../../../src/wire/split.ts';
 import {LAB_SEED, leafDelta, treeNode} from './arbitraries.ts';
 
@@ -104,11 +102,4 @@ describe('lists of paths', () => {
     }
     expect([...merged.values()].map((paths) => [...paths])).toEqual(groups);
   });
-});
-
-test('leaves are cut at 2 MiB: ten literal leaves of 256 KiB take two messages', () => {
-  const literal: LeafDelta = {digest, ops: [{kind: 'literal', bytes: Buffer.alloc(LEAF_BYTES)}]};
-  const parts = split.splitLeaves(Array.from({length: 10}, () => literal));
-  expect(parts.map((part) => part.length)).toEqual([7, 3]);
-  for (const leaves of parts) decode(encode({kind: 'file-leaves', link: 1, transfer: 1, leafIndexFirst: 0, leaves}));
 });
