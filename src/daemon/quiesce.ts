@@ -117,7 +117,9 @@ export class Quiesce {
 
   /** Ends what is going on, with the resume hook. */
   async stop(): Promise<void> {
-    this.#stop.abort(new TowlineError('CANCELLED', 'the volume is closed', {signal: 'stop'}));
+    // Whoever asked was not interrupted: the copy did not come to its end.
+    const message = `volume ${this.#volume} was closed before its copy was whole; flush it again when it is open`;
+    this.#stop.abort(new TowlineError('PEER_LOST', message, {peer: '', idleMs: 0}));
     await this.#running;
   }
 
