@@ -107,6 +107,8 @@ needsHosts(describe)('hosts in namespaces', () => {
     const network = makeNetwork(1);
     spawnSync('ip', ['netns', 'add', name]);
     const sleeper = spawnSync('sh', ['-c', `ip netns exec ${name} sleep 1000 >/dev/null 2>&1 & echo $!`]);
+    const inside = (): string => spawnSync('ip', ['netns', 'pids', name], {encoding: 'utf8'}).stdout;
+    await expect.poll(inside).toBe(sleeper.stdout.toString());
     removeRunNetworks('dead-runs');
     expect(existsSync(`/run/netns/${name}`)).toBe(false);
     await expect.poll(() => isRunning(Number(sleeper.stdout))).toBe(false);
