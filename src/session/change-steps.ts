@@ -13,56 +13,109 @@ import type {Change, ScanResult} from '../scan/pass.ts';
 
 type Move = Extract<Change, {kind: 'renamed' | 'exchanged'}>;
 
+const ROUNDS_MAX = 16; // what is left out of order by then is found by the next comparison
+
+/** What is sent next: changes, or all or some of what lies below directories that are new. */
+export type Part =
+  | {kind: 'changes'; changes: readonly Change[]}
+  | {kind: 'new'; dirs: readonly RelPath[]; types: 'all' | 'dirs' | 'others'};
+
 export interface OrderedChanges {
-  /** In directories that the target has, new directories themselves among them. */
-  first: Change[];
-  /** Directories that are new, without those below `first`'s moved ones. */
-  newDirs: RelPath[];
-  /** From anywhere into new directories, and what moves on from there. */
-  moves: Move[];
-  /** At or below what was moved into a new directory. */
-  last: Change[];
-  lastNewDirs: RelPath[];
-  gone: Extract<Change, {kind: 'gone'}>[];
+  parts: Part[];
+  /** Paths in new directories that come there by a move: not to be created. */
+  moved: ReadonlySet<RelPath>;
+}
+
+/** What of a look waits for a move into a new directory, or on from there. */
+interface Late {
+  isLate(path: RelPath): boolean;
+  /** In the order of the look. */
+  moves: readonly Move[];
 }
 
 /** Sorts the changes of a look by what must be there before them. */
 export function orderChanges({changes, newDirs}: Pick<ScanResult, 'changes' | 'newDirs'>): OrderedChanges {
-  const ordered: OrderedChanges = {first: [], newDirs: [], moves: [], last: [], lastNewDirs: [], gone: []};
-  const isNew = new Set(newDirs);
-  const isBelowNew = (path: RelPath): boolean => {
-    for (let above = path; above !== ROOT;) if (isNew.has((above = parentOf(above)))) return true;
-    return false;
+  const {isLate, moves} = findLate({changes, newDirs});
+  const lateMoves = new Set<Change>(moves);
+  const last = changes.filter((change) => change.kind === 'put' && isLate(change.path));
+  const isLast = new Set(last);
+  const first = changes.filter((change) => change.kind !== 'gone' && !isLast.has(change) && !lateMoves.has(change));
+  const earlyDirs = newDirs.filter((dir) => !isLate(dir));
+  const lateDirs = newDirs.filter(isLate);
+  const {parts, made} = moveParts(moves, {last, lateDirs});
+  const comeByMove = last.filter((change) => change.kind === 'put' && change.from !== undefined);
+  const hasMoves = moves.length > 0;
+  return {
+    parts: [
+      {kind: 'changes', changes: first},
+      ...(hasMoves ? [{kind: 'new', dirs: earlyDirs, types: 'dirs'} as const] : []),
+      ...parts,
+      {kind: 'new', dirs: earlyDirs, types: hasMoves ? 'others' : 'all'},
+      {kind: 'changes', changes: last.filter(({path}) => !made.has(path))},
+      {kind: 'new', dirs: [...made], types: 'others'},
+      {kind: 'new', dirs: lateDirs.filter((dir) => !made.has(dir)), types: 'all'},
+      {kind: 'changes', changes: changes.filter(({kind}) => kind === 'gone')},
+    ],
+    moved: new Set([...moves.map(({to}) => to), ...comeByMove.map(({path}) => path)]),
   };
+}
+
+/**
+ * Moves that go into a new directory, or out of one, where only an earlier move can have brought it, or make way for such
+ * a move or follow it; and what is put in their old places, where they go, or below.
+ */
+function findLate({changes, newDirs}: Pick<ScanResult, 'changes' | 'newDirs'>): Late {
+  const isNew = new Set(newDirs);
   const left = new Set<RelPath>();
   const arrived = new Set<RelPath>();
-  const hasArrived = (path: RelPath): boolean => {
-    if (arrived.size > 0) for (let at = path; at !== ROOT; at = parentOf(at)) if (arrived.has(at)) return true;
+  const hasAbove = (path: RelPath, found: ReadonlySet<RelPath>): boolean => {
+    if (found.size > 0) for (let at = path; at !== ROOT;) if (found.has((at = parentOf(at)))) return true;
     return false;
   };
-  // Into a new directory, or out of one, where only an earlier move can have brought it; or what such a move makes way for.
-  const isLateMove = ({path, to}: Move): boolean =>
-    [path, to].some((at) => isBelowNew(at) || hasArrived(at)) || left.has(to);
-  const lateMoves = new Set<Change>();
-  for (const change of changes)
-    if (change.kind === 'put' && change.from !== undefined && isBelowNew(change.path)) left.add(change.from);
-    else if ((change.kind === 'renamed' || change.kind === 'exchanged') && isLateMove(change)) {
-      lateMoves.add(change);
+  const isIn = (path: RelPath): boolean => hasAbove(path, isNew) || arrived.has(path) || hasAbove(path, arrived);
+  const isLate = (path: RelPath): boolean => left.has(path) || isIn(path);
+  const found = new Set<Change>();
+  const note = (change: Change): void => {
+    if (change.kind === 'put') {
+      // It is read from its new place, but is a delta to what the target has at the old one.
+      if (change.from !== undefined && isLate(change.path)) left.add(change.from);
+    } else if (change.kind !== 'gone' && (isIn(change.path) || isLate(change.to))) {
+      found.add(change);
       left.add(change.path);
       arrived.add(change.to);
       if (change.kind === 'exchanged') arrived.add(change.path);
     }
-  // What took the place of something that moves late waits until that has left, and what is put where it goes, or below,
-  // until it is there.
-  const isLate = (path: RelPath): boolean => isBelowNew(path) || left.has(path) || hasArrived(path);
-  for (const change of changes) {
-    if (change.kind === 'gone') ordered.gone.push(change);
-    else if (change.kind === 'put') (isLate(change.path) ? ordered.last : ordered.first).push(change);
-    else if (lateMoves.has(change)) ordered.moves.push(change);
-    else ordered.first.push(change);
+  };
+  // One that is late may make others late that were told before it.
+  for (let round = 0, known = -1; round < ROUNDS_MAX && known < left.size; round++) {
+    known = left.size;
+    changes.forEach(note);
   }
-  for (const dir of newDirs) (isLate(dir) ? ordered.lastNewDirs : ordered.newDirs).push(dir);
-  return ordered;
+  const moves = changes.filter((change): change is Move => found.has(change));
+  return {isLate, moves};
+}
+
+/** Late moves in their order, each after the new directories above its new place that came where something left. */
+function moveParts(
+  moves: readonly Move[],
+  {last, lateDirs}: {last: readonly Change[]; lateDirs: readonly RelPath[]},
+): {parts: Part[]; made: Set<RelPath>} {
+  const waiting = new Set(lateDirs);
+  const made = new Set<RelPath>();
+  const parts: Part[] = [];
+  let changes: Change[] = [];
+  for (const move of moves) {
+    const above: RelPath[] = [];
+    for (let at = move.to; at !== ROOT;) if (waiting.delete((at = parentOf(at)))) above.unshift(at);
+    for (const dir of above) {
+      made.add(dir);
+      changes.push(...last.filter(({path}) => path === dir));
+      parts.push({kind: 'changes', changes}, {kind: 'new', dirs: [dir], types: 'dirs'});
+      changes = [];
+    }
+    changes.push(move);
+  }
+  return {parts: [...parts, {kind: 'changes', changes}], made};
 }
 
 /** @param view as the link compares; @returns undefined where the target has nothing to do */

@@ -12,7 +12,7 @@ import type {RelPath} from '../model/path.ts';
 import type {HotRead, Reading} from '../model/reading.ts';
 import type {RollingHour} from '../reconcile/rolling-hour.ts';
 import type {Change} from '../scan/pass.ts';
-import {moveSteps, orderChanges, stepOf} from './change-steps.ts';
+import {moveSteps, orderChanges, stepOf, type Part} from './change-steps.ts';
 import {LiveDeletes, type LiveDeletesOptions} from './live-deletes.ts';
 import {LiveRestless, type LiveRestlessOptions, type LiveRestlessParts} from './live-restless.ts';
 import type {Follower, Noticed} from './live-volume.ts';
@@ -284,18 +284,10 @@ export class LiveLink implements Follower, HotPort {
   /** Sends what a look has found, in an order that the target can follow. */
   async #sendLook(link: SourceLink, {result, noticedMs, countBefore}: Noticed): Promise<void> {
     this.#deletes.note(result);
-    const {first, newDirs, moves, last, lastNewDirs, gone} = orderChanges(result);
-    const noted = {noticedMs, countBefore};
-    const changed = last.filter((change) => change.kind === 'put' && change.from !== undefined);
-    const moved = new Set([...moves.map(({to}) => to), ...changed.map(({path}) => path)]);
-    await this.#sendChanges(link, first, noted);
-    const hasMoves = moves.length > 0;
-    if (hasMoves) await this.#sendNew(link, newDirs, moved, 'dirs', noticedMs);
-    await this.#sendChanges(link, moves, noted);
-    await this.#sendNew(link, newDirs, moved, hasMoves ? 'others' : 'all', noticedMs);
-    await this.#sendChanges(link, last, noted);
-    await this.#sendNew(link, lastNewDirs, moved, 'all', noticedMs);
-    await this.#sendChanges(link, gone, noted);
+    const {parts, moved} = orderChanges(result);
+    for (const part of parts)
+      if (part.kind === 'changes') await this.#sendChanges(link, part.changes, {noticedMs, countBefore});
+      else await this.#sendNew(link, part, {moved, noticedMs});
     await link.sender.kick();
   }
 
@@ -313,10 +305,8 @@ export class LiveLink implements Follower, HotPort {
   /** What is below new directories was scanned, but is not kept among the changes: it may be much. */
   async #sendNew(
     link: SourceLink,
-    dirs: readonly RelPath[],
-    moved: ReadonlySet<RelPath>,
-    types: 'all' | 'dirs' | 'others',
-    noticedMs: number,
+    {dirs, types}: Extract<Part, {kind: 'new'}>,
+    {moved, noticedMs}: {moved: ReadonlySet<RelPath>; noticedMs: number},
   ): Promise<void> {
     for (const dir of dirs)
       for (const step of createSteps(this.#parts.state, dir, link.view, moved, types))

@@ -14,6 +14,7 @@ import type {BatchWriter} from '../wire/batch-writer.ts';
 import type {Message} from '../wire/messages.ts';
 import {ownEntry} from './groups.ts';
 import {LargeQueue} from './large-queue.ts';
+import {OldNames} from './old-names.ts';
 import {OtherNames} from './other-names.ts';
 import {
   countApplied,
@@ -42,6 +43,7 @@ export class Sender {
   readonly #group: Item[] = [];
   #groupBytes = 0;
   readonly #otherNames: OtherNames;
+  readonly #oldNames = new OldNames();
   readonly #work = new Set<Promise<void>>();
   readonly #openBatches = new Map<number, Ready[]>();
   readonly #smallFiles: SmallFiles;
@@ -96,7 +98,10 @@ export class Sender {
 
   /** Takes a step, waiting while too much is on its way. @throws the reason why the session ended */
   async add(step: Step, noticedMs?: number): Promise<void> {
-    await this.#addItem({path: step.path, step, noticedMs, mustSend: false, attempts: 0});
+    const item: Item = {path: step.path, step, noticedMs, mustSend: false, attempts: 0};
+    this.#oldNames.note(step);
+    this.#oldNames.leaves(item);
+    await this.#addItem(item);
   }
 
   async #addItem(item: Item): Promise<void> {
@@ -151,6 +156,7 @@ export class Sender {
         await this.kick();
         await this.#order;
         if (this.#failure !== undefined) throw this.#failure;
+        if (this.pendingCount === 0) this.#oldNames.clear(); // of files that went before they were read
         if (this.isSettled) return;
         const {open, all} = this.#large.hotCount;
         const isAnswering = this.#work.size > open || this.#large.size > all || this.#openBatches.size > 0;
@@ -298,7 +304,7 @@ export class Sender {
         continue;
       }
       this.#applied(item, op);
-      const left = leftName(item, op, this.#parts.store);
+      const left = this.#oldNames.take(item) ? leftName(item, op, this.#parts.store) : undefined;
       if (left === undefined) continue;
       this.#group.push(left); // in the same turn as the answer: who waits for all sees it on its way
       hasLeft = true;

@@ -100,22 +100,12 @@ async function sendChanges(pair: Pair, {isLive, isForeign}: {isLive: boolean; is
 /** As live-link.ts puts them. */
 function lookSteps(result: ScanResult, store: VolumeStore): Step[] {
   const state = sourceState(store);
-  const {first, newDirs, moves, last, lastNewDirs, gone} = orderChanges(result);
-  const moved = new Set(moves.map(({to}) => to));
-  const changed = (changes: typeof result.changes): Step[] =>
-    changes.map((change) => stepOf(change, PLAIN_VIEW)).filter((step) => step !== undefined);
-  const created = (dirs: RelPath[], types: 'all' | 'dirs' | 'others'): Step[] =>
-    dirs.flatMap((dir) => [...createSteps(state, dir, PLAIN_VIEW, moved, types)]);
-  const hasMoves = moves.length > 0;
-  return [
-    ...changed(first),
-    ...(hasMoves ? created(newDirs, 'dirs') : []),
-    ...changed(moves),
-    ...created(newDirs, hasMoves ? 'others' : 'all'),
-    ...changed(last),
-    ...created(lastNewDirs, 'all'),
-    ...changed(gone),
-  ];
+  const {parts, moved} = orderChanges(result);
+  return parts.flatMap((part) =>
+    part.kind === 'changes'
+      ? part.changes.map((change) => stepOf(change, PLAIN_VIEW)).filter((step) => step !== undefined)
+      : part.dirs.flatMap((dir) => [...createSteps(state, dir, PLAIN_VIEW, moved, part.types)]),
+  );
 }
 
 /** The walk, then the groups, until there is nothing to do. */

@@ -83,4 +83,13 @@ export const FOUND: [title: string, history: History][] = [
       isLive: false,
     },
   ],
+  [
+    'E4 what moves into a directory that took the place of one that moved into a new one comes after it',
+    {
+      before: [event('dir', 0, 0, 1), event('file', 0, 5, 1), event('dir', 0, 2, 1), event('file', 0, 8, 1)],
+      now: [event('dir', 0, 6, 1), event('rename', 0, 19, 1), event('dir', 0, 0, 1), event('rename', 0, 4, 1)],
+      foreign: NONE,
+      isLive: true,
+    },
+  ],
 ];

@@ -1,6 +1,7 @@
 /** Files that were moved and changed: what the target is asked for, and when. */
 import {describe, expect, test} from 'vitest';
 import {sha256} from '../../../src/model/digest.ts';
+import {metaOf} from '../../../src/model/entry.ts';
 import {ROOT} from '../../../src/model/path.ts';
 import {treeEntryOf} from '../../../src/model/tree.ts';
 import {PLAIN_VIEW} from '../../../src/model/view.ts';
@@ -73,6 +74,19 @@ describe('a file that was moved and changed', () => {
     const sent = batches.map((ops) => ops.map(({kind, path}) => `${kind} ${path}`));
     expect(sent).toEqual([['put-file new'], ['delete old']]);
     expect(sender.pendingCount).toBe(0);
+  });
+
+  test('stays under its old name when something else was sent there meanwhile, which may have moved on', async () => {
+    const {sender, batches, step} = moved();
+    await sender.add(step);
+    await sender.add({
+      kind: 'op',
+      path: 'old',
+      op: {kind: 'put-symlink', path: 'old', meta: metaOf(entry('old')), target: 'x'},
+      destroys: 0,
+    });
+    await sender.settle();
+    expect(batches.flat().map(({kind, path}) => `${kind} ${path}`)).not.toContain('delete old');
   });
 
   test('H1 that the target has no room for stays there under its old name', async () => {
