@@ -3,10 +3,10 @@
  *
  * Says what each differing path needs as steps; performs nothing. Requests run breadth first, several at a time.
  * Invariant: below a directory that is incomplete here, nothing is planned to be deleted, and no metadata of a file that
- * has other names.
+ * has names which nobody saw.
  */
 import type {Digest} from '../model/digest.ts';
-import type {Entry} from '../model/entry.ts';
+import {sameTime, type Entry} from '../model/entry.ts';
 import {joinPath, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {keyByte, nameKey, treeEntryOf, type OwnTreeEntry, type TreeEntry, type TreeNode} from '../model/tree.ts';
 import type {View} from '../model/view.ts';
@@ -22,6 +22,8 @@ export interface SourceTree {
   children(dirId: number): Iterable<Entry>;
   dirIdOf(path: RelPath): number | undefined;
   entryAt(path: RelPath): Entry | undefined;
+  /** Of the same inode. */
+  namesOf(entry: Entry): RelPath[];
 }
 
 /** What the walk needs of the peer. */
@@ -128,7 +130,7 @@ function* compareEntries(
     const have = left.get(ours.name);
     left.delete(ours.name);
     const step = planPath(path, ours, have, options.view);
-    if (step !== undefined && (pending.mayDelete || !isOfManyNames(step, tree))) steps.push(step);
+    if (step !== undefined && (pending.mayDelete || !isOfUnseenNames(step, tree))) steps.push(step);
     if (ours.type === 'dir') descend(tree, {ours, have, path, pending}, next);
     if (steps.length >= STEPS_AT_ONCE) {
       yield steps;
@@ -146,12 +148,15 @@ function* compareEntries(
 }
 
 /**
- * Where a directory is incomplete, what is known of a name in it may be older than what another name of the same file
- * tells: metadata set for the one would be taken back for the other, for ever.
+ * Metadata of a file that has names which were not seen with the same times, or not at all. Where a directory is incomplete
+ * they may stay so: what one of them tells would be taken back for another, for ever.
  */
-function isOfManyNames(step: Step, tree: SourceTree): boolean {
+function isOfUnseenNames(step: Step, tree: SourceTree): boolean {
   if (step.kind !== 'op' || step.op.kind !== 'set-meta' || step.op.type === 'dir') return false;
-  return (tree.entryAt(step.path)?.nlink ?? 1) > 1;
+  const entry = tree.entryAt(step.path);
+  if (entry === undefined || entry.nlink < 2) return false;
+  const names = tree.namesOf(entry).map((path) => tree.entryAt(path));
+  return names.length < entry.nlink || names.some((name) => name === undefined || !sameTime(name.ctime, entry.ctime));
 }
 
 /** The peer has nothing in this directory: everything is created, and nothing needs to be compared. */

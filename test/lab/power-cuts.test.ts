@@ -9,7 +9,7 @@
 import {mkdirSync} from 'node:fs';
 import {join} from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
-import {afterAll, expect, test} from 'vitest';
+import {expect, test} from 'vitest';
 import {judge} from '../judge/judge.ts';
 import {needsCommands, needsLoopMounts} from '../needs.ts';
 import {
@@ -128,24 +128,19 @@ async function changeUntilCut(
 }
 
 const powered = needsLoopMounts(needsCommands('rsync', 'strace', ...POWER_COMMANDS)(test));
-const totals = new Map<string, Counts>();
 const campaign = campaignOf(1);
-afterAll(() => {
-  for (const [kind, counts] of totals) recordResult(`power cuts, ${kind}`, campaign, {...counts});
-});
-
 for (const kind of POWERED_KINDS)
   powered(
     `H5 H14 ${kind}: ${campaign.rounds * CUTS_A_ROUND} power cuts; each file is old or new, what was proved is there, and the next run makes both equal`,
     async () => {
       const counts: Counts = {cuts: 0, changes: 0, 'paths looked at': 0, violations: 0};
-      totals.set(kind, counts);
       const found: string[] = [];
       for (const seed of campaign.seeds) {
         const wrong = await play({kind, seed, cuts: CUTS_A_ROUND}, counts).catch((error: unknown) => [String(error)]);
         if (wrong.length > 0) counts.violations++;
         found.push(...wrong.slice(0, 5).map((line) => `${kind}, seed ${seed}, ${CUT[seed % CUT.length]}: ${line}`));
       }
+      recordResult(`power cuts, ${kind}`, campaign, {...counts});
       expect(found).toEqual([]);
     },
     60_000 + campaign.rounds * 120_000,

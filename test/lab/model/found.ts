@@ -75,15 +75,6 @@ export const FOUND: [title: string, history: History][] = [
     },
   ],
   [
-    'M1 a name is not linked to one that cannot be seen',
-    {
-      before: [event('dir', 0, 0), event('file', 0, 2), event('link', 49, 1)],
-      now: [event('hide', 0, 0)],
-      foreign: [event('rename', 0, 4)],
-      isLive: false,
-    },
-  ],
-  [
     'E4 what moves into a directory that took the place of one that moved into a new one comes after it',
     {
       before: [event('dir', 0, 0, 1), event('file', 0, 5, 1), event('dir', 0, 2, 1), event('file', 0, 8, 1)],

@@ -183,6 +183,7 @@ export function counted(tree: SourceTree): {tree: SourceTree; listed: () => numb
       node: (dirId, prefix) => tree.node(dirId, prefix),
       dirIdOf: (path) => tree.dirIdOf(path),
       entryAt: (path) => tree.entryAt(path),
+      namesOf: (entry) => tree.namesOf(entry),
       *children(dirId) {
         for (const found of tree.children(dirId)) {
           listed++;
