@@ -28,7 +28,7 @@ export interface OrderedChanges {
 
 /** What of a look waits for a move into a new directory, or on from there. */
 interface Late {
-  isLate(path: RelPath): boolean;
+  isLate: (path: RelPath) => boolean;
   /** In the order of the look. */
   moves: readonly Move[];
 }

@@ -3,7 +3,7 @@
  */
 import {isSpecial, metaOf, sameMeta, type Entry} from '../model/entry.ts';
 import type {Op} from '../model/op.ts';
-import type {RelPath} from '../model/path.ts';
+import {parentOf, ROOT, type RelPath} from '../model/path.ts';
 import {rdevOf} from '../model/tree.ts';
 import type {Step} from '../reconcile/plan-path.ts';
 
@@ -33,6 +33,8 @@ export function repairGroups(
     const isLinked =
       theirLeader.has(path) && theirLeader.get(path) === theirLeader.get(leader) && !takenApart.has(leader);
     if (isLinked || !isOfOneLook(entryAt(path), entryAt(leader))) continue;
+    // What the target lacks, or has otherwise, below what cannot be read cannot be sent: a link to it would not last.
+    if (isBelowIncomplete(path, entryAt) || isBelowIncomplete(leader, entryAt)) continue;
     steps.push({kind: 'op', path, op: {kind: 'link', path, to: leader}, destroys: 0});
   }
   return steps;
@@ -44,6 +46,11 @@ export function repairGroups(
  */
 function isOfOneLook(one: Entry | undefined, other: Entry | undefined): boolean {
   return one !== undefined && other !== undefined && one.sizeBytes === other.sizeBytes && sameMeta(one, other);
+}
+
+function isBelowIncomplete(path: RelPath, entryAt: (path: RelPath) => Entry | undefined): boolean {
+  for (let at = path; at !== ROOT;) if (entryAt((at = parentOf(at)))?.isIncomplete === true) return true;
+  return false;
 }
 
 /** Names that the target links to others than we do: what is done to one of them would be done to those. */

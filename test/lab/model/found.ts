@@ -83,4 +83,22 @@ export const FOUND: [title: string, history: History][] = [
       isLive: true,
     },
   ],
+  [
+    'M1 a name is not linked to one that cannot be seen, and that the target lacks',
+    {
+      before: [event('dir', 0, 0), event('file', 0, 2), event('link', 49, 1)],
+      now: [event('hide', 0, 0)],
+      foreign: [event('rename', 0, 4)],
+      isLive: false,
+    },
+  ],
+  [
+    'M1 a name is not linked to one that cannot be seen, and that was changed on the target',
+    {
+      before: [event('file', 0, 0), event('dir', 0, 21), event('rename', 0, 11)],
+      now: [event('link', 3, 6), event('hide', 0, 0)],
+      foreign: [event('write', 31, 0, 1)],
+      isLive: false,
+    },
+  ],
 ];
