@@ -48,6 +48,11 @@ export interface RolledForward {
   problems: string[];
 }
 
+/** @returns wall clock of the batches that are not done, by which their hours of the trash are named */
+export function waitingMs(journal: Pick<Journal, 'pending'>): number[] {
+  return [...journal.pending()].map(({body}) => decodeJournal(body).atMs);
+}
+
 /**
  * Rolls all batches of the journal forward, then sweeps what no batch needs from the staging folder.
  * @param options for rows of older versions, which do not say what was agreed; undefined: such rows wait
