@@ -18,6 +18,8 @@ import {ENTRY_BYTES} from './make-room.ts';
 import {decodeJournal, type JournalBatch, type JournalRecord} from './journal-record.ts';
 import type {Switched} from './switched.ts';
 
+const ROUNDS_MAX = 64; // what is tried doubles; only where something else than bytes is short does it take more than 30
+
 /** Batches between their switch and their record; state/journal-store.ts by shape. */
 export interface Journal {
   append(batch: {id: number; body: Buffer}): void;
@@ -44,6 +46,11 @@ export interface RolledForward {
   left: number;
   /** One sentence for each path that is not as its batch wanted it: somebody has changed it meanwhile, for one. */
   problems: string[];
+}
+
+/** @returns wall clock of the batches that are not done, by which their hours of the trash are named */
+export function waitingMs(journal: Pick<Journal, 'pending'>): number[] {
+  return [...journal.pending()].map(({body}) => decodeJournal(body).atMs);
 }
 
 /**
@@ -85,9 +92,11 @@ async function switchAgain(
 ): Promise<Switched[]> {
   const input = {records, options, batch, atMs, isRecovery: true};
   let {switched} = await jobs.run('switch-batch', input);
-  const {length: short} = switched.filter(({errno}) => errno === 'ENOSPC' || errno === 'EDQUOT');
-  if (short > 0) {
-    await jobs.run('make-room', {neededBytes: short * ENTRY_BYTES}, {lane: 1});
+  let guessBytes = switched.filter(lacksRoom).length * ENTRY_BYTES;
+  for (let count = 0; count < ROUNDS_MAX && switched.some(lacksRoom); count++) {
+    const freedBytes = await makeRoomFor(jobs, guessBytes);
+    if (freedBytes === undefined) break;
+    guessBytes = 2 * freedBytes;
     ({switched} = await jobs.run('switch-batch', input));
   }
   const stuck = switched.find(({errno}) => mayPass(errno));
@@ -95,4 +104,21 @@ async function switchAgain(
   const path = showPath(records.find(({index}) => index === stuck.index)?.path ?? '');
   const message = `a batch that a crash had interrupted cannot be completed: ${stuck.result.message}`;
   throw new TowlineError('SYSTEM', message, {syscall: 'renameat2', errno: stuck.errno ?? '', path});
+}
+
+function lacksRoom({errno}: Switched): boolean {
+  return errno === 'ENOSPC' || errno === 'EDQUOT';
+}
+
+/**
+ * What a batch needs is not known: holes that fill, what a file grows by, names. So more is tried each time that it was
+ * not enough, and where the trash has not so much, less: what is freed is what the next try begins with.
+ * @returns bytes that were made room for; undefined when the trash has nothing more to give
+ */
+async function makeRoomFor(jobs: JobRunner<ApplyJobs>, guessBytes: number): Promise<number | undefined> {
+  for (let neededBytes = guessBytes; neededBytes >= ENTRY_BYTES; neededBytes /= 2) {
+    const {freed} = await jobs.run('make-room', {neededBytes}, {lane: 1});
+    if (freed !== undefined) return neededBytes;
+  }
+  return undefined;
 }

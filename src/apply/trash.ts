@@ -116,15 +116,18 @@ export interface PruneOptions {
   keepMs: number;
   /** The oldest goes until the rest is not larger: whole hours, of the present one its oldest items. 0 for no limit. */
   sizeBytesMax?: number;
+  /** Wall clock of batches that are not done: of their hours the index is read, and more may be put there. */
+  waitingMs?: readonly number[];
 }
 
 /** Removes the trash's oldest hours, as age and size say. @returns hours removed */
-export function pruneTrash(trashFd: number, {nowMs, keepMs, sizeBytesMax = 0}: PruneOptions): number {
+export function pruneTrash(trashFd: number, {nowMs, keepMs, sizeBytesMax = 0, waitingMs = []}: PruneOptions): number {
   const hours = listNames(trashFd).filter(isHour).sort();
   const doomed = hours.filter((hour) => hourEndMs(hour) + keepMs < nowMs);
   const kept = hours.slice(doomed.length);
   if (sizeBytesMax > 0) doomed.push(...beyondSize(trashFd, kept, {nowMs, sizeBytesMax}));
-  return doomed.filter((hour) => removeIfPossible(trashFd, hour) !== undefined).length;
+  const inUse = new Set(waitingMs.map(hourOf));
+  return doomed.filter((hour) => !inUse.has(hour) && removeIfPossible(trashFd, hour) !== undefined).length;
 }
 
 /** Hours without which the newer ones have room. An hour is measured once, and none that goes anyhow. */

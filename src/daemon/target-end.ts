@@ -6,6 +6,7 @@
 import {Applier} from '../apply/applier.ts';
 import {dryApplyJobs} from '../apply/dry-apply-jobs.ts';
 import {PartialFiles} from '../apply/partial-files.ts';
+import {waitingMs} from '../apply/roll-forward.ts';
 import {systemClock} from '../base/clock.ts';
 import {endAll} from '../base/end-all.ts';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
@@ -220,7 +221,8 @@ export class TargetEnd {
   async #pruneTrash(): Promise<void> {
     if (this.#options.isDryRun) return;
     await this.#partials.prune();
-    await this.#pool.run('prune-trash', {nowMs: systemClock.nowMs(), keepMs: this.#options.trashKeepMs}, {lane: 1});
+    const limits = {keepMs: this.#options.trashKeepMs, waitingMs: waitingMs(this.#state.journal)};
+    await this.#pool.run('prune-trash', {nowMs: systemClock.nowMs(), ...limits}, {lane: 1});
   }
 
   #withRootFd<T>(job: (fd: number) => T): T {

@@ -8,6 +8,7 @@ import {join} from 'node:path';
 import type {Applier} from '../apply/applier.ts';
 import type {StagedFile} from '../apply/staged-transfers.ts';
 import {PartialFiles} from '../apply/partial-files.ts';
+import {waitingMs} from '../apply/roll-forward.ts';
 import {isTowlineError, messageOf, TowlineError} from '../base/errors.ts';
 import type {JobRunner} from '../base/jobs.ts';
 import {Turns} from '../base/turns.ts';
@@ -128,8 +129,8 @@ export class TargetVolume {
     this.#jobs = parts.jobsFor({root, places: this.places});
     const {engines, clock, log} = parts;
     const told = {onChange: () => parts.onChange(), onError: (error: unknown) => this.#told(error)};
-    const partials = {prune: () => this.#partials.prune()};
-    this.#trash = new TrashKeeper(config, {jobs: this.#jobs, partials, clock, log, ...told});
+    const used = {partials: {prune: () => this.#partials.prune()}, waitingMs: () => waitingMs(this.opened.journal)};
+    this.#trash = new TrashKeeper(config, {jobs: this.#jobs, ...used, clock, log, ...told});
     this.#linkJobs = this.#trash.listening(this.#jobs);
     this.#refused = new RefusedOps({rootPath: found.path}, {engines, store: volume, problems: options.problems});
     this.#partials = new PartialFiles({journal: () => this.opened.journal, jobs: this.#linkJobs, clock});
@@ -198,10 +199,9 @@ export class TargetVolume {
   async run(signal: AbortSignal): Promise<void> {
     this.#signal = signal;
     const over = new AbortController();
-    let keeping: Promise<void> | undefined;
+    const keeping = this.#trash.run(AbortSignal.any([signal, over.signal])); // also beside what cannot be completed
     try {
       await this.#turns.exclusive(() => this.#copy.recover()); // what a crash left waits for no source
-      keeping = this.#trash.run(AbortSignal.any([signal, over.signal])); // not before: what it left may need what is old
       await this.#startWatch();
       const {promise, resolve} = Promise.withResolvers<void>();
       signal.addEventListener('abort', () => resolve(), {once: true});

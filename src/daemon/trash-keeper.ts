@@ -22,6 +22,8 @@ export interface TrashKeeperParts {
   jobs: JobRunner<VolumeJobs>;
   /** Of large files: those that nobody went on with for long go with the trash. */
   partials: {prune(): Promise<void>};
+  /** Wall clock of batches that are not done: their hours stay. */
+  waitingMs: () => readonly number[];
   clock: Clock;
   log: LogPort;
   onChange: () => void;
@@ -117,10 +119,11 @@ export class TrashKeeper {
 
   async #prune(signal: AbortSignal): Promise<void> {
     const {keepMs, sizeBytes} = this.#config.trash;
-    const {jobs, partials, clock, onError} = this.#parts;
+    const {jobs, partials, waitingMs, clock, onError} = this.#parts;
     try {
       await partials.prune();
-      await jobs.run('prune-trash', {nowMs: clock.nowMs(), keepMs, sizeBytesMax: sizeBytes}, {lane: 1});
+      const limits = {keepMs, sizeBytesMax: sizeBytes, waitingMs: waitingMs()};
+      await jobs.run('prune-trash', {nowMs: clock.nowMs(), ...limits}, {lane: 1});
     } catch (error) {
       if (!signal.aborted) onError(error);
     }

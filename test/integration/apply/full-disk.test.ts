@@ -1,14 +1,14 @@
 /**
  * H7: a full disk takes from the trash what is needed, the oldest first, and nothing where that would not help.
  */
-import {linkSync, readdirSync, rmSync, writeFileSync} from 'node:fs';
+import {linkSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {describe, expect, test} from 'vitest';
 import {systemClock} from '../../../src/base/clock.ts';
 import type {Op} from '../../../src/model/op.ts';
 import {makeLoopFilesystem} from '../../loop-fs.ts';
 import {needsLoopMounts} from '../../needs.ts';
-import {putFile, remove, TargetFolder} from './target-folder.ts';
+import {META, putFile, remove, TargetFolder} from './target-folder.ts';
 
 const HOUR_MS = 3_600_000;
 const BLOCK = 'x'.repeat(4_096);
@@ -81,5 +81,23 @@ needsLoopMounts(describe)('H7 a full disk', () => {
     const after = target.items();
     expect(before.filter((item) => !after.includes(item))).toHaveLength(1);
     expect(after.filter((item) => !before.includes(item)).map((item) => target.kept(item))).toEqual(['of somebody']);
+  });
+
+  test('takes at most 14 of the 15 items for seven blocks that a batch from before a crash lacks, and completes it', async () => {
+    const target = await makeTarget();
+    const path = join(target.root, 'holes');
+    await target.apply(putFile('holes', BLOCK.repeat(7)));
+    truncateSync(path, 0);
+    truncateSync(path, 7 * BLOCK.length);
+    target.onJournal = () => {
+      throw new Error('killed');
+    };
+    const op = {kind: 'set-meta', path: 'holes', type: 'file', meta: META, allocatedBytes: 7 * BLOCK.length} as const;
+    await expect(target.apply(op)).rejects.toThrow('killed');
+    target.onJournal = () => undefined;
+    fill(target);
+    expect(await target.recover()).toBe(1);
+    expect(statSync(path).blocks * 512).toBe(7 * BLOCK.length);
+    expect(target.items().length).toBeGreaterThanOrEqual(1);
   });
 });

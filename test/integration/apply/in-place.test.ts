@@ -12,6 +12,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statfsSync,
   statSync,
   truncateSync,
@@ -45,6 +46,23 @@ async function begin(kind: 'ext4' | 'xfs' = 'ext4'): Promise<{target: TargetFold
 /** As writing leaves it: from then on the file itself may be half of each. */
 function begun(target: TargetFolder): void {
   for (const name of readdirSync(target.staging)) chmodSync(join(target.staging, name), 0o400);
+}
+
+function fill({folder}: TargetFolder): void {
+  const file = openSync(join(folder, 'filler'), 'w');
+  try {
+    for (const sizeBytes of [1 << 20, 4_096]) writeUntilFull(file, Buffer.alloc(sizeBytes));
+  } finally {
+    closeSync(file);
+  }
+}
+
+function writeUntilFull(file: number, bytes: Buffer): void {
+  try {
+    for (;;) writeSync(file, bytes);
+  } catch (error) {
+    expect(error).toMatchObject({code: 'ENOSPC'});
+  }
 }
 
 function changed(old: Buffer, ...leaves: number[]): Buffer {
@@ -271,6 +289,35 @@ needsLoopMounts(describe)('a large file that is changed in place', () => {
       expect(readFileSync(path).equals(bytes)).toBe(true);
     },
   );
+
+  test.each([
+    ['takes as much of the trash as the rest of it needs, and leaves what is newest', 160],
+    ['takes all of the trash where that is just enough', 64],
+    ['goes on once there is space where all of the trash is not enough', 48],
+  ])('H7 a disk that is full once writing has begun: the roll-forward %s', async (_what, itemCount) => {
+    const {target, path, old} = await begin();
+    const grown = Buffer.concat([changed(old, 1), randomBytes(16 * LEAF_BYTES)]); // by what 64 items have
+    const names = Array.from({length: itemCount}, (_, index) => `old-${index}`);
+    for (const name of names) await target.apply(putFile(name, 'x'.repeat(LEAF_BYTES / 4)));
+    for (const name of names) await target.apply(remove(name));
+    let tries = 0;
+    target.onJob = (kind) => {
+      if (kind !== 'switch-batch' || ++tries > 1) return;
+      begun(target);
+      throw new Killed();
+    };
+    await expect(target.applyLarge('image', grown, ABOVE)).rejects.toThrow(Killed);
+    fill(target);
+    if (itemCount < 64) {
+      await expect(target.recover()).rejects.toThrow('cannot be completed');
+      expect([target.openBatches, readdirSync(target.staging).length]).toEqual([1, 1]);
+      rmSync(join(target.folder, 'filler'));
+    }
+    expect(await target.recover()).toBe(1);
+    expect(readFileSync(path).equals(grown)).toBe(true);
+    expect(tries).toBeLessThan(20);
+    expect(target.items().length).toBeGreaterThanOrEqual(Math.max(0, itemCount - 2 * 64));
+  });
 
   test('H7 a disk that has no room for what it grows by: it stays as it was, and the batch goes on', async () => {
     const {target, path, old} = await begin();

@@ -1,7 +1,18 @@
 /** A copy whose drift is only told: what a look finds is held, also from a batch that waited for the look's end. */
-import {readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync} from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import {join} from 'node:path';
 import {expect, onTestFinished, test} from 'vitest';
+import type {DestroyedAction} from '../../../src/apply/destroyed.ts';
+import {encodeJournal} from '../../../src/apply/journal-record.ts';
 import type {AgentParts, ScopedJobs} from '../../../src/daemon/agent-parts.ts';
 import {offeredView} from '../../../src/daemon/own-limits.ts';
 import {TargetProblems} from '../../../src/daemon/target-problems.ts';
@@ -160,4 +171,41 @@ test('a part of a large file that nobody went on with for 8 days goes, whether o
   const {partials} = openTarget(made).target.opened.journal;
   await until(() => partials.all().length < 2);
   expect(partials.all().map(({path}) => path)).toEqual(['young']);
+});
+
+test('the trash is pruned while a batch that a crash left is not completed; that batch’s own hour stays, and is told', async () => {
+  const [old, own] = ['2020-01-01T04', '2020-01-01T05'];
+  const place = `${own}/${'0'.repeat(24)}-d0`;
+  const made = makeParts();
+  const before = openTarget(made);
+  const {places, opened} = before.target;
+  for (const hour of [old, own]) mkdirSync(join(places.trash, hour), {recursive: true});
+  const line = {at: `${own}:06:07.000Z`, place, path: 'gone', type: 'file', reason: 'deleted'};
+  writeFileSync(join(places.trash, own, 'index.ndjson'), `${JSON.stringify(line)}\n`);
+  writeFileSync(join(places.trash, place), 'deleted before the crash');
+  const view = offeredView({ignore: [], special: 'keep', ids: []});
+  const options = {isDurable: false, view, reserved: []};
+  const record = {kind: 'delete', index: 0, path: 'gone', ino: 1, type: 'file'} as const;
+  const atMs = Date.parse(line.at);
+  opened.journal.append({id: 1, body: encodeJournal({version: 1, batch: 1, atMs, records: [record], options})});
+  await before.close();
+  const told: DestroyedAction[] = [];
+  const [pruned, goOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const jobsFor: AgentParts['jobsFor'] = (data) => {
+    const jobs = made.parts.jobsFor(data);
+    const run: ScopedJobs['run'] = async (kind, input, given) => {
+      if (kind === 'switch-batch') await goOn.promise;
+      const out = await jobs.run(kind, input, given);
+      if (kind === 'prune-trash') pruned.resolve();
+      return out;
+    };
+    return {run, close: () => jobs.close()};
+  };
+  openTarget({...made, parts: {...made.parts, jobsFor, onActions: (actions) => void told.push(...actions)}});
+  onTestFinished(() => goOn.resolve()); // before it is closed
+  await pruned.promise;
+  expect([old, place].map((each) => existsSync(join(places.trash, each)))).toEqual([false, true]);
+  goOn.resolve();
+  await until(() => told.length > 0);
+  expect(told).toMatchObject([{path: 'gone', place, op: 'delete'}]);
 });
