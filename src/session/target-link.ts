@@ -277,7 +277,7 @@ export class TargetLink {
       await turn.ready;
       const refused = await this.#parts.refused?.(ops);
       if (this.#isHalted) return;
-      const judged = this.#deletes.judge(ops);
+      const judged = this.#deletes.judge(ops, refused);
       const taken = files.take(ops);
       const applied = applier.apply(frame, message, taken, refused);
       applied.catch(() => files.notApplied(taken));
