@@ -28,11 +28,13 @@ export interface Judged {
   /** Those of them that count within the hour. */
   hourly: number;
   isNew: boolean;
+  /** What it takes away was taken for one entry at most: a directory that holds something there was not judged. */
+  isBare: boolean;
 }
 
 type KnownEntry = Entry & {dirId: number};
 
-const NOTHING: Judged = {count: 0, hourly: 0, isNew: false};
+const NOTHING: Judged = {count: 0, hourly: 0, isNew: false, isBare: false};
 const NONE_REFUSED: ReadonlyMap<number, Failed> = new Map();
 
 export interface TargetDeletesParts {
@@ -133,11 +135,12 @@ export class TargetDeletes {
       // What comes out of there is not destroyed with it.
       if (count > 0 && op.kind === 'rename' && isWithin(op.path, op.to))
         count = Math.max(0, count - batch.countAt(op.path));
+      const isBare = op.kind !== 'exchange' && batch.allAt(path) <= 1; // with what is young, which counts nothing
       if (op.kind === 'exchange') batch.exchange(op.path, op.to);
       else if (op.kind === 'rename') batch.rename(op.path, op.to, op.type);
       else if (op.kind === 'delete') batch.remove(op.path);
       else batch.make(op.path, typeMadeBy(op, batch));
-      return {count, hourly: this.#parts.hour.countOf(path, count, nowMs), isNew: entry === undefined};
+      return {count, hourly: this.#parts.hour.countOf(path, count, nowMs), isNew: entry === undefined, isBare};
     });
   }
 

@@ -66,7 +66,7 @@ export class LinkPair {
         tree: this.target,
         clock: systemClock,
         open: async () => ({
-          apply: (_frame, {ops}, _, refused) => this.#apply(ops, refused),
+          apply: (_frame, {ops}, _, {refused}) => this.#apply(ops, refused),
           giveBack: async () => false,
         }),
         onProblem: () => undefined,

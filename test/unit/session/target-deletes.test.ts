@@ -40,7 +40,10 @@ describe('a folder that does not move counts when a file is to take its place', 
   test('because the move is refused: halted', () => {
     const ops = [rename('a', 'm'), put('a')];
     const refused = new Map([[0, REFUSED]]);
-    expect(deletes.judge(ops)).toMatchObject([{count: 1}, {count: 0}]);
+    expect(deletes.judge(ops)).toMatchObject([
+      {count: 1, isBare: true},
+      {count: 0, isBare: true},
+    ]);
     expect(() => deletes.judge(ops, refused)).toThrow(expect.objectContaining({code: 'HALTED'}));
   });
 
