@@ -50,6 +50,16 @@ export interface ApplierOptions extends ApplyOptions {
   peer?: string | undefined;
 }
 
+/** What was found of a batch's operations before it is applied, by index. */
+export interface Findings {
+  /** They are not to be done. */
+  refused?: ReadonlyMap<number, Failed> | undefined;
+  /** What they take away was judged as one entry at most. */
+  bare?: ReadonlySet<number> | undefined;
+}
+
+type FoundInput = BatchInput & {refused: Map<number, Failed>; bare: ReadonlySet<number>};
+
 interface Turn {
   created: Promise<void>;
   recorded: Promise<void>;
@@ -76,14 +86,13 @@ export class Applier {
    * Batches may be given while others are being applied: they take effect in the order in which they were given.
    * @param frame the encoded batch, as it came
    * @param staged transfers that are whole, by number
-   * @param refused operations that are not to be done, by index
    * @returns a result per operation, in order
    */
   async apply(
     frame: Uint8Array,
     message: MessageOf<'batch'>,
     staged: Map<number, StagedFile>,
-    refused: ReadonlyMap<number, Failed> = new Map(),
+    {refused = new Map(), bare = new Set()}: Findings = {},
   ): Promise<OpResult[]> {
     const {view} = this.#options;
     const ops = message.ops.map((op) => opInView(op, view));
@@ -101,7 +110,7 @@ export class Applier {
       // The worker makes the next batch's files while this one's are recorded.
       if (made?.count === ops.length) created.resolve();
       await before.recorded;
-      return await this.#finish({...input, refused: left}, ops, made, staged);
+      return await this.#finish({...input, refused: left, bare}, ops, made, staged);
     } finally {
       created.resolve();
       recorded.resolve();
@@ -142,7 +151,7 @@ export class Applier {
 
   /** Records what was created, and does the rest through the journal. */
   async #finish(
-    input: BatchInput & {refused: Map<number, Failed>},
+    input: FoundInput,
     ops: readonly Op[],
     made: ApplyJobs['create-batch']['out'] | undefined,
     staged: Map<number, StagedFile>,
@@ -186,7 +195,7 @@ export class Applier {
   }
 
   async #applyRest(
-    input: BatchInput & {refused: Map<number, Failed>},
+    {bare, ...input}: FoundInput,
     ops: readonly Op[],
     from: number,
     staged: Map<number, StagedFile>,
@@ -205,7 +214,7 @@ export class Applier {
     const {batch, atMs, options} = input;
     const {places, peer} = this.#options;
     journal.append({id, body: encodeJournal({version: 1, batch, atMs, records, options, places, peer})});
-    const {switched, dirs} = await jobs.run('switch-batch', {records, options, batch, atMs});
+    const {switched, dirs} = await jobs.run('switch-batch', {records, options, batch, atMs, bare});
     for (const one of switched) {
       const {index, result, stat} = one;
       results[index] = result;

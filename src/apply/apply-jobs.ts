@@ -90,6 +90,8 @@ export type ApplyJobs = StagedJobs & {
       options: ApplyOptions;
       batch: number;
       atMs: number;
+      /** Operations that were judged as taking away one entry at most, by index. */
+      bare?: ReadonlySet<number>;
       /** After a crash: what cannot be switched now stays staged, to be tried again. */
       isRecovery?: boolean;
     };
@@ -144,7 +146,7 @@ export function applyHandlers(openPlaces: WithPlaces): ScopeHandlers<ApplyJobs> 
     'make-room': ({neededBytes}) => withPlaces((_root, places) => makeSomeRoom(places, neededBytes)),
     'switch-batch': (input) =>
       inContext(input, (context) => {
-        const switched = switchAll(context, input.records);
+        const switched = switchAll(context, input.records, input.bare);
         return {switched, dirs: settleDirs(context)};
       }),
     'dig-holes': ({path, expected, from}) => withPlaces((root) => dig(root, path, {expected, from})),

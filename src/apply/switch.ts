@@ -33,12 +33,23 @@ import {
   type Switched,
 } from './switched.ts';
 import type {TrashReason} from './trash-index.ts';
+import {unjudgedFault} from './unjudged.ts';
 
-/** Does every record in order. A record that fails leaves its path as it was and does not stop the others. */
-export function switchAll(context: ApplyContext, records: readonly JournalRecord[]): Switched[] {
+const NONE: ReadonlySet<number> = new Set();
+
+/**
+ * Does every record in order. A record that fails leaves its path as it was and does not stop the others.
+ * @param bare records that were judged as taking away one entry at most, by the index of their operation
+ */
+export function switchAll(context: ApplyContext, records: readonly JournalRecord[], bare = NONE): Switched[] {
   return records.map((record) => {
     const destroyed: Destroyed[] = [];
     try {
+      const unjudged = bare.has(record.index) ? unjudgedFault(context, record) : undefined;
+      if (unjudged !== undefined) {
+        dropStaged(context, record);
+        return {...NOTHING_SEEN, index: record.index, result: unjudged, stat: undefined, destroyed};
+      }
       return {...NOTHING_SEEN, ...switchOne(context, record, destroyed), index: record.index, destroyed};
     } catch (error) {
       if (error instanceof HalfPatched) return half(context, record, error);

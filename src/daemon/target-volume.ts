@@ -329,12 +329,12 @@ export class TargetVolume {
 
   #inTurns(applier: Applier): BatchApplier {
     return {
-      apply: (frame, message, staged: Map<number, StagedFile>, refused) =>
+      apply: (frame, message, staged: Map<number, StagedFile>, {refused, bare}) =>
         this.#turns.shared(async () => {
           try {
             // With what a look has found since the batch was judged: it was waiting for its turn.
             const held = this.#refused.drifted(message.ops, refused);
-            const results = await applier.apply(frame, message, staged, held);
+            const results = await applier.apply(frame, message, staged, {refused: held, bare});
             this.#options.problems.applied(message.ops, results);
             return results;
           } catch (error) {

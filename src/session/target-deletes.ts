@@ -6,8 +6,8 @@
  */
 import type {Clock} from '../base/clock.ts';
 import {TowlineError} from '../base/errors.ts';
-import type {Entry} from '../model/entry.ts';
-import type {Op, OpResult} from '../model/op.ts';
+import type {Entry, EntryType} from '../model/entry.ts';
+import type {Failed, Op, OpResult} from '../model/op.ts';
 import {isWithin, nameOf, parentOf, type RelPath} from '../model/path.ts';
 import {
   judgeDeletes,
@@ -28,7 +28,14 @@ export interface Judged {
   /** Those of them that count within the hour. */
   hourly: number;
   isNew: boolean;
+  /** What it takes away was taken for one entry at most: a directory that holds something there was not judged. */
+  isBare: boolean;
 }
+
+type KnownEntry = Entry & {dirId: number};
+
+const NOTHING: Judged = {count: 0, hourly: 0, isNew: false, isBare: false};
+const NONE_REFUSED: ReadonlyMap<number, Failed> = new Map();
 
 export interface TargetDeletesParts {
   tree: TargetTree;
@@ -41,6 +48,8 @@ export class TargetDeletes {
   readonly #parts: TargetDeletesParts;
   #burst: Burst | undefined;
   #confirmed = 0;
+  /** Each path is asked for several times while it is judged; the state is another one after that. */
+  #lastLook: {path: RelPath; entry: KnownEntry | undefined} | undefined;
 
   constructor(options: {volume: string; deleteLimits: DeleteLimits}, parts: TargetDeletesParts) {
     this.#options = options;
@@ -54,13 +63,15 @@ export class TargetDeletes {
   }
 
   /**
+   * @param refused operations that are not done, by index: what they name stays where it is
    * @returns what each operation destroys
    * @throws HALTED when this batch's deletes and those shortly before, or within the hour, are more than may go
    */
-  judge(ops: readonly Op[]): Judged[] {
+  judge(ops: readonly Op[], refused = NONE_REFUSED): Judged[] {
     const {tree, clock} = this.#parts;
     const nowMs = clock.monotonicMs();
-    const judged = this.#judgeEach(ops, nowMs);
+    this.#lastLook = undefined;
+    const judged = this.#judgeEach(ops, refused, nowMs);
     const count = judged.reduce((sum, each) => sum + each.count, 0);
     if (count === 0) return judged;
     const treeCount = tree.entryCount() - count; // noteDeletes counts what goes as still there
@@ -112,11 +123,11 @@ export class TargetDeletes {
       this.#burst = {...this.#burst, released: Math.max(0, this.#burst.released - failedCount)};
   }
 
-  #judgeEach(ops: readonly Op[], nowMs: number): Judged[] {
-    const batch = new BatchTree((path) => this.#countAt(path));
+  #judgeEach(ops: readonly Op[], refused: ReadonlyMap<number, Failed>, nowMs: number): Judged[] {
+    const batch = new BatchTree({countAt: (path) => this.#countAt(path), typeAt: (path) => this.#entryAt(path)?.type});
     const youngMs = youngSinceMs(this.#burst, nowMs);
-    return ops.map((op) => {
-      if (op.kind === 'set-meta') return {count: 0, hourly: 0, isNew: false};
+    return ops.map((op, index) => {
+      if (op.kind === 'set-meta' || refused.has(index)) return NOTHING;
       const path = op.kind === 'rename' ? op.to : op.path;
       const entry = this.#entryAt(path);
       const isYoung = op.kind === 'delete' && this.#parts.hour.births.isBornSince(path, youngMs);
@@ -124,17 +135,21 @@ export class TargetDeletes {
       // What comes out of there is not destroyed with it.
       if (count > 0 && op.kind === 'rename' && isWithin(op.path, op.to))
         count = Math.max(0, count - batch.countAt(op.path));
+      const isBare = op.kind !== 'exchange' && batch.allAt(path) <= 1; // with what is young, which counts nothing
       if (op.kind === 'exchange') batch.exchange(op.path, op.to);
-      else if (op.kind === 'rename') batch.rename(op.path, op.to);
+      else if (op.kind === 'rename') batch.rename(op.path, op.to, op.type);
       else if (op.kind === 'delete') batch.remove(op.path);
-      else batch.make(op.path);
-      return {count, hourly: this.#parts.hour.countOf(path, count, nowMs), isNew: entry === undefined};
+      else batch.make(op.path, typeMadeBy(op, batch));
+      return {count, hourly: this.#parts.hour.countOf(path, count, nowMs), isNew: entry === undefined, isBare};
     });
   }
 
-  #entryAt(path: RelPath): (Entry & {dirId: number}) | undefined {
+  #entryAt(path: RelPath): KnownEntry | undefined {
+    if (this.#lastLook?.path === path) return this.#lastLook.entry;
     const parentId = this.#parts.tree.dirIdOf(parentOf(path));
-    return parentId === undefined ? undefined : this.#parts.tree.get(parentId, nameOf(path));
+    const entry = parentId === undefined ? undefined : this.#parts.tree.get(parentId, nameOf(path));
+    this.#lastLook = {path, entry};
+    return entry;
   }
 
   /** An entry and all below it. */
@@ -160,6 +175,17 @@ function destroyedBy(op: Op, entry: Entry | undefined, there: number): number {
   if (op.kind === 'delete' || entry?.type === 'dir' || there > 1) return there;
   const isCut = op.kind === 'put-file' && op.sizeBytes === 0 && entry?.type === 'file' && entry.sizeBytes > 0;
   return isCut ? there : 0;
+}
+
+/** Type of what is there once it is done; undefined where that is another name of nothing that may have one. */
+function typeMadeBy(
+  op: Exclude<Op, {kind: 'exchange' | 'rename' | 'delete' | 'set-meta'}>,
+  batch: BatchTree,
+): EntryType | undefined {
+  if (op.kind === 'put-special') return op.type;
+  if (op.kind !== 'link') return op.kind === 'make-dir' ? 'dir' : op.kind === 'put-file' ? 'file' : 'symlink';
+  const type = batch.typeAt(op.to);
+  return type === 'dir' ? undefined : type;
 }
 
 /** Whether there is one entry more after it, where there was nothing. */

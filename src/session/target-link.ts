@@ -25,14 +25,17 @@ import type {LinkSession} from './link-port.ts';
 import {TargetDeletes} from './target-deletes.ts';
 import type {KnownFile, PartialFiles, TargetJobs, TargetTree} from './target-tree.ts';
 
+/** What was found of a batch's operations before it is applied, by index; apply/applier.ts by shape. */
+export interface Findings {
+  /** They are not to be done. */
+  refused?: ReadonlyMap<number, Failed> | undefined;
+  /** What they take away was judged as one entry at most. */
+  bare?: ReadonlySet<number>;
+}
+
 /** Applies batches; apply/applier.ts by shape. */
 export interface BatchApplier {
-  apply(
-    frame: Uint8Array,
-    message: MessageOf<'batch'>,
-    staged: StagedFiles,
-    refused?: ReadonlyMap<number, Failed>,
-  ): Promise<OpResult[]>;
+  apply(frame: Uint8Array, message: MessageOf<'batch'>, staged: StagedFiles, found: Findings): Promise<OpResult[]>;
   /** Gives back a little of the space that files take beyond the source's. @returns whether there is more */
   giveBack(): Promise<boolean>;
 }
@@ -277,9 +280,10 @@ export class TargetLink {
       await turn.ready;
       const refused = await this.#parts.refused?.(ops);
       if (this.#isHalted) return;
-      const judged = this.#deletes.judge(ops);
+      const judged = this.#deletes.judge(ops, refused);
+      const bare = new Set(judged.flatMap(({isBare}, index) => (isBare ? [index] : [])));
       const taken = files.take(ops);
-      const applied = applier.apply(frame, message, taken, refused);
+      const applied = applier.apply(frame, message, taken, {refused, bare});
       applied.catch(() => files.notApplied(taken));
       turn.begin();
       const [own, earlier] = await Promise.allSettled([applied, turn.before]);

@@ -4,7 +4,7 @@
 import {mkdirSync, readdirSync, readFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {onTestFinished} from 'vitest';
-import {Applier} from '../../../src/apply/applier.ts';
+import {Applier, type Findings} from '../../../src/apply/applier.ts';
 import {applyHandlers, type ApplyJobs} from '../../../src/apply/apply-jobs.ts';
 import type {DestroyedAction} from '../../../src/apply/destroyed.ts';
 import type {Journal} from '../../../src/apply/roll-forward.ts';
@@ -20,6 +20,9 @@ import type {Op, OpResult} from '../../../src/model/op.ts';
 import {ROOT, type RelPath} from '../../../src/model/path.ts';
 import {NO_ATTRS} from '../../../src/model/attrs.ts';
 import {PLAIN_VIEW} from '../../../src/model/view.ts';
+import {NO_DELETE_LIMITS} from '../../../src/reconcile/delete-guard.ts';
+import {RollingHour} from '../../../src/reconcile/rolling-hour.ts';
+import {TargetDeletes} from '../../../src/session/target-deletes.ts';
 import {openJournalStore} from '../../../src/state/journal-store.ts';
 import {openVolumeStore} from '../../../src/state/volume-store.ts';
 import {BatchWriter} from '../../../src/wire/batch-writer.ts';
@@ -102,12 +105,25 @@ export class TargetFolder {
     return (await this.#applier.recover()).batches;
   }
 
-  async apply(...ops: Op[]): Promise<OpResult[]> {
+  apply(...ops: Op[]): Promise<OpResult[]> {
+    return this.#apply(ops);
+  }
+
+  /** As a link has it done: judged first, by what the state says. @returns also how many entries were counted */
+  async applyJudged(...ops: Op[]): Promise<{count: number; results: OpResult[]}> {
+    const options = {volume: 'v', deleteLimits: NO_DELETE_LIMITS};
+    const deletes = new TargetDeletes(options, {tree: this.#store, clock: systemClock, hour: new RollingHour()});
+    const judged = deletes.judge(ops);
+    const bare = new Set(judged.flatMap(({isBare}, index) => (isBare ? [index] : [])));
+    return {count: judged.reduce((sum, {count}) => sum + count, 0), results: await this.#apply(ops, {bare})};
+  }
+
+  async #apply(ops: Op[], found?: Findings): Promise<OpResult[]> {
     const writer = new BatchWriter();
     for (const op of ops) writer.append(op);
     const batch = ++this.#batch;
     const frame = writer.finish(1, batch, 0);
-    return this.#applier.apply(frame, {kind: 'batch', link: 1, batch, seq: 0, ops}, new Map());
+    return this.#applier.apply(frame, {kind: 'batch', link: 1, batch, seq: 0, ops}, new Map(), found);
   }
 
   /**

@@ -6,7 +6,7 @@ import {onTestFinished} from 'vitest';
 import {systemClock} from '../../../src/base/clock.ts';
 import type {JobRunner} from '../../../src/base/jobs.ts';
 import {entryStore, sourceState} from '../../../src/daemon/source-state.ts';
-import type {Op, OpResult} from '../../../src/model/op.ts';
+import type {Failed, Op, OpResult} from '../../../src/model/op.ts';
 import {nameOf, parentOf, ROOT} from '../../../src/model/path.ts';
 import {zeroStats} from '../../../src/model/status.ts';
 import {PLAIN_VIEW} from '../../../src/model/view.ts';
@@ -15,7 +15,7 @@ import {RollingHour} from '../../../src/reconcile/rolling-hour.ts';
 import type {HotPort, SenderJobs} from '../../../src/session/send-item.ts';
 import {Session} from '../../../src/session/session.ts';
 import {SourceLink} from '../../../src/session/source-link.ts';
-import {TargetLink} from '../../../src/session/target-link.ts';
+import {TargetLink, type TargetLinkParts} from '../../../src/session/target-link.ts';
 import type {VolumeStore} from '../../../src/state/volume-store.ts';
 import {directory, entry, openStore} from '../state/state-fixture.ts';
 import {channelPair} from './channel-pair.ts';
@@ -27,6 +27,8 @@ export interface LinkPairOptions {
   confirmedDeletes?: number;
   /** The target lets the source look, and change nothing. */
   isReadOnly?: boolean;
+  /** What the target does not carry out. */
+  refused?: TargetLinkParts['refused'];
   /** The source's account, kept over connections. */
   hour?: RollingHour;
   /** What the source reads; without it there is nothing to be read. */
@@ -63,8 +65,12 @@ export class LinkPair {
         jobs,
         tree: this.target,
         clock: systemClock,
-        open: async () => ({apply: (_frame, {ops}) => this.#apply(ops), giveBack: async () => false}),
+        open: async () => ({
+          apply: (_frame, {ops}, _, {refused}) => this.#apply(ops, refused),
+          giveBack: async () => false,
+        }),
         onProblem: () => undefined,
+        ...(options.refused && {refused: options.refused}),
       },
     );
     this.link = new SourceLink(
@@ -107,10 +113,12 @@ export class LinkPair {
     return this;
   }
 
-  async #apply(ops: readonly Op[]): Promise<OpResult[]> {
+  async #apply(ops: readonly Op[], refused?: ReadonlyMap<number, Failed>): Promise<OpResult[]> {
     await this.gate;
     const store = entryStore(this.target);
-    return ops.map((op) => {
+    return ops.map((op, index) => {
+      const failed = refused?.get(index);
+      if (failed !== undefined) return failed;
       this.applied.push(`${op.kind} ${op.path}`);
       const parentId = store.dirIdOf(parentOf(op.path)) as number;
       if (op.kind === 'delete') store.remove(parentId, nameOf(op.path));

@@ -1,6 +1,6 @@
 import type {SourceLink} from '../../../src/session/source-link.ts';
 import {describe, expect, test} from 'vitest';
-import type {Op} from '../../../src/model/op.ts';
+import type {Failed, Op} from '../../../src/model/op.ts';
 import {ROOT} from '../../../src/model/path.ts';
 import type {DeleteLimits} from '../../../src/reconcile/delete-guard.ts';
 import {RollingHour} from '../../../src/reconcile/rolling-hour.ts';
@@ -105,6 +105,19 @@ describe('the guard', () => {
     });
     expect(pair.target.entryCount()).toBe(100);
     await expect(overOf(pair.link)).rejects.toMatchObject({code: 'HALTED'});
+  });
+
+  test('S7 deletes that the target does not carry out are none: 31 of 100 stay, and nothing halts', async () => {
+    const failed = {status: 'failed', code: 'mount', message: 'm'} as const;
+    const refused = async (ops: readonly Op[]): Promise<Map<number, Failed>> =>
+      new Map(ops.flatMap(({kind}, index) => (kind === 'delete' ? [[index, failed]] : [])));
+    const pair = new LinkPair({target: {...LIMITS, count: 30}, refused});
+    putLinks(pair.target, 0, 100);
+    putLinks(pair.source, 31, 69);
+    await pair.open();
+    await pair.link.catchUp();
+    await pair.link.cut();
+    expect(pair.target.entryCount()).toBe(100);
   });
 });
 
