@@ -37,7 +37,7 @@ test('closed while its quiesce hook runs: nothing was copied, which is no succes
   await until(() => existsSync(held));
   const stopped = quiesce.stop();
   writeFileSync(goOn, '');
-  await expect(during).rejects.toMatchObject({code: 'CANCELLED'});
+  await expect(during).rejects.toMatchObject({code: 'PEER_LOST', message: expect.stringContaining('flush it again')});
   await stopped;
   expect([hasWorked, resumedIn(folder), quiesce.notices]).toEqual([false, 'again\n', []]);
 });
