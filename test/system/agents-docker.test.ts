@@ -116,6 +116,7 @@ describeLab('volumes of two Docker engines', {timeout: 60_000}, () => {
     // Each name is replaced every few seconds: one that is replaced several times a second is sent once it rests.
     const loop =
       'while :; do n=$((n+1)); echo $n > /data/new; mv /data/new /data/$((n%200)); echo $n >> /data/log; sleep 0.01; done';
+    source.docker('rm', '-f', 'writer'); // of an earlier try
     source.engine.run('writer', '-v', 'live:/data');
     const write = (): string => source.docker('exec', '-d', 'writer', 'sh', '-c', loop);
     write();
