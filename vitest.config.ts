@@ -7,8 +7,8 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 60_000, // big trees are made before and removed after tests
-    // A busy machine may fail a test of real processes once; the run's end names each that was tried again.
-    retry: process.env['CI'] ? 1 : 0,
+    // A busy machine may fail a test of real processes; the run's end names each that was tried again.
+    retry: process.env['CI'] ? 2 : 0,
     globalSetup: ['test/global-setup.ts'],
     reporters: ['default', './test/summary-reporter.ts'],
     env: {

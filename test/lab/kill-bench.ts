@@ -117,7 +117,7 @@ export class KillBench {
   }
 
   /**
-   * The same, killed at the `nth` call of that name that one of its threads makes.
+   * The same, killed at the `nth` call of that name that one of its threads makes, or of one of several, `a,b`.
    * @returns whether it came to that
    */
   async runKilled(victim: Victim, call: string, nth: number): Promise<boolean> {

@@ -1,7 +1,8 @@
 /**
  * H4, lab (c): SIGKILL at the Nth system call of a canonical scenario, of the target, of the source, or of both.
  *
- * Longer: TOWLINE_LAB_ROUNDS=5000 npx vitest run test/lab/kills.test.ts. A seed decides who is killed where.
+ * Longer: TOWLINE_LAB_ROUNDS=5000 npx vitest run test/lab/kills.test.ts. A seed decides who is killed where. With
+ * TOWLINE_LAB_KILLS=8 the next run is killed as well, and the one after it, until one comes to its end.
  */
 import {appendFileSync, cpSync, existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
@@ -37,12 +38,16 @@ const CALLS: Record<Victim, readonly string[]> = {
   source: STATE_CALLS,
 };
 const NTH_MAX = 24;
+const AGAIN_NTH_MAX = 8; // less and less is left to do
+const KILLS_A_ROUND = Number(process.env['TOWLINE_LAB_KILLS'] ?? 1);
 
 interface Point {
   scenario: Scenario;
   victim: Victim;
   call: string;
   nth: number;
+  /** Where the runs behind it are killed. */
+  again: readonly {call: string; nth: number}[];
 }
 
 /** Every scenario and victim in turn; where, by the seed alone. */
@@ -51,7 +56,16 @@ function pointOf(seed: number): Point {
   const victim = VICTIMS[Math.floor((seed - 1) / SCENARIOS.length + seed) % VICTIMS.length]!;
   const random = randomOf(seed);
   const calls = CALLS[victim];
-  return {scenario, victim, call: calls[Math.floor(random() * calls.length)]!, nth: Math.ceil(NTH_MAX ** random())};
+  const oneOf = <T>(all: readonly T[]): T => all[Math.floor(random() * all.length)]!;
+  const nthOf = (max: number): number => Math.ceil(max ** random());
+  const [call, nth] = [oneOf(calls), nthOf(NTH_MAX)];
+  // Whichever comes first, as there may be little left to do.
+  const kinds = victim === 'source' ? [STATE_CALLS] : [VOLUME_CALLS, STATE_CALLS];
+  const again = Array.from({length: KILLS_A_ROUND - 1}, () => ({
+    call: [...new Set(oneOf(kinds))].join(','),
+    nth: nthOf(AGAIN_NTH_MAX),
+  }));
+  return {scenario, victim, call, nth, again};
 }
 
 /** Source: mulberry32, public domain. */
@@ -94,6 +108,12 @@ async function play(
   note('at once', checkWhole(old, wanted, now));
   if (scenario.replaces !== undefined)
     note('at once', checkJournalled(join(bench.own(victim), 'staging'), bench.journalled(victim)));
+  for (const next of killed ? point.again : []) {
+    if (!(await bench.runKilled(victim, next.call, next.nth))) continue;
+    kills++;
+    [now] = (await walk()) as [TreeFacts, TreeFacts];
+    note(`after kill ${kills} at ${next.call} ${next.nth}`, checkWhole(old, wanted, now));
+  }
   if (killed && victim !== 'sync') {
     const open = bench.journalled(victim);
     // What completes it may be killed as well.
@@ -174,14 +194,14 @@ const REPLACED = SCENARIOS.find(({replaces}) => replaces !== undefined)!;
 /** Kills one after the other until something is noticed. */
 async function playUntilNoticed(
   main: string,
-  point: Omit<Point, 'nth' | 'scenario'>,
+  point: Pick<Point, 'victim' | 'call'>,
   nths: readonly number[],
 ): Promise<string> {
   const bench = theBench();
   bench.main = main;
   try {
     for (const nth of nths) {
-      const {faults} = await play(bench, {...point, scenario: REPLACED, nth}, false);
+      const {faults} = await play(bench, {...point, scenario: REPLACED, nth, again: []}, false);
       if (faults.length > 0) return faults.join('\n');
     }
     return '';

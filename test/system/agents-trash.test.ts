@@ -12,6 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import {join} from 'node:path';
+import {setTimeout} from 'node:timers/promises';
 import {afterAll, beforeAll, describe, expect, test} from 'vitest';
 import type {VolumeSettings} from '../hosts/agent.ts';
 import {pair, untilInSync} from '../hosts/agents.ts';
@@ -22,6 +23,7 @@ const MIB = 1 << 20;
 const ROUNDS = Number(process.env['TOWLINE_TEST_REPLACED'] ?? 10);
 const FILE_BYTES = 4 * MIB;
 const TRASH_BYTES = 12 * MIB;
+const LOOK_MS = 2_000; // between two looks of a trash that is filled, at least
 
 needsHosts(describe)('a copy on a small disk of its own', {timeout: 120_000}, () => {
   const {source, target} = makeAgents({source: {}, target: {}});
@@ -61,7 +63,9 @@ needsHosts(describe)('a copy on a small disk of its own', {timeout: 120_000}, ()
 
   test(`H16 a file of 4 MiB deleted and made anew ${ROUNDS} times: the trash stays bounded, each version arrives`, async () => {
     let largest = 0;
+    await target.must('trash', 'empty', 'data', '--yes');
     for (let round = 0; round < ROUNDS; round++) {
+      await setTimeout(LOOK_MS / 4); // ten rounds last longer than the keeper is away
       rmSync(inSource('hot'), {force: true});
       await source.until('the delete has arrived', () => !existsSync(inTarget('hot')));
       writeFileSync(inSource('hot'), randomBytes(FILE_BYTES));
@@ -141,11 +145,19 @@ needsHosts(describe)('a copy on a small disk of its own', {timeout: 120_000}, ()
   });
 });
 
-/** Bytes of the files below a folder. */
+/** Bytes of the files below a folder, also while they go. */
 function sizeOf(folder: string): number {
-  if (!existsSync(folder)) return 0;
-  return readdirSync(folder, {recursive: true, withFileTypes: true}).reduce((sum, entry) => {
-    if (!entry.isFile()) return sum;
-    return sum + (statSync(join(entry.parentPath, entry.name), {throwIfNoEntry: false})?.size ?? 0);
+  return unlessGone(() => readdirSync(folder, {withFileTypes: true}), []).reduce((sum, entry) => {
+    const path = join(folder, entry.name);
+    return sum + (entry.isDirectory() ? sizeOf(path) : unlessGone(() => statSync(path).size, 0));
   }, 0);
+}
+
+function unlessGone<T>(read: () => T, otherwise: T): T {
+  try {
+    return read();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return otherwise;
+    throw error;
+  }
 }
