@@ -13,6 +13,9 @@ import type {Feature} from '../wire/negotiate.ts';
 /** Takes one message; the frame's credit goes back when it resolves. Messages are handed over in order. */
 export type MessageHandler = (message: Message, frame: Buffer) => void | Promise<void>;
 
+/** Waits until so many bytes may be sent. @throws the reason of the end */
+export type Pacer = (bytes: number) => Promise<void>;
+
 /** What the two ends of a link need of a session. */
 export interface LinkSession {
   readonly isOpen: boolean;
@@ -23,8 +26,8 @@ export interface LinkSession {
   speaks(feature: Feature): boolean;
   /** Sends a message that costs no credit. */
   send(message: Message): void;
-  /** Sends a frame that costs credit; urgent ones overtake others. @throws the reason of the end */
-  sendData(frame: Buffer, isUrgent: boolean): Promise<void>;
+  /** Sends a frame that costs credit; urgent ones overtake others. @returns bytes sent @throws the reason of the end */
+  sendData(frame: Buffer, isUrgent: boolean, pace?: Pacer): Promise<number>;
   /** Asks, and gives answers to `take` until that returns true. @throws the reason of the end */
   ask(make: (request: number) => Message, take: (answer: Message) => boolean, ending?: Ending): Promise<void>;
   drained(): Promise<void>;
@@ -77,7 +80,7 @@ export class LinkPort implements LinkSession {
     return this.#sessionOver !== undefined;
   }
 
-  /** Bytes of frames that cost credit. */
+  /** Bytes of frames that cost credit, as they were sent. */
   get bytesSent(): number {
     return this.#bytesSent;
   }
@@ -101,12 +104,13 @@ export class LinkPort implements LinkSession {
     if (this.#isOpen) this.#parts.session.send(message);
   }
 
-  async sendData(frame: Buffer, isUrgent: boolean): Promise<void> {
+  async sendData(frame: Buffer, isUrgent: boolean): Promise<number> {
     const {session, pace} = this.#parts;
     if (!this.#isOpen) throw await this.closed;
-    if (pace !== undefined) await this.#ending.orEnd(pace(frame.length, isUrgent));
-    this.#bytesSent += frame.length;
-    await this.#ending.orEnd(session.sendData(frame, isUrgent));
+    const pacer = pace && ((bytes: number) => this.#ending.orEnd(pace(bytes, isUrgent)));
+    const sentBytes = await this.#ending.orEnd(session.sendData(frame, isUrgent, pacer));
+    this.#bytesSent += sentBytes;
+    return sentBytes;
   }
 
   async ask(make: (request: number) => Message, take: (answer: Message) => boolean, ending?: Ending): Promise<void> {

@@ -37,9 +37,9 @@ export class LinkedSession implements LinkSession {
     if (this.isOpen) this.#session.send(message);
   }
 
-  async sendData(frame: Buffer, isUrgent: boolean): Promise<void> {
+  async sendData(frame: Buffer, isUrgent: boolean): Promise<number> {
     if (!this.isOpen) throw await this.closed;
-    await this.#ending.orEnd(this.#session.sendData(frame, isUrgent));
+    return this.#ending.orEnd(this.#session.sendData(frame, isUrgent));
   }
 
   async ask(make: (request: number) => Message, take: (answer: Message) => boolean): Promise<void> {

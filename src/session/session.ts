@@ -1,8 +1,9 @@
 /**
  * One connection's conversation: hello both ways, byte credits, requests with deadlines, messages in order.
  *
- * Not a link: it knows no volume, and hands every message to one handler, a link's or that of many (session-links.ts). Invariants: nothing but hello is sent or taken before both hellos agreed; a frame
- * that costs credit is sent only when the peer gave it, and its credit goes back when it was worked off.
+ * Not a link: it knows no volume, and hands every message to one handler, a link's or that of many (session-links.ts).
+ * Invariants: nothing but hello is sent or taken before both hellos agreed; a frame that costs credit is sent only when
+ * the peer gave it, and its credit goes back when it was worked off; of a compressed frame it is what it expands to.
  */
 import {randomBytes} from 'node:crypto';
 import {later, systemClock, type Clock} from '../base/clock.ts';
@@ -17,7 +18,9 @@ import {ANSWER_DEADLINE_MS, HELLO_DEADLINE_MS, PINGS_OPEN_MAX} from '../wire/lim
 import type {Message, MessageKind, MessageOf} from '../wire/messages.ts';
 import {negotiate, OWN_TERMS, type Feature} from '../wire/negotiate.ts';
 import {CreditQueue} from './credit-queue.ts';
-import type {LinkSession, MessageHandler} from './link-port.ts';
+import {expanded, expandedBytes, isCompressed, ZSTD_FLAG} from '../wire/zstd.ts';
+import {Compressor, ConnectionSpeed} from './compressor.ts';
+import type {LinkSession, MessageHandler, Pacer} from './link-port.ts';
 
 /** A connection, as the transport gives it. */
 export interface FrameChannel {
@@ -44,6 +47,8 @@ export interface SessionOptions {
   instance?: Buffer;
   /** Whether several links share the session. */
   isShared?: boolean;
+  /** Both ends are in one process: nothing is gained by compressing. */
+  isWithin?: boolean;
 }
 
 export class Session implements LinkSession {
@@ -53,6 +58,8 @@ export class Session implements LinkSession {
   readonly #grant = new CreditGrant();
   readonly #isShared: boolean;
   readonly #clock: Clock;
+  readonly #speed: ConnectionSpeed;
+  readonly #compressor: Compressor | undefined;
   #keepSaving: (() => void) | undefined;
   /** Worked off and not given back yet, by link. */
   readonly #workedOff = new Map<number, {of: LinkOfCredit; bytes: number}>();
@@ -73,6 +80,8 @@ export class Session implements LinkSession {
     this.#channel = parts.channel;
     this.#clock = parts.clock ?? systemClock;
     this.#isShared = options.isShared ?? false;
+    this.#speed = new ConnectionSpeed(this.#clock);
+    this.#compressor = options.isWithin === true ? undefined : new Compressor(this.#speed);
     this.#window = new CreditWindow(undefined, {isShared: this.#isShared});
     this.#queue = new CreditQueue(this.#window);
     this.#hello.promise.catch(() => undefined);
@@ -134,14 +143,31 @@ export class Session implements LinkSession {
   /**
    * Sends a frame that costs credit, waiting for it. Its memory belongs to the session and is freed once it is sent.
    * @param isUrgent goes before others that wait: small changes overtake large files
+   * @param pace waits until so many bytes may go
+   * @returns bytes that go on the wire: fewer than the frame has where it is compressed
    * @throws the reason why the session ended
    */
-  async sendData(frame: Buffer, isUrgent: boolean): Promise<void> {
+  async sendData(frame: Buffer, isUrgent: boolean, pace?: Pacer): Promise<number> {
     if (!this.#isOpen) throw await this.closed;
-    await this.#queue.take(frame.length, linkOf(peek(frame), 'sent'), isUrgent);
+    const of = linkOf(peek(frame), 'sent');
+    const {length} = frame;
+    const compressor = this.speaks('zstd') ? this.#compressor : undefined;
+    const sent = compressor?.compressed(frame, pace !== undefined) ?? frame;
+    const sentBytes = sent.length;
+    if (sent !== frame) release(frame);
+    if (pace !== undefined) {
+      await pace(sentBytes);
+      if (!this.#isOpen) throw await this.closed;
+    }
+    await this.#queue.take(length, of, isUrgent);
     await this.#channel.drained();
     if (!this.#isOpen) throw await this.closed;
-    this.#channel.send(frame, () => release(frame));
+    this.#speed.sent(sentBytes);
+    this.#channel.send(sent, () => {
+      this.#speed.written(sentBytes);
+      release(sent);
+    });
+    return sentBytes;
   }
 
   /**
@@ -226,12 +252,15 @@ export class Session implements LinkSession {
     }
   }
 
-  #takeChecked(frame: Buffer): void {
+  #takeChecked(received: Buffer): void {
     if (!this.#isOpen) return;
-    const header = peek(frame);
+    const header = peek(received, this.speaks('zstd') ? ZSTD_FLAG : 0);
     const {kind} = header;
-    const size = frame.length;
+    const isSmall = isCompressed(received);
+    if (isSmall && !COSTS_CREDIT[kind]) throw protocolFault(kind, 'flags', ZSTD_FLAG, 0);
+    const size = isSmall ? expandedBytes(received) : received.length;
     if (COSTS_CREDIT[kind]) this.#grant.received(size);
+    const frame = isSmall ? expanded(received, size) : received;
     const message = decode(frame);
     if (!this.#hasHello && kind !== 'hello') throw outOfOrder(kind);
     if (this.#takeOwn(message)) return;

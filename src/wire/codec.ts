@@ -63,15 +63,19 @@ export function decode(frame: Buffer): Message {
   return message;
 }
 
-/** Kind and link (0 for messages of the session) from the header alone. @throws PROTOCOL */
-export function peek(frame: Buffer): {kind: MessageKind; link: number} {
+/**
+ * Kind and link (0 for messages of the session) from the header alone.
+ * @param flagsAllowed bits that may be set: of features that both sides have
+ * @throws PROTOCOL
+ */
+export function peek(frame: Buffer, flagsAllowed = 0): {kind: MessageKind; link: number} {
   if (frame.length > FRAME_BYTES_MAX) throw protocolFault('a frame', 'size', frame.length, FRAME_BYTES_MAX);
   const reader = new Reader(frame, 'a frame header', 0);
   const code = reader.u8();
   const kind = KIND_OF_CODE[code];
   if (kind === undefined) throw reader.fault('kind of message', code, 'a known number');
   const flags = reader.u8();
-  if (flags !== 0) throw reader.fault('flags', flags, 0);
+  if ((flags & ~flagsAllowed) !== 0) throw reader.fault('flags', flags, flagsAllowed);
   const reserved = reader.u16();
   if (reserved !== 0) throw reader.fault('reserved field', reserved, 0);
   const link = reader.u32();

@@ -6,8 +6,11 @@ import {join} from 'node:path';
 import type {JournalRecord} from '../../src/apply/journal-record.ts';
 import type {EntryFacts, TreeFacts} from '../judge/facts.ts';
 
-/** Before anything is repaired: every path is its old or its new version, and grants no more than both. */
-export function checkWhole(old: TreeFacts, wanted: TreeFacts, now: TreeFacts): string[] {
+/**
+ * Before anything is repaired: every path is its old or its new version, and grants no more than both.
+ * @param moved what was in a directory that is renamed, by its path there: a directory goes with all of it as it was
+ */
+export function checkWhole(old: TreeFacts, wanted: TreeFacts, now: TreeFacts, moved: TreeFacts = new Map()): string[] {
   const paths = new Set([...old.keys(), ...wanted.keys(), ...now.keys()]);
   return [...paths].flatMap((path) => {
     if (path === '') return [];
@@ -15,7 +18,7 @@ export function checkWhole(old: TreeFacts, wanted: TreeFacts, now: TreeFacts): s
     const found = now.get(path);
     if (found === undefined) return versions.every((version) => version !== undefined) ? [`${path}: is missing`] : [];
     if (isMade(found, versions)) return [];
-    const known = versions.filter((version) => version !== undefined);
+    const known = [...versions, moved.get(path)].filter((version) => version !== undefined);
     if (known.length === 0) return [`${path}: nobody has this`];
     if (known.some((version) => isVersion(found, version, known))) return [];
     return [`${path}: is ${JSON.stringify(found)}, neither ${JSON.stringify(known)}`];

@@ -27,6 +27,8 @@ export interface Scenario {
   change: (at: (path: string) => string) => void;
   /** All that it does is to replace these files. */
   replaces?: readonly string[];
+  /** A directory that it renames, and in which something changes then. */
+  renamed?: {from: string; to: string};
   /** Nothing was copied before. */
   isFirstCopy?: true;
 }
@@ -107,6 +109,7 @@ export const SCENARIOS: readonly Scenario[] = [
       renameSync(at('moved'), at('went'));
       writeFileSync(at('went/a'), 'changed after the move\n');
     },
+    renamed: {from: 'moved', to: 'went'},
   },
   {name: 'names swapped', change: swap},
   {name: 'types flipped', change: flip},

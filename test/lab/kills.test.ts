@@ -105,14 +105,16 @@ async function play(
   const note = (when: string, found: readonly string[]): void =>
     void faults.push(...found.map((fault) => `${when}: ${fault}`));
   [now] = (await walk()) as [TreeFacts, TreeFacts];
-  note('at once', checkWhole(old, wanted, now));
+  const moved = movedIn(old, scenario);
+  const whole = (): string[] => checkWhole(old, wanted, now, moved);
+  note('at once', whole());
   if (scenario.replaces !== undefined)
     note('at once', checkJournalled(join(bench.own(victim), 'staging'), bench.journalled(victim)));
   for (const next of killed ? point.again : []) {
     if (!(await bench.runKilled(victim, next.call, next.nth))) continue;
     kills++;
     [now] = (await walk()) as [TreeFacts, TreeFacts];
-    note(`after kill ${kills} at ${next.call} ${next.nth}`, checkWhole(old, wanted, now));
+    note(`after kill ${kills} at ${next.call} ${next.nth}`, whole());
   }
   if (killed && victim !== 'sync') {
     const open = bench.journalled(victim);
@@ -120,7 +122,7 @@ async function play(
     if (point.nth % 2 === 0 && (await bench.recoverKilled('renameat2', (point.nth % 5) + 1))) {
       kills++;
       [now] = (await walk()) as [TreeFacts, TreeFacts];
-      note('after a killed recovery', checkWhole(old, wanted, now));
+      note('after a killed recovery', whole());
     }
     const run = await bench.recover('--json');
     if (run.exitCode !== 0) note('recovery', [`exit code ${run.exitCode}: ${run.stdout}${run.stderr}`]);
@@ -130,7 +132,7 @@ async function play(
       bench.journalled(victim).map(({kind, path}) => `still in the journal: ${kind} ${path}`),
     );
     [now] = (await walk()) as [TreeFacts, TreeFacts];
-    note('after the recovery', checkWhole(old, wanted, now));
+    note('after the recovery', whole());
   }
   for (const run of await bench.runOnce(victim))
     if (run.exitCode !== 0)
@@ -141,6 +143,15 @@ async function play(
   const [end, , kept = new Map()] = await walk(...(existsSync(trash) ? [trash] : []));
   note('at the end', [...checkSwept(join(own, 'staging')), ...checkKept(old, end!, kept)]);
   return {kills, faults};
+}
+
+/** What was in the directory that is renamed, under its new path. */
+function movedIn(old: TreeFacts, {renamed}: Scenario): TreeFacts {
+  if (renamed === undefined) return new Map();
+  const {from, to} = renamed;
+  return new Map(
+    [...old].flatMap(([path, facts]) => (path.startsWith(`${from}/`) ? [[to + path.slice(from.length), facts]] : [])),
+  );
 }
 
 const labTest = needsLoopMounts(needsCommands('strace', 'rsync', 'setfattr', 'setfacl', 'getfacl', 'getcap')(test));

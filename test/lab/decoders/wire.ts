@@ -20,6 +20,8 @@ import {
   encodeJoin,
   type PairingEnds,
 } from '../../../src/wire/pairing-messages.ts';
+import {FRAME_BYTES_MAX} from '../../../src/wire/limits.ts';
+import {compressed, expanded, expandedBytes, isCompressed, ZSTD_FLAG} from '../../../src/wire/zstd.ts';
 import {anyMessage, KINDS, MESSAGE} from '../../unit/wire/arbitraries.ts';
 import {GOLDEN} from '../../unit/wire/golden.ts';
 import {mutated, type Random} from '../mutations.ts';
@@ -53,6 +55,21 @@ const frames: Decoder = {
     must(message.kind === kind && (!('link' in message) || message.link === link), 'peek and decode differ');
     const again = encode(message);
     must(encode(decode(again)).equals(again), 'a message that was taken does not come back as it was sent');
+  },
+};
+
+/** Frames whose contents are compressed, with whatever is behind their header. */
+const compressedFrames: Decoder = {
+  name: 'compressed frames',
+  corpus: samples('batch', 60).flatMap((frame) => compressed(frame, 1) ?? []),
+  mutate: withHeader,
+  refuses: ['PROTOCOL'],
+  decode: (input) => {
+    peek(input, ZSTD_FLAG);
+    if (!isCompressed(input)) return;
+    const frame = expanded(input, expandedBytes(input));
+    must(frame.length <= FRAME_BYTES_MAX && !isCompressed(frame), 'it is no frame');
+    decode(frame);
   },
 };
 
@@ -255,6 +272,7 @@ function pickOf(corpus: readonly Buffer[], random: Random): Buffer {
 
 export const WIRE_DECODERS: readonly Decoder[] = [
   frames,
+  compressedFrames,
   batches,
   views,
   hellos,

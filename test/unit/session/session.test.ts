@@ -6,6 +6,7 @@ import {ANSWER_DEADLINE_MS} from '../../../src/wire/limits.ts';
 import {encode} from '../../../src/wire/codec.ts';
 import {CREDIT_BYTES_INITIAL} from '../../../src/wire/credits.ts';
 import type {Message} from '../../../src/wire/messages.ts';
+import {compressed} from '../../../src/wire/zstd.ts';
 import {channelPair} from './channel-pair.ts';
 
 /** Two sessions, and what each was handed. */
@@ -203,5 +204,76 @@ describe('credit', () => {
     await Promise.all([...sent, ...urgent]);
     await expect.poll(() => heard.right.length).toBe(12);
     expect(transfersIn(heard.right)).toEqual([1, 2, 3, 4, 5, 6, 7, 101, 102, 8, 9, 10]);
+  });
+});
+
+describe('compressed frames', () => {
+  const paced = async (): Promise<void> => undefined;
+
+  test('where the operator limits the rate frames go compressed, arrive as they were, and cost what they expand to', async () => {
+    const {left, right, heard} = pair();
+    await Promise.all([left.ready(), right.ready()]);
+    const gate = Promise.withResolvers<void>();
+    const frames: Buffer[] = [];
+    right.onMessage = async (message, frame) => {
+      heard.right.push(message);
+      frames.push(Buffer.from(frame));
+      await gate.promise;
+    };
+    const before = left.wireBytes;
+    const sending = Promise.all(
+      [1, 2, 3, 4, 5, 6, 7, 8, 9].map((transfer) => left.sendData(leaves(transfer), false, paced)),
+    );
+    await expect.poll(() => heard.right.length).toBe(7);
+    expect(left.wireBytes - before).toBeLessThan(10_000);
+    gate.resolve();
+    const sentBytes = await sending;
+    expect(Math.max(...sentBytes)).toBeLessThan(1_000);
+    await expect.poll(() => heard.right.length).toBe(9);
+    expect(transfersIn(heard.right)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    expect(frames[0]?.equals(leaves(1))).toBe(true);
+  });
+
+  test('within one process nothing is compressed', async () => {
+    const [channel, other] = channelPair();
+    const [left, right] = [
+      new Session({name: 'left', isWithin: true}, {channel}),
+      new Session({name: 'right'}, {channel: other}),
+    ];
+    right.onMessage = () => undefined;
+    await Promise.all([left.ready(), right.ready()]);
+    expect(await left.sendData(leaves(1), false, paced)).toBeGreaterThan(1 << 20);
+  });
+
+  const bomb = (): Buffer => {
+    const frame = compressed(leaves(1), 3)!;
+    frame.writeUInt32LE(1 << 30, 8 + 5); // the content size
+    return frame;
+  };
+  test.each([
+    {what: 'with an older peer', features: [], frame: () => compressed(leaves(1), 3)!, rule: 'flags'},
+    {what: 'that states too much', features: ['zstd'], frame: bomb, rule: 'content size'},
+    {
+      what: 'of a kind that costs no credit',
+      features: ['zstd'],
+      frame: () => {
+        const frame = encode({kind: 'file-abort', link: 1, transfer: 1});
+        frame[1] = 1;
+        return frame;
+      },
+      rule: 'flags',
+    },
+  ])('I6 a compressed frame $what ends the session, and nothing is handed on', async ({features, frame, rule}) => {
+    const [channel, strange] = channelPair();
+    const session = new Session({name: 'left'}, {channel});
+    const heard: Message[] = [];
+    session.onMessage = (message) => void heard.push(message);
+    strange.send(
+      encode({kind: 'hello', versionMin: 1, versionMax: 1, features, name: 'strange', instance: Buffer.alloc(16)}),
+    );
+    await session.ready();
+    strange.send(frame());
+    expect(await session.closed).toMatchObject({code: 'PROTOCOL', details: {rule}});
+    expect(heard).toEqual([]);
   });
 });

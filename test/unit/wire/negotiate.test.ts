@@ -31,6 +31,9 @@ describe('two agents', () => {
   });
 
   test('of this build agree with themselves', () => {
-    expect(negotiate(OWN_TERMS, OWN_TERMS)).toEqual({version: 1, features: ['follow', 'resume', 'verify-files']});
+    expect(negotiate(OWN_TERMS, OWN_TERMS)).toEqual({
+      version: 1,
+      features: ['follow', 'resume', 'verify-files', 'zstd'],
+    });
   });
 });
