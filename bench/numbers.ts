@@ -11,3 +11,9 @@ export function median(values: readonly number[]): number {
 export function round(value: number): number {
   return Math.round(value * 100) / 100;
 }
+
+/** The smallest of the values that so large a share of them does not exceed. @param share 0 to 1 */
+export function quantile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(share * sorted.length) - 1))]!;
+}

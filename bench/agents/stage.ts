@@ -26,13 +26,18 @@ export interface Stage {
   /** Gives a volume to both running agents; resolves once both digests are equal. */
   addVolume(name: string): Promise<void>;
   /** Words that copy a volume by rsync over ssh, in the first host. */
-  rsync(volume: string): string[];
+  rsync(volume: string, ...more: string[]): string[];
   end(): Promise<void>;
 }
 
-/** @param base an empty folder @param ssh of bench/agents/ssh.ts */
-export async function makeStage(line: Line, base: string, ssh: ReturnType<typeof makeSsh>): Promise<Stage> {
-  const filesystems = Array.from({length: 3}, () => makeFilesystem(FILESYSTEM_MIB));
+/** @param base an empty folder @param ssh of bench/agents/ssh.ts @param room of each filesystem */
+export async function makeStage(
+  line: Line,
+  base: string,
+  ssh: ReturnType<typeof makeSsh>,
+  room: {sizeMiB: number; inodes?: number} = {sizeMiB: FILESYSTEM_MIB},
+): Promise<Stage> {
+  const filesystems = Array.from({length: 3}, () => makeFilesystem(room.sizeMiB, room.inodes));
   const [source, towline, rsync] = filesystems.map(({path}) => path) as [string, string, string];
   const network = makeNetwork(3);
   const [here, there, between] = network.hosts as [TestAgent['host'], TestAgent['host'], TestAgent['host']];
@@ -57,9 +62,9 @@ export async function makeStage(line: Line, base: string, ssh: ReturnType<typeof
     targets: {towline, rsync},
     agents,
     addVolume: volumesOf(agents, source, towline),
-    rsync: (volume) =>
+    rsync: (volume, ...more) =>
       here.words([
-        ...['rsync', '-aH', '--numeric-ids', '--delete', '-e', ssh.shell(sshWay.port)],
+        ...['rsync', '-aH', '--numeric-ids', '--delete', ...more, '-e', ssh.shell(sshWay.port)],
         ...[`${join(source, volume)}/`, `root@${sshWay.host}:${join(rsync, volume)}/`],
       ]),
     end: async () => {
@@ -70,7 +75,7 @@ export async function makeStage(line: Line, base: string, ssh: ReturnType<typeof
   };
 }
 
-const IN_SYNC_MS_MAX = 600_000;
+const IN_SYNC_MS_MAX = 1_800_000;
 
 function volumesOf(agents: Stage['agents'], from: string, to: string): Stage['addVolume'] {
   const volumes: Record<'source' | 'target', Record<string, VolumeSettings>> = {source: {}, target: {}};

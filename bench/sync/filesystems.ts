@@ -26,15 +26,16 @@ export interface FreshFilesystem {
   remove(): void;
 }
 
-/** @param sizeMiB of the sparse image */
-export function makeFilesystem(sizeMiB: number): FreshFilesystem {
+/** @param sizeMiB of the sparse image @param inodes how many files it takes; as mkfs thinks where it is not said */
+export function makeFilesystem(sizeMiB: number, inodes?: number): FreshFilesystem {
   const image = join(base, `${count}.img`);
   const path = join(base, `${count++}`);
   mkdirSync(path);
   writeFileSync(image, '');
   truncateSync(image, sizeMiB * 1024 * 1024);
   // All tables are written now: a thread that does it later would disturb what is measured.
-  must('mkfs.ext4', '-q', '-F', '-E', 'lazy_itable_init=0,lazy_journal_init=0', image);
+  const many = inodes === undefined ? [] : ['-N', String(inodes)];
+  must('mkfs.ext4', '-q', '-F', '-E', 'lazy_itable_init=0,lazy_journal_init=0', ...many, image);
   must('mount', '-t', 'ext4', '-o', 'loop', image, path);
   return {
     path,

@@ -1,0 +1,185 @@
+/**
+ * Measures what grows with the number of files, two agents in two network namespaces beside `rsync -e ssh`:
+ * `npm run bench -- scale [--files 1000,10000,100000,1000000] [--idle 60] [--changes 200]`.
+ *
+ * Of each tree: the first copy; one change in it, from the return of write(2) until it is on the target; a directory of a
+ * hundredth of its files renamed; the catch-up after both agents were restarted, beside `rsync -aHAX` that finds nothing
+ * to do; the most memory of each agent, all threads; and the processor time of both while nothing happens. Files of 100
+ * bytes, 100 in a directory, warm caches, fresh ext4. Needs root and Debian's openssh-server.
+ * Invariant: what was measured was right: at the end rsync compares every byte of the copy.
+ */
+import {closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, realpathSync, renameSync} from 'node:fs';
+import {writeFileSync, writeSync} from 'node:fs';
+import {spawn} from 'node:child_process';
+import {once} from 'node:events';
+import {tmpdir} from 'node:os';
+import {dirname, join} from 'node:path';
+import {setTimeout as sleep} from 'node:timers/promises';
+import {parseArgs} from 'node:util';
+import {untilInSync} from '../test/hosts/agents.ts';
+import {removeTree} from '../test/run-folders.ts';
+import {makeSsh} from './agents/ssh.ts';
+import {makeStage, type Stage} from './agents/stage.ts';
+import {must} from './sync/filesystems.ts';
+import {median, quantile, round} from './numbers.ts';
+
+const OUT = join(import.meta.dirname, 'out');
+const FILE_BYTES = 100;
+const FILES_PER_DIR = 100;
+const DIRS_PER_DIR = 100;
+const PAUSE_MS = 30; // changes are separate: nobody waits for company
+const VISIBLE_MS_MAX = 30_000;
+const CATCH_UP_MS_MAX = 600_000;
+const TICKS_PER_S = 100; // of /proc/PID/stat
+/** Blocks, inodes and what Towline keeps of a file. */
+const ROOM_BYTES_PER_FILE = 8_192;
+const ROOM_MIB_MIN = 512;
+const VOLUME = 'tree';
+
+const {values: options} = parseArgs({
+  options: {
+    files: {type: 'string', default: '1000,10000,100000'},
+    idle: {type: 'string', default: '60'},
+    changes: {type: 'string', default: '200'},
+  },
+});
+const sizes = options.files.split(',').map(Number);
+const idleSeconds = Number(options.idle);
+const changeCount = Number(options.changes);
+if (!sizes.every((count) => count >= 1_000) || !(idleSeconds >= 1) || !(changeCount >= 10))
+  throw new Error('see the first lines of bench/scale.ts');
+
+const base = mkdtempSync(join(realpathSync(tmpdir()), 'towline-bench-'));
+process.prependListener('exit', () => removeTree(base));
+const ssh = makeSsh(join(base, 'ssh'));
+const rows = [];
+for (const count of sizes) rows.push(await measure(count));
+console.log('two agents beside rsync over ssh, in two network namespaces; times in seconds, of changes in ms');
+console.table(rows);
+mkdirSync(OUT, {recursive: true});
+writeFileSync(join(OUT, 'scale.json'), JSON.stringify({time: new Date().toISOString(), rows}, null, 2));
+
+async function measure(count: number) {
+  const room = {sizeMiB: ROOM_MIB_MIN + Math.ceil((count * ROOM_BYTES_PER_FILE) / 2 ** 20), inodes: 2 * count + 10_000};
+  const stage = await makeStage('raw', join(base, String(count)), ssh, room);
+  const {source, target} = stage.agents;
+  const note = <T>(what: string, value: T): T => {
+    process.stderr.write(`${count.toLocaleString('en')} files, ${what}: ${String(value)}\n`);
+    return value;
+  };
+  fill(join(stage.source, VOLUME), count);
+  for (const tool of ['towline', 'rsync'] as const) mkdirSync(join(stage.targets[tool], VOLUME));
+  must('sync');
+  const firstCopy = note('first copy', await seconds(() => stage.addVolume(VOLUME)));
+  must('sync');
+  const rsyncCopy = note('its rsync', await seconds(() => rsync(stage, '-AX')));
+  const changes: number[] = [];
+  for (let index = 0; index < changeCount; index++)
+    changes.push(await changeOne(stage, (index * 7_919) % count, index));
+  note('change', `${median(changes)} ms, 99 of 100 ${quantile(changes, 0.99)} ms`);
+  await untilInSync(source, VOLUME);
+  const renamed = note('rename', await renameOne(stage));
+  await untilInSync(source, VOLUME);
+  await Promise.all([source.stop(), target.stop()]);
+  must('sync');
+  const catchUp = note('catch-up', await seconds(() => startBoth(stage)));
+  await rsync(stage, '-AX');
+  const noOp = note('its rsync -aHAX', await seconds(() => rsync(stage, '-AX')));
+  await sleep(5_000);
+  const before = cpuSeconds(source.pid) + cpuSeconds(target.pid);
+  await sleep(idleSeconds * 1_000);
+  const idle = note('idle', round(cpuSeconds(source.pid) + cpuSeconds(target.pid) - before));
+  const peaks = [source, target].map((agent) => Math.round(agent.memory().peakBytes / 1e6));
+  note('memory', peaks.join(', '));
+  await untilInSync(source, VOLUME);
+  checkCopy(stage);
+  await stage.end();
+  return {
+    files: count,
+    'first copy s': round(firstCopy),
+    '× rsync': round(firstCopy / rsyncCopy),
+    'change p50 ms': round(median(changes)),
+    'p99 ms': round(quantile(changes, 0.99)),
+    'rename ms': round(renamed),
+    'catch-up s': round(catchUp),
+    '× rsync -aHAX': round(catchUp / noOp),
+    'source MB': peaks[0],
+    'target MB': peaks[1],
+    [`CPU s in ${idleSeconds} s`]: idle,
+  };
+}
+
+async function startBoth({agents}: Stage): Promise<void> {
+  await Promise.all([agents.source.start(), agents.target.start()]);
+  const isInSync = async (): Promise<boolean> => (await agents.source.link(VOLUME, 'target')).state === 'in-sync';
+  await agents.source.until('in sync again', isInSync, CATCH_UP_MS_MAX);
+}
+
+async function rsync(stage: Stage, ...more: string[]): Promise<void> {
+  const [command = '', ...args] = stage.rsync(VOLUME, ...more);
+  const child = spawn(command, args, {stdio: ['ignore', 'ignore', 'inherit']});
+  const [code] = (await once(child, 'exit')) as [number | null];
+  if (code !== 0) throw new Error(`rsync ended with ${code}`);
+}
+
+/** Writes into one file in place. @returns ms from the return of write(2) until the target has it */
+async function changeOne(stage: Stage, file: number, index: number): Promise<number> {
+  const path = join(VOLUME, pathOf(file));
+  const content = `change ${index} `.padEnd(FILE_BYTES, 'y');
+  const fd = openSync(join(stage.source, path), 'r+');
+  writeSync(fd, content);
+  const writtenMs = performance.now();
+  closeSync(fd);
+  const arrived = join(stage.targets.towline, path);
+  const ms = await until(path, writtenMs, () => readFileSync(arrived, 'utf8') === content);
+  await sleep(PAUSE_MS);
+  return ms;
+}
+
+/** Renames the first directory. @returns ms until it has its new name on the target */
+async function renameOne(stage: Stage): Promise<number> {
+  const [from, to] = ['d0', 'renamed'].map((name) => join(VOLUME, name)) as [string, string];
+  renameSync(join(stage.source, from), join(stage.source, to));
+  return until(to, performance.now(), () => existsSync(join(stage.targets.towline, to)));
+}
+
+async function until(what: string, sinceMs: number, isTrue: () => boolean): Promise<number> {
+  while (!isTrue()) {
+    if (performance.now() - sinceMs > VISIBLE_MS_MAX) throw new Error(`${what}: no change was seen on the target`);
+    await sleep(1);
+  }
+  return performance.now() - sinceMs;
+}
+
+function fill(folder: string, count: number): void {
+  const content = Buffer.alloc(FILE_BYTES, 'x');
+  for (let index = 0; index < count; index++) {
+    const path = join(folder, pathOf(index));
+    if (index % FILES_PER_DIR === 0) mkdirSync(dirname(path), {recursive: true});
+    content.writeUInt32LE(index);
+    writeFileSync(path, content);
+  }
+}
+
+function pathOf(index: number): string {
+  const dir = Math.floor(index / FILES_PER_DIR);
+  return `d${Math.floor(dir / DIRS_PER_DIR)}/e${dir % DIRS_PER_DIR}/file-${index % FILES_PER_DIR}`;
+}
+
+function checkCopy({source, targets}: Stage): void {
+  const args = ['-aHn', '--numeric-ids', '--checksum', '--delete', '-i', '--modify-window=-1'];
+  const differences = must('rsync', ...args, `${join(source, VOLUME)}/`, `${join(targets.towline, VOLUME)}/`);
+  if (differences !== '') throw new Error(`the copy differs:\n${differences.slice(0, 2_000)}`);
+}
+
+/** Of the whole process so far. Source: proc_pid_stat(5), fields 14 and 15. */
+function cpuSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]!.split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_S;
+}
+
+async function seconds(run: () => Promise<void>): Promise<number> {
+  const startMs = performance.now();
+  await run();
+  return (performance.now() - startMs) / 1_000;
+}
