@@ -55,6 +55,7 @@ if (!(runs >= 1) || lines.length === 0) throw new Error('see the first lines of 
 
 const CASES = {
   large: `first copy of ${largeBytes >> 20} MiB in one file`,
+  text: `first copy of ${largeBytes >> 20} MiB of a log, beside rsync -z`,
   small: `first copy of ${fileCount.toLocaleString('en')} × 4 KiB`,
   change: `one file changed among ${fileCount.toLocaleString('en')}`,
 };
@@ -77,9 +78,10 @@ async function measureLine(line: Line, run: number): Promise<void> {
     measured.set(key, [...(measured.get(key) ?? []), ms]);
     process.stderr.write(`${CASES[what]}, ${line}, ${tool}: ${ms.toFixed(1)} ms\n`);
   };
-  fillLarge(join(stage.source, 'large'));
+  fillLarge(join(stage.source, 'large'), (piece) => randomFillSync(piece));
+  fillLarge(join(stage.source, 'text'), fillText);
   fillSmall(join(stage.source, 'small'));
-  for (const volume of ['large', 'small'] as const) {
+  for (const volume of ['large', 'text', 'small'] as const) {
     for (const tool of TOOLS) mkdirSync(join(stage.targets[tool], volume));
     for (const tool of run % 2 === 0 ? TOOLS : TOOLS.toReversed()) {
       must('sync');
@@ -94,12 +96,12 @@ async function measureLine(line: Line, run: number): Promise<void> {
   for (const tool of TOOLS.toReversed()) {
     for (let index = 0; index < changes[tool]; index++) note('change', tool, await change(stage, tool, index));
   }
-  for (const volume of ['large', 'small']) await untilInSync(stage.agents.source, volume);
+  for (const volume of ['large', 'text', 'small']) await untilInSync(stage.agents.source, volume);
   await stage.end();
 }
 
 async function copyByRsync(stage: Stage, volume: string): Promise<void> {
-  const [command = '', ...args] = stage.rsync(volume);
+  const [command = '', ...args] = stage.rsync(volume, ...(volume === 'text' ? ['-z'] : []));
   const child = spawn(command, args, {stdio: ['ignore', 'ignore', 'inherit']});
   const [code] = (await once(child, 'exit')) as [number | null];
   if (code !== 0) throw new Error(`rsync ended with ${code}`);
@@ -123,12 +125,29 @@ async function change(stage: Stage, tool: Tool, index: number): Promise<number> 
   return ms;
 }
 
-function fillLarge(folder: string): void {
+function fillLarge(folder: string, fill: (piece: Buffer) => void): void {
   mkdirSync(folder);
   const piece = Buffer.alloc(8 << 20);
   const fd = openSync(join(folder, 'file'), 'w');
-  for (let done = 0; done < largeBytes; done += piece.length) writeSync(fd, randomFillSync(piece));
+  for (let done = 0; done < largeBytes; done += piece.length) {
+    fill(piece);
+    writeSync(fd, piece);
+  }
   closeSync(fd);
+}
+
+/** Lines as a web server logs them: much is the same in each. */
+function fillText(piece: Buffer): void {
+  const numbers = randomFillSync(new Uint32Array(1 << 16));
+  for (let at = 0, line = 0; at < piece.length; line++) {
+    const number = numbers[line % numbers.length]!;
+    const address = `10.${number & 255}.${(number >> 8) & 255}.${(number >> 16) & 255}`;
+    const request = `"GET /articles/${number % 9_973}/comments?page=${number % 17} HTTP/1.1" 200 ${number % 65_536}`;
+    at += piece.write(
+      `${address} - - [22/Nov/2026:06:${line % 60}:${number % 60} +0000] ${request} "-" "Mozilla/5.0"\n`,
+      at,
+    );
+  }
 }
 
 function fillSmall(folder: string): void {

@@ -214,8 +214,16 @@ export function strangeIn(copy: string, tree: ChangingTree): string[] {
   });
 }
 
-/** Whether a copy shows everything as it is now. */
+/** Whether a copy shows everything as it is now; it may be changing. */
 export function latestIn(copy: string, tree: ChangingTree): boolean {
-  const [ours, theirs] = [tree.shown(), shownBelow(copy)];
+  const ours = tree.shown();
+  let theirs: Map<string, Shown>;
+  try {
+    theirs = shownBelow(copy);
+  } catch (error) {
+    const {code = ''} = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return false; // a directory went while it was read
+    throw error;
+  }
   return ours.size === theirs.size && [...ours].every(([path, shown]) => theirs.get(path) === shown);
 }
