@@ -12,7 +12,7 @@ import {closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, r
 import {writeFileSync, writeSync} from 'node:fs';
 import {spawn} from 'node:child_process';
 import {once} from 'node:events';
-import {tmpdir} from 'node:os';
+import {cpus, release, tmpdir} from 'node:os';
 import {dirname, join} from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 import {parseArgs} from 'node:util';
@@ -30,6 +30,7 @@ const DIRS_PER_DIR = 100;
 const PAUSE_MS = 30; // changes are separate: nobody waits for company
 const VISIBLE_MS_MAX = 30_000;
 const CATCH_UP_MS_MAX = 600_000;
+const SETTLED_MS = 100_000; // what was just written is read once more after a minute
 const TICKS_PER_S = 100; // of /proc/PID/stat
 /** Blocks, inodes and what Towline keeps of a file. */
 const ROOM_BYTES_PER_FILE = 8_192;
@@ -52,12 +53,15 @@ if (!sizes.every((count) => count >= 1_000) || !(idleSeconds >= 1) || !(changeCo
 const base = mkdtempSync(join(realpathSync(tmpdir()), 'towline-bench-'));
 process.prependListener('exit', () => removeTree(base));
 const ssh = makeSsh(join(base, 'ssh'));
+let written = 0;
 const rows = [];
 for (const count of sizes) rows.push(await measure(count));
 console.log('two agents beside rsync over ssh, in two network namespaces; times in seconds, of changes in ms');
 console.table(rows);
 mkdirSync(OUT, {recursive: true});
-writeFileSync(join(OUT, 'scale.json'), JSON.stringify({time: new Date().toISOString(), rows}, null, 2));
+const {model} = cpus()[0]!;
+const machine = `${cpus().length} × ${model}, Linux ${release()}, Node ${process.version}, ext4 over loop devices`;
+writeFileSync(join(OUT, 'scale.json'), JSON.stringify({time: new Date().toISOString(), machine, rows}, null, 2));
 
 async function measure(count: number) {
   const room = {sizeMiB: ROOM_MIB_MIN + Math.ceil((count * ROOM_BYTES_PER_FILE) / 2 ** 20), inodes: 2 * count + 10_000};
@@ -73,11 +77,11 @@ async function measure(count: number) {
   const firstCopy = note('first copy', await seconds(() => stage.addVolume(VOLUME)));
   must('sync');
   const rsyncCopy = note('its rsync', await seconds(() => rsync(stage, '-AX')));
-  const changes: number[] = [];
-  for (let index = 0; index < changeCount; index++)
-    changes.push(await changeOne(stage, (index * 7_919) % count, index));
-  note('change', `${median(changes)} ms, 99 of 100 ${quantile(changes, 0.99)} ms`);
-  await untilInSync(source, VOLUME);
+  const changes = await changeMany(stage, count);
+  note('change', shown(changes));
+  await stage.addVolume(VOLUME, {settle: '0ms'});
+  const atOnce = await changeMany(stage, count);
+  note('change, settle 0', shown(atOnce));
   const renamed = note('rename', await renameOne(stage));
   await untilInSync(source, VOLUME);
   await Promise.all([source.stop(), target.stop()]);
@@ -85,7 +89,7 @@ async function measure(count: number) {
   const catchUp = note('catch-up', await seconds(() => startBoth(stage)));
   await rsync(stage, '-AX');
   const noOp = note('its rsync -aHAX', await seconds(() => rsync(stage, '-AX')));
-  await sleep(5_000);
+  await sleep(SETTLED_MS);
   const before = cpuSeconds(source.pid) + cpuSeconds(target.pid);
   await sleep(idleSeconds * 1_000);
   const idle = note('idle', round(cpuSeconds(source.pid) + cpuSeconds(target.pid) - before));
@@ -97,16 +101,31 @@ async function measure(count: number) {
   return {
     files: count,
     'first copy s': round(firstCopy),
+    'rsync s': round(rsyncCopy),
     '× rsync': round(firstCopy / rsyncCopy),
     'change p50 ms': round(median(changes)),
     'p99 ms': round(quantile(changes, 0.99)),
+    'settle 0: p50': round(median(atOnce)),
+    p99: round(quantile(atOnce, 0.99)),
     'rename ms': round(renamed),
     'catch-up s': round(catchUp),
+    'rsync -aHAX s': round(noOp),
     '× rsync -aHAX': round(catchUp / noOp),
     'source MB': peaks[0],
     'target MB': peaks[1],
     [`CPU s in ${idleSeconds} s`]: idle,
   };
+}
+
+async function changeMany(stage: Stage, count: number): Promise<number[]> {
+  const times: number[] = [];
+  for (let index = 0; index < changeCount; index++) times.push(await changeOne(stage, (index * 7_919) % count));
+  await untilInSync(stage.agents.source, VOLUME);
+  return times;
+}
+
+function shown(times: readonly number[]): string {
+  return `${round(median(times))} ms, 99 of 100 ${round(quantile(times, 0.99))} ms`;
 }
 
 async function startBoth({agents}: Stage): Promise<void> {
@@ -123,9 +142,9 @@ async function rsync(stage: Stage, ...more: string[]): Promise<void> {
 }
 
 /** Writes into one file in place. @returns ms from the return of write(2) until the target has it */
-async function changeOne(stage: Stage, file: number, index: number): Promise<number> {
+async function changeOne(stage: Stage, file: number): Promise<number> {
   const path = join(VOLUME, pathOf(file));
-  const content = `change ${index} `.padEnd(FILE_BYTES, 'y');
+  const content = `change ${++written} `.padEnd(FILE_BYTES, 'y');
   const fd = openSync(join(stage.source, path), 'r+');
   writeSync(fd, content);
   const writtenMs = performance.now();

@@ -23,8 +23,8 @@ export interface Stage {
   /** Where each copies to. */
   targets: {towline: string; rsync: string};
   agents: {source: TestAgent; target: TestAgent};
-  /** Gives a volume to both running agents; resolves once both digests are equal. */
-  addVolume(name: string): Promise<void>;
+  /** Gives a volume, or one with other settings, to both running agents; resolves once both digests are equal. */
+  addVolume(name: string, settings?: Record<string, unknown>): Promise<void>;
   /** Words that copy a volume by rsync over ssh, in the first host. */
   rsync(volume: string, ...more: string[]): string[];
   end(): Promise<void>;
@@ -79,8 +79,8 @@ const IN_SYNC_MS_MAX = 1_800_000;
 
 function volumesOf(agents: Stage['agents'], from: string, to: string): Stage['addVolume'] {
   const volumes: Record<'source' | 'target', Record<string, VolumeSettings>> = {source: {}, target: {}};
-  return async (name) => {
-    volumes.source[name] = {at: join(from, name), send: ['target']};
+  return async (name, settings = {}) => {
+    volumes.source[name] = {at: join(from, name), send: ['target'], ...settings};
     volumes.target[name] = {at: join(to, name), receive: 'source'};
     for (const end of ['target', 'source'] as const) {
       agents[end].configure({volumes: volumes[end]});

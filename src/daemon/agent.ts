@@ -181,14 +181,19 @@ function summaryOf(core: AgentCore): string {
 
 /** What is noted does not wait long for the disk, and keeps no other process from reading it. @returns ends it */
 function flushSoon(file: AgentFile, log: LogPort): () => void {
-  const timer = setInterval(() => {
+  let timer: NodeJS.Timeout | undefined;
+  const flush = (): void => {
+    timer = undefined;
     try {
       file.flush();
     } catch (error) {
       log.error(`what links are about cannot be noted: ${messageOf(error)}`);
+      soon();
     }
-  }, FLUSH_MS);
-  return () => clearInterval(timer);
+  };
+  const soon = (): void => void (timer ??= setTimeout(flush, FLUSH_MS));
+  file.onBegin = soon;
+  return () => clearTimeout(timer);
 }
 
 /** The control loop's own turn feeds the watchdog: a process that hangs does not. */

@@ -21,6 +21,7 @@ import {shortSocketPath} from './socket-path.ts';
 const BODY_BYTES_MAX = 65_536;
 const HEAD_BYTES_MAX = 1 << 20; // a cursor of `pending` may hold the longest path, escaped twice
 const CONNECTIONS_MAX = 32; // with their heads: 32 MiB at most
+const CHECK_MS = 5_000; // an idle agent is not woken for nothing
 const REQUEST_MS_MAX = 10_000;
 const CLOSE_MS_MAX = 1_000;
 const PRIVATE_UMASK = 0o177;
@@ -49,7 +50,7 @@ export async function serveControl(options: {
     maxHeaderSize: HEAD_BYTES_MAX,
     headersTimeout: requestMsMax,
     requestTimeout: requestMsMax,
-    connectionsCheckingInterval: Math.min(1_000, requestMsMax),
+    connectionsCheckingInterval: Math.min(CHECK_MS, requestMsMax),
   });
   server.maxConnections = CONNECTIONS_MAX;
   server.on('request', (request, response) => {

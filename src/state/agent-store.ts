@@ -85,6 +85,7 @@ export class AgentFile {
   readonly #statements: AgentStatements;
   readonly #scopes: Statement;
   readonly #notes = new Map<string, LinkNotes>();
+  #onBegin: () => void = () => undefined;
 
   constructor(db: Database) {
     this.#db = db;
@@ -93,7 +94,7 @@ export class AgentFile {
     const onRollback = (): void => {
       for (const notes of this.#notes.values()) notes.dropCounts();
     };
-    db.useHooks({onCommit: () => undefined, onRollback});
+    db.useHooks({onBegin: () => this.#onBegin(), onCommit: () => undefined, onRollback});
   }
 
   /** The notes of one scope, always the same object; nothing is read before it is asked for. */
@@ -118,6 +119,12 @@ export class AgentFile {
   /** As of `VolumeStore`. */
   get isSuspect(): boolean {
     return this.#db.isSuspect;
+  }
+
+  /** Told whenever there is something to commit where there was nothing. */
+  set onBegin(handler: () => void) {
+    this.#onBegin = handler;
+    if (this.#db.isDirty) handler();
   }
 
   /** Commits what all scopes wrote; durable at return. @throws SYSTEM when the disk is full or read-only */

@@ -43,6 +43,8 @@ export interface DatabaseOptions {
 
 /** What a store keeps in memory beside its file. */
 export interface TransactionHooks {
+  /** Something is to be written: from now on until the next commit. */
+  onBegin?: () => void;
   /** Writes what is only in memory; called before a commit. */
   onCommit(): void;
   /** Forgets what is in memory and reads it again; called after any rollback. */
@@ -185,6 +187,7 @@ export class Database {
     if (this.#isOpen) return;
     this.exec('BEGIN IMMEDIATE');
     this.#isOpen = true;
+    this.#hooks?.onBegin?.();
   }
 
   /** Notes changed rows; commits when enough came together. To be called once what belongs together is written. */
