@@ -19,7 +19,7 @@ const CHARTS: readonly Chart[] = [
   {title: 'one change, ms', lines: {median: 'change p50 ms', '99 of 100': 'p99 ms'}},
   {title: 'a directory renamed, ms', lines: {renamed: 'rename ms'}},
   {title: 'catch-up after a restart of both, s', lines: {Towline: 'catch-up s', 'rsync -aHAX': 'rsync -aHAX s'}},
-  {title: 'first copy, s', lines: {Towline: 'first copy s', rsync: 'rsync s'}},
+  {title: 'first copy, s', lines: {Towline: 'first copy s', 'rsync, no fsync': 'rsync s'}},
   {title: 'most memory, MB', lines: {source: 'source MB', target: 'target MB'}},
 ];
 

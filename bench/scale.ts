@@ -2,7 +2,7 @@
  * Measures what grows with the number of files, two agents in two network namespaces beside `rsync -e ssh`:
  * `npm run bench -- scale [--files 1000,10000,100000,1000000] [--idle 60] [--changes 200]`.
  *
- * Of each tree: the first copy; one change in it, from the return of write(2) until it is on the target; a directory of a
+ * Of each tree: the first copy, beside rsync, which syncs nothing; one change in it, from the return of write(2) until it is on the target; a directory of a
  * hundredth of its files renamed; the catch-up after both agents were restarted, beside `rsync -aHAX` that finds nothing
  * to do; the most memory of each agent, all threads; and the processor time of both while nothing happens. Files of 100
  * bytes, 100 in a directory, warm caches, fresh ext4. Needs root and Debian's openssh-server.
@@ -84,17 +84,18 @@ async function measure(count: number) {
   note('change, settle 0', shown(atOnce));
   const renamed = note('rename', await renameOne(stage));
   await untilInSync(source, VOLUME);
+  const before = peaksOf(stage);
   await Promise.all([source.stop(), target.stop()]);
   must('sync');
   const catchUp = note('catch-up', await seconds(() => startBoth(stage)));
   await rsync(stage, '-AX');
   const noOp = note('its rsync -aHAX', await seconds(() => rsync(stage, '-AX')));
   await sleep(SETTLED_MS);
-  const before = cpuSeconds(source.pid) + cpuSeconds(target.pid);
+  const usedBefore = cpuSeconds(source.pid) + cpuSeconds(target.pid);
   await sleep(idleSeconds * 1_000);
-  const idle = note('idle', round(cpuSeconds(source.pid) + cpuSeconds(target.pid) - before));
-  const peaks = [source, target].map((agent) => Math.round(agent.memory().peakBytes / 1e6));
-  note('memory', peaks.join(', '));
+  const idle = note('idle', round(cpuSeconds(source.pid) + cpuSeconds(target.pid) - usedBefore));
+  const peaks = peaksOf(stage).map((peak, index) => Math.max(peak, before[index]!));
+  note('memory', `${before.join(', ')} before the restart, ${peaks.join(', ')} in all`);
   await untilInSync(source, VOLUME);
   checkCopy(stage);
   await stage.end();
@@ -115,6 +116,11 @@ async function measure(count: number) {
     'target MB': peaks[1],
     [`CPU s in ${idleSeconds} s`]: idle,
   };
+}
+
+/** Of the agents as they run now: source, target. @returns MB */
+function peaksOf({agents}: Stage): number[] {
+  return [agents.source, agents.target].map((agent) => Math.round(agent.memory().peakBytes / 1e6));
 }
 
 async function changeMany(stage: Stage, count: number): Promise<number[]> {

@@ -64,7 +64,9 @@ export interface Follower {
 }
 
 const NAMES_AT_ONCE = 2_048; // one look; more is taken in the next round
-const DIRTY_COUNT_MAX = 200_000; // about 40 MB; beyond it a scan is cheaper
+const DIRTY_COUNT_MAX = 100_000; // about 35 MB; beyond it a scan is cheaper
+/** Before anybody looks, as on a target during its first copy, where nearly all of it is its own: 7 MB. */
+const EARLY_COUNT_MAX = 20_000;
 const MOVES_MS = 10_000; // longer than an event is on its way
 const MOVES_MAX = 1_000;
 const MOVED_TO_MAX = 64;
@@ -86,6 +88,7 @@ export class LiveVolume {
   /** Directories that could not be looked at because they had gone, perhaps elsewhere. */
   readonly #doubtful = new Map<RelPath, number>();
   #isPolling = false;
+  #isRunning = false;
   #isLooking = false;
   /** Changes that somebody else has found, and the state knows. */
   #told: Change[] = [];
@@ -132,6 +135,11 @@ export class LiveVolume {
 
   /** A name was reported. @param name undefined: the directory's whole listing */
   note(dir: RelPath, name: Name | undefined): void {
+    if (!this.#isRunning && this.#dirty.size >= EARLY_COUNT_MAX) {
+      this.#dirty.clear(false);
+      this.noteTree(ROOT, 'much changed before anybody looked');
+    }
+    if (!this.#isRunning && this.#scanWhy !== undefined) return; // that scan sees it
     this.#dirty.note(dir, name, this.#parts.clock.monotonicMs());
     this.#wake.resolve();
   }
@@ -193,6 +201,7 @@ export class LiveVolume {
   async run(signal: AbortSignal): Promise<void> {
     const onAbort = (): void => this.#wake.resolve();
     signal.addEventListener('abort', onAbort);
+    this.#isRunning = true;
     try {
       while (!signal.aborted) {
         this.#wake = Promise.withResolvers<void>();
@@ -201,6 +210,7 @@ export class LiveVolume {
         await this.#sleep();
       }
     } finally {
+      this.#isRunning = false;
       signal.removeEventListener('abort', onAbort);
       this.#scans.done = Infinity; // nobody scans any more: who waits need not
       for (const check of this.#scans.waiting.splice(0)) check();

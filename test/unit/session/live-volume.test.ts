@@ -27,8 +27,8 @@ import {runHere} from './run-here.ts';
 beforeAll(loadXxhash);
 const HOUR_MS = 3_600_000;
 
-/** A folder that is followed, already scanned, and how many names each job was asked for. */
-async function followed(fill: (root: string) => void) {
+/** A folder that is followed (`isLate`: from `start` on), already scanned, and how many names each job was asked for. */
+async function followed(fill: (root: string) => void, {isLate = false} = {}) {
   const root = makeTmpDir();
   fill(root);
   const fd = openSync(root, constants.O_RDONLY | constants.O_DIRECTORY);
@@ -54,12 +54,14 @@ async function followed(fill: (root: string) => void) {
     {scanner, state: sourceState(store), clock: systemClock, events},
   );
   const ending = new AbortController();
-  const running = live.run(ending.signal);
+  let running: Promise<void> | undefined;
+  const start = (): void => void (running = live.run(ending.signal));
+  if (!isLate) start();
   onTestFinished(async () => {
     ending.abort();
     await running;
   });
-  return {root, store, live, asked, scans};
+  return {root, store, live, asked, scans, start};
 }
 
 const NAMES = 5_000;
@@ -100,3 +102,22 @@ test(`G5 the ${NAMES} names elsewhere of what was in a directory that went are l
   expect(asked.reduce((sum, count) => sum + count, 0)).toBeGreaterThanOrEqual(NAMES);
   expect(scans).toEqual([]);
 }, 30_000);
+
+const EARLY_NAMES = 20_000;
+
+test(`what is noted before anybody looks is kept up to ${EARLY_NAMES} names; beyond it one scan stands for all of it`, async () => {
+  for (const {count, isScanned} of [
+    {count: EARLY_NAMES, isScanned: false},
+    {count: 3 * EARLY_NAMES, isScanned: true},
+  ]) {
+    const {root, store, live, scans, start} = await followed((folder) => mkdirSync(join(folder, 'a')), {isLate: true});
+    writeFileSync(join(root, 'a/late'), 'late');
+    for (let index = 0; index < count - 1; index++) live.note('a', String(index));
+    live.note('a', 'late');
+    expect(live.noticedCount).toBeLessThanOrEqual(EARLY_NAMES);
+    start();
+    await expect.poll(() => live.isQuiet, {timeout: 20_000}).toBe(true);
+    expect(sourceState(store).entryAt('a/late')?.sizeBytes).toBe(4);
+    expect(scans).toEqual(isScanned ? ['much changed before anybody looked'] : []);
+  }
+});
