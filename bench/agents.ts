@@ -7,9 +7,7 @@
  * it. Warm caches, fresh ext4 for each run, tools take turns in who begins. Needs root and Debian's openssh-server.
  * Invariant: what was measured was right: at the end of each run rsync compares every byte of the agents' copies.
  */
-import {spawn} from 'node:child_process';
 import {randomFillSync} from 'node:crypto';
-import {once} from 'node:events';
 import {
   closeSync,
   mkdirSync,
@@ -88,7 +86,11 @@ async function measureLine(line: Line, run: number): Promise<void> {
       note(
         volume,
         tool,
-        await timed(() => (tool === 'towline' ? stage.addVolume(volume) : copyByRsync(stage, volume))),
+        await timed(() =>
+          tool === 'towline'
+            ? stage.addVolume(volume)
+            : stage.copyByRsync(volume, ...(volume === 'text' ? ['-z'] : [])),
+        ),
       );
     }
   }
@@ -100,13 +102,6 @@ async function measureLine(line: Line, run: number): Promise<void> {
   await stage.end();
 }
 
-async function copyByRsync(stage: Stage, volume: string): Promise<void> {
-  const [command = '', ...args] = stage.rsync(volume, ...(volume === 'text' ? ['-z'] : []));
-  const child = spawn(command, args, {stdio: ['ignore', 'ignore', 'inherit']});
-  const [code] = (await once(child, 'exit')) as [number | null];
-  if (code !== 0) throw new Error(`rsync ended with ${code}`);
-}
-
 /** Changes one file in place. @returns ms from the return of write(2) until the target has it */
 async function change(stage: Stage, tool: Tool, index: number): Promise<number> {
   const path = pathOf((index * 7_919 + (tool === 'rsync' ? 1 : 0)) % fileCount); // far apart, never one twice
@@ -115,7 +110,7 @@ async function change(stage: Stage, tool: Tool, index: number): Promise<number> 
   writeSync(fd, content);
   const writtenMs = performance.now();
   closeSync(fd);
-  if (tool === 'rsync') await copyByRsync(stage, 'small');
+  if (tool === 'rsync') await stage.copyByRsync('small');
   while (!readFileSync(join(stage.targets[tool], 'small', path), 'utf8').startsWith(content)) {
     if (performance.now() - writtenMs > VISIBLE_MS_MAX) throw new Error(`${path} was not seen to change`);
     await sleep(1);

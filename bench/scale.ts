@@ -10,8 +10,6 @@
  */
 import {closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, realpathSync, renameSync} from 'node:fs';
 import {writeFileSync, writeSync} from 'node:fs';
-import {spawn} from 'node:child_process';
-import {once} from 'node:events';
 import {cpus, release, tmpdir} from 'node:os';
 import {dirname, join} from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
@@ -20,7 +18,7 @@ import {untilInSync} from '../test/hosts/agents.ts';
 import {removeTree} from '../test/run-folders.ts';
 import {makeSsh} from './agents/ssh.ts';
 import {makeStage, type Stage} from './agents/stage.ts';
-import {must} from './sync/filesystems.ts';
+import {checkCopy, must} from './sync/filesystems.ts';
 import {median, quantile, round} from './numbers.ts';
 
 const OUT = join(import.meta.dirname, 'out');
@@ -76,7 +74,7 @@ async function measure(count: number) {
   must('sync');
   const firstCopy = note('first copy', await seconds(() => stage.addVolume(VOLUME)));
   must('sync');
-  const rsyncCopy = note('its rsync', await seconds(() => rsync(stage, '-AX')));
+  const rsyncCopy = note('its rsync', await seconds(() => stage.copyByRsync(VOLUME, '-AX')));
   const changes = await changeMany(stage, count);
   note('change', shown(changes));
   await stage.addVolume(VOLUME, {settle: '0ms'});
@@ -88,8 +86,8 @@ async function measure(count: number) {
   await Promise.all([source.stop(), target.stop()]);
   must('sync');
   const catchUp = note('catch-up', await seconds(() => startBoth(stage)));
-  await rsync(stage, '-AX');
-  const noOp = note('its rsync -aHAX', await seconds(() => rsync(stage, '-AX')));
+  await stage.copyByRsync(VOLUME, '-AX');
+  const noOp = note('its rsync -aHAX', await seconds(() => stage.copyByRsync(VOLUME, '-AX')));
   await sleep(SETTLED_MS);
   const usedBefore = cpuSeconds(source.pid) + cpuSeconds(target.pid);
   await sleep(idleSeconds * 1_000);
@@ -97,7 +95,7 @@ async function measure(count: number) {
   const peaks = peaksOf(stage).map((peak, index) => Math.max(peak, before[index]!));
   note('memory', `${before.join(', ')} before the restart, ${peaks.join(', ')} in all`);
   await untilInSync(source, VOLUME);
-  checkCopy(stage);
+  checkCopy(join(stage.source, VOLUME), join(stage.targets.towline, VOLUME));
   await stage.end();
   return {
     files: count,
@@ -138,13 +136,6 @@ async function startBoth({agents}: Stage): Promise<void> {
   await Promise.all([agents.source.start(), agents.target.start()]);
   const isInSync = async (): Promise<boolean> => (await agents.source.link(VOLUME, 'target')).state === 'in-sync';
   await agents.source.until('in sync again', isInSync, CATCH_UP_MS_MAX);
-}
-
-async function rsync(stage: Stage, ...more: string[]): Promise<void> {
-  const [command = '', ...args] = stage.rsync(VOLUME, ...more);
-  const child = spawn(command, args, {stdio: ['ignore', 'ignore', 'inherit']});
-  const [code] = (await once(child, 'exit')) as [number | null];
-  if (code !== 0) throw new Error(`rsync ended with ${code}`);
 }
 
 /** Writes into one file in place. @returns ms from the return of write(2) until the target has it */
@@ -189,12 +180,6 @@ function fill(folder: string, count: number): void {
 function pathOf(index: number): string {
   const dir = Math.floor(index / FILES_PER_DIR);
   return `d${Math.floor(dir / DIRS_PER_DIR)}/e${dir % DIRS_PER_DIR}/file-${index % FILES_PER_DIR}`;
-}
-
-function checkCopy({source, targets}: Stage): void {
-  const args = ['-aHn', '--numeric-ids', '--checksum', '--delete', '-i', '--modify-window=-1'];
-  const differences = must('rsync', ...args, `${join(source, VOLUME)}/`, `${join(targets.towline, VOLUME)}/`);
-  if (differences !== '') throw new Error(`the copy differs:\n${differences.slice(0, 2_000)}`);
 }
 
 /** Of the whole process so far. Source: proc_pid_stat(5), fields 14 and 15. */

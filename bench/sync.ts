@@ -9,7 +9,7 @@
 import {mkdirSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {parseArgs} from 'node:util';
-import {type FreshFilesystem, makeFilesystem, must} from './sync/filesystems.ts';
+import {checkCopy, type FreshFilesystem, makeFilesystem, must} from './sync/filesystems.ts';
 import {type Column, copyOf, type Measured, runTool, TOOLS, type ToolName, topOfProfiles} from './sync/tools.ts';
 import {append, changePages, fillLarge, fillSmall, prepend} from './sync/trees.ts';
 import {median, round} from './numbers.ts';
@@ -93,12 +93,6 @@ async function measure(step: Step, column: Column, tool: ToolName, places: {sour
   measurements.set(key, [...(measurements.get(key) ?? []), measured]);
   process.stderr.write(`${step.title}, ${column}, ${tool}: ${measured.seconds.toFixed(2)} s\n`);
   if (profile !== undefined) console.log([profile, ...topOfProfiles(profile, PROFILE_LINES)].join('\n'));
-}
-
-function checkCopy(source: string, copy: string): void {
-  const args = ['-aHn', '--numeric-ids', '--checksum', '--delete', '-i', '--modify-window=-1'];
-  const differences = must('rsync', ...args, `${source}/`, `${copy}/`, '--exclude=/.towline');
-  if (differences !== '') throw new Error(`the copy differs:\n${differences.slice(0, 2000)}`);
 }
 
 function report(): void {

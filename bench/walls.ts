@@ -10,7 +10,7 @@ import {dirname, join} from 'node:path';
 import {parseArgs} from 'node:util';
 import {rolldown} from 'rolldown';
 import {plainModules} from '../test/plain/modules.ts';
-import {makeFilesystem, must} from './sync/filesystems.ts';
+import {checkCopy, makeFilesystem, must} from './sync/filesystems.ts';
 import {timed} from './sync/tools.ts';
 import {fillSmall, SMALL_FILES} from './sync/trees.ts';
 import {median, round} from './numbers.ts';
@@ -103,12 +103,6 @@ async function runBoth(column: Column, run: number): Promise<void> {
     checkCopy(source, copy);
   }
   for (const filesystem of Object.values(filesystems)) filesystem.remove();
-}
-
-function checkCopy(source: string, copy: string): void {
-  const args = ['-aHn', '--numeric-ids', '--checksum', '--delete', '-i', '--modify-window=-1'];
-  const differences = must('rsync', ...args, `${source}/`, `${copy}/`);
-  if (differences !== '') throw new Error(`the copy differs:\n${differences.slice(0, 2000)}`);
 }
 
 function report(): void {

@@ -2,6 +2,8 @@
  * Two hosts with a line between them, an agent on each, an sshd on the second, and fresh filesystems: made anew for each
  * run of a measurement, gone with it.
  */
+import {spawn} from 'node:child_process';
+import {once} from 'node:events';
 import {join} from 'node:path';
 import {TestAgent, PORT, type VolumeSettings} from '../../test/hosts/agent.ts';
 import {pair} from '../../test/hosts/agents.ts';
@@ -25,8 +27,8 @@ export interface Stage {
   agents: {source: TestAgent; target: TestAgent};
   /** Gives a volume, or one with other settings, to both running agents; resolves once both digests are equal. */
   addVolume(name: string, settings?: Record<string, unknown>): Promise<void>;
-  /** Words that copy a volume by rsync over ssh, in the first host. */
-  rsync(volume: string, ...more: string[]): string[];
+  /** Copies a volume by rsync over ssh. @param more options @throws Error when it fails */
+  copyByRsync(volume: string, ...more: string[]): Promise<void>;
   end(): Promise<void>;
 }
 
@@ -62,11 +64,13 @@ export async function makeStage(
     targets: {towline, rsync},
     agents,
     addVolume: volumesOf(agents, source, towline),
-    rsync: (volume, ...more) =>
-      here.words([
-        ...['rsync', '-aH', '--numeric-ids', '--delete', ...more, '-e', ssh.shell(sshWay.port)],
-        ...[`${join(source, volume)}/`, `root@${sshWay.host}:${join(rsync, volume)}/`],
-      ]),
+    copyByRsync: (volume, ...more) =>
+      run(
+        here.words([
+          ...['rsync', '-aH', '--numeric-ids', '--delete', ...more, '-e', ssh.shell(sshWay.port)],
+          ...[`${join(source, volume)}/`, `root@${sshWay.host}:${join(rsync, volume)}/`],
+        ]),
+      ),
     end: async () => {
       await Promise.all([agents.source.stop(), agents.target.stop(), endSsh(), agentWay.end(), sshWay.end()]);
       network.close();
@@ -89,4 +93,10 @@ function volumesOf(agents: Stage['agents'], from: string, to: string): Stage['ad
     const isInSync = async (): Promise<boolean> => (await agents.source.link(name, 'target')).state === 'in-sync';
     await agents.source.until(`${name} is in sync`, isInSync, IN_SYNC_MS_MAX);
   };
+}
+
+async function run([command = '', ...args]: string[]): Promise<void> {
+  const child = spawn(command, args, {stdio: ['ignore', 'ignore', 'inherit']});
+  const [code] = (await once(child, 'exit')) as [number | null];
+  if (code !== 0) throw new Error(`rsync ended with ${code}`);
 }

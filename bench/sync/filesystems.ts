@@ -53,3 +53,10 @@ export function must(command: string, ...args: string[]): string {
   if (status !== 0) throw new Error(`${command} ${args.join(' ')}: ${error?.message ?? `${stdout}${stderr}`.trim()}`);
   return stdout;
 }
+
+/** Compares every byte, name and time of a copy. @throws Error with what differs */
+export function checkCopy(source: string, copy: string): void {
+  const args = ['-aHn', '--numeric-ids', '--checksum', '--delete', '-i', '--modify-window=-1'];
+  const differences = must('rsync', ...args, `${source}/`, `${copy}/`, '--exclude=/.towline');
+  if (differences !== '') throw new Error(`the copy differs:\n${differences.slice(0, 2_000)}`);
+}

@@ -1,11 +1,11 @@
 /**
  * Draws `bench/results/growth.svg` from what `npm run bench -- scale` measured and is kept in `bench/results/scale.json`:
- * `node bench/picture.ts`. A small chart for each figure, both axes logarithmic, so that what does not grow is level.
+ * `node bench/results/picture.ts`. A small chart for each figure, both axes logarithmic, so that what does not grow is level.
  */
 import {readFileSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 
-const RESULTS = join(import.meta.dirname, 'results');
+const RESULTS = import.meta.dirname;
 
 type Row = Record<string, number>;
 
