@@ -215,7 +215,7 @@ export class SourceRun {
       {identity: peers.own, host: '127.0.0.1', port: peers.port, peerId: peers.other.id, signal},
       {frameBytesMax: FRAME_BYTES_MAX},
     );
-    const session = new Session({name: 'source', isWithin: true}, {channel});
+    const session = new Session({name: 'source', isInProcess: true}, {channel});
     const onAbort = (): void => session.close('the run was ended');
     signal.addEventListener('abort', onAbort, {once: true});
     let catchingUp: Promise<void> | undefined;

@@ -145,7 +145,7 @@ export class TargetEnd {
     const {volume: name, deleteLimits, inPlaceAbove} = this.#options;
     this.#session?.close('replaced by a newer connection');
     await this.#link?.close();
-    const session = new Session({name: 'target', isWithin: true}, {channel});
+    const session = new Session({name: 'target', isInProcess: true}, {channel});
     this.#session = session;
     this.#link = new TargetLink(
       {volume: name, holding: this.#holding, deleteLimits, inPlaceAbove},

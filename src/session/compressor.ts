@@ -4,11 +4,8 @@
  *
  * Invariant: on a fast connection, and for content that is random, next to no time is spent.
  */
+import type {Clock} from '../base/clock.ts';
 import {compressed} from '../wire/zstd.ts';
-
-interface Monotonic {
-  monotonicMs(): number;
-}
 
 /** Above this the processors are what a transfer waits for, and not the connection. */
 const FAST_BYTES_PER_S = 60e6;
@@ -26,14 +23,14 @@ const BUFFERED_AT_ONCE_BYTES = 16 << 20;
 
 /** Bytes a second while something waited to be written; undefined until enough was. */
 export class ConnectionSpeed {
-  readonly #clock: Monotonic;
+  readonly #clock: Pick<Clock, 'monotonicMs'>;
   #openBytes = 0;
   #busySinceMs = 0;
   #busyMs = 0;
   #writtenBytes = 0;
   #bytesPerS: number | undefined;
 
-  constructor(clock: Monotonic) {
+  constructor(clock: Pick<Clock, 'monotonicMs'>) {
     this.#clock = clock;
   }
 
@@ -63,11 +60,12 @@ export class ConnectionSpeed {
 }
 
 export class Compressor {
-  readonly #speed: ConnectionSpeed;
+  /** Told of all that is sent. */
+  readonly speed: ConnectionSpeed;
   #skip = 0;
 
   constructor(speed: ConnectionSpeed) {
-    this.#speed = speed;
+    this.speed = speed;
   }
 
   /**
@@ -75,7 +73,7 @@ export class Compressor {
    * @returns another frame with the same contents, or the same one
    */
   compressed(frame: Buffer, isPaced: boolean): Buffer {
-    const bytesPerS = isPaced ? 0 : (this.#speed.bytesPerS ?? Number.POSITIVE_INFINITY);
+    const bytesPerS = isPaced ? 0 : (this.speed.bytesPerS ?? Number.POSITIVE_INFINITY);
     if (bytesPerS > FAST_BYTES_PER_S || frame.length < FRAME_BYTES_MIN) return frame;
     if (this.#skip > 0) {
       this.#skip--;

@@ -48,7 +48,7 @@ export interface SessionOptions {
   /** Whether several links share the session. */
   isShared?: boolean;
   /** Both ends are in one process: nothing is gained by compressing. */
-  isWithin?: boolean;
+  isInProcess?: boolean;
 }
 
 export class Session implements LinkSession {
@@ -58,7 +58,6 @@ export class Session implements LinkSession {
   readonly #grant = new CreditGrant();
   readonly #isShared: boolean;
   readonly #clock: Clock;
-  readonly #speed: ConnectionSpeed;
   readonly #compressor: Compressor | undefined;
   #keepSaving: (() => void) | undefined;
   /** Worked off and not given back yet, by link. */
@@ -80,8 +79,7 @@ export class Session implements LinkSession {
     this.#channel = parts.channel;
     this.#clock = parts.clock ?? systemClock;
     this.#isShared = options.isShared ?? false;
-    this.#speed = new ConnectionSpeed(this.#clock);
-    this.#compressor = options.isWithin === true ? undefined : new Compressor(this.#speed);
+    this.#compressor = options.isInProcess === true ? undefined : new Compressor(new ConnectionSpeed(this.#clock));
     this.#window = new CreditWindow(undefined, {isShared: this.#isShared});
     this.#queue = new CreditQueue(this.#window);
     this.#hello.promise.catch(() => undefined);
@@ -162,9 +160,9 @@ export class Session implements LinkSession {
     await this.#queue.take(length, of, isUrgent);
     await this.#channel.drained();
     if (!this.#isOpen) throw await this.closed;
-    this.#speed.sent(sentBytes);
+    compressor?.speed.sent(sentBytes);
     this.#channel.send(sent, () => {
-      this.#speed.written(sentBytes);
+      compressor?.speed.written(sentBytes);
       release(sent);
     });
     return sentBytes;

@@ -237,7 +237,7 @@ describe('compressed frames', () => {
   test('within one process nothing is compressed', async () => {
     const [channel, other] = channelPair();
     const [left, right] = [
-      new Session({name: 'left', isWithin: true}, {channel}),
+      new Session({name: 'left', isInProcess: true}, {channel}),
       new Session({name: 'right'}, {channel: other}),
     ];
     right.onMessage = () => undefined;
