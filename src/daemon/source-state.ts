@@ -44,6 +44,7 @@ export function entryStore(store: VolumeStore): EntryStore {
     },
     fingerprint: (dirId) => store.fingerprint(dirId),
     setFingerprint: (dirId, fingerprint) => store.setFingerprint(dirId, fingerprint),
+    hasFingerprints: () => store.hasFingerprints(),
     nextSeq: () => store.nextSeq(),
     batch: (work) => store.batch(work),
   };

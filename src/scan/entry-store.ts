@@ -27,6 +27,8 @@ export interface EntryStore {
   namesApart(): RelPath[];
   fingerprint(dirId: number): Buffer | undefined;
   setFingerprint(dirId: number, fingerprint: Buffer | undefined): void;
+  /** Whether most directories have a fingerprint. */
+  hasFingerprints(): boolean;
   nextSeq(): number;
   /** Runs `work` so that all it writes is kept, or nothing of it. */
   batch<T>(work: () => T): T;

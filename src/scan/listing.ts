@@ -4,11 +4,15 @@
  *
  * Layout of a record (little-endian): u32 record bytes, u8 status, u8 1 for more attributes than are carried, u16 path
  * bytes, i32 errno, 16 bytes fingerprint, u32 entry count, STAT_BYTES of the directory's own statx, u32 attribute bytes,
- * path, its own attributes; then per entry u8 state, u8 how its attributes came (ATTRS), u16 name bytes, u16 link bytes, u16 errno,
+ * path, its own attributes; then, but for a brief record, per entry u8 state, u8 how its attributes came (ATTRS), u16 name bytes, u16 link bytes, u16 errno,
  * u32 attribute bytes, STAT_BYTES of struct statx if it is present, name, link target, attributes.
+ *
+ * A fingerprint is made of what statx tells of each entry, and of nothing that changes without its change time: it takes
+ * neither attributes nor link targets, so that a brief record, which has no entries, costs no call but that one for each.
  *
  * Invariant: a record is whole; a directory that could not be read whole has the status `unreadable`.
  */
+import {xxh64} from '../delta/hash.ts';
 import {NO_ATTRS, type Attrs} from '../model/attrs.ts';
 import type {Stat} from '../model/entry.ts';
 import type {Name, RelPath} from '../model/path.ts';
@@ -20,14 +24,19 @@ const OWN_STAT_AT = 32;
 const OWN_ATTRS_BYTES_AT = OWN_STAT_AT + STAT_BYTES;
 const HEADER_BYTES = OWN_ATTRS_BYTES_AT + 4;
 const ENTRY_HEADER_BYTES = 12;
-const STATUS = ['whole', 'names', 'unreadable'] as const;
+const STATUS = ['whole', 'names', 'unreadable', 'brief'] as const;
 const STATE = ['present', 'absent', 'error'] as const;
 const ATTRS = ['inline', 'too-many', 'large'] as const;
 const INLINE_ATTRS_BYTES_MAX = 1_024; // of a directory of a million entries, each with 128 KiB, no one has the memory
 const PIECE_BYTES = 1 << 20;
+const PRINT_BYTES = 64 * 1024; // what is hashed at a time
+const U64 = 0xffff_ffff_ffff_ffffn;
 const ESTALE = 116;
 
-/** `names`: only the asked names were looked at, and the others are not in doubt. */
+/**
+ * `names`: only the asked names were looked at, and the others are not in doubt; `brief`: all were, but only their count
+ * and fingerprint are told.
+ */
 export type ListingStatus = (typeof STATUS)[number];
 
 export interface ListedEntry {
@@ -59,13 +68,29 @@ export interface Listing {
   entries(): Generator<ListedEntry>;
 }
 
+export interface WriterOptions {
+  /** Of the fingerprints: a container must not be able to make two listings look alike. */
+  seed: bigint;
+  /** Of the volume's root. Mounted again it has another, and its listings are the same. */
+  mountId: number;
+  /** Whole directories become `brief`. */
+  isBrief: boolean;
+}
+
 /** Writes records one after the other into a growing buffer. */
 export class ListingWriter {
+  readonly #options: WriterOptions;
+  readonly #print = Buffer.allocUnsafeSlow(PRINT_BYTES);
+  #printAt = 0;
+  #hashes: [bigint, bigint] = [0n, 0n];
   #bytes = Buffer.allocUnsafeSlow(PIECE_BYTES);
   #at = 0;
   #recordAt = 0;
-  #entriesAt = 0;
   #count = 0;
+
+  constructor(options: WriterOptions) {
+    this.#options = options;
+  }
 
   /** Bytes written so far. */
   get sizeBytes(): number {
@@ -80,8 +105,9 @@ export class ListingWriter {
     this.#bytes.writeUInt16LE(path.length, this.#at + 6);
     this.#at += HEADER_BYTES;
     this.#at += this.#bytes.write(path, this.#at, 'latin1');
-    this.#entriesAt = this.#at;
     this.#count = 0;
+    this.#printAt = 0;
+    this.#hashes = [this.#options.seed, ~this.#options.seed & U64];
   }
 
   /** The directory itself, before its entries; `fill` and `readAttrs` as for `add`, but that `fill` throws when it fails. */
@@ -93,7 +119,6 @@ export class ListingWriter {
     const attrs = readAttrs();
     this.#bytes.writeUInt8(attrs === undefined ? 1 : 0, this.#recordAt + 5);
     this.#bytes.writeUInt32LE(this.#append(attrs), this.#recordAt + OWN_ATTRS_BYTES_AT);
-    this.#entriesAt = this.#at;
   }
 
   /**
@@ -113,14 +138,15 @@ export class ListingWriter {
     const statAt = entryAt + ENTRY_HEADER_BYTES;
     let failed = -fill(this.#bytes, statAt);
     const bytes = this.#bytes;
+    this.#count++;
+    this.#addToPrint(name, failed, statAt);
+    if (this.#options.isBrief) return;
     let at = statAt;
     let state = 0;
     let link = '';
     let attrs: Attrs | undefined = NO_ATTRS;
     if (failed === 0) {
-      // Access time and allocated blocks change without the file: they would spoil the fingerprint.
-      bytes.fill(0, statAt + 0x40, statAt + 0x50);
-      bytes.fill(0, statAt + 0x30, statAt + 0x38);
+      bytes.fill(0, statAt + 0x30, statAt + 0x38); // allocated blocks, which come and go without the file
       const isLink = (bytes.readUInt16LE(statAt + 0x1c) & 0o170000) === 0o120000;
       if (isLink) link = read.link();
       // No symlink is empty: it became something else between two calls, and is looked at again.
@@ -145,17 +171,19 @@ export class ListingWriter {
     this.#bytes.writeUInt16LE(link.length, entryAt + 4);
     this.#bytes.writeUInt16LE(failed, entryAt + 6);
     this.#bytes.writeUInt32LE(attrsBytes, entryAt + 8);
-    this.#count++;
   }
 
-  /** Ends the record; `fingerprintOf` gets the bytes of its entries. */
-  end(status: ListingStatus, errno: number, fingerprintOf: (bytes: Buffer, into: Buffer, at: number) => void): void {
+  /** Ends the record. @param errno of what made the directory unreadable; 0 else */
+  end(asked: Exclude<ListingStatus, 'brief'>, errno: number): void {
     const at = this.#recordAt;
+    const status = asked === 'whole' && this.#options.isBrief ? 'brief' : asked;
     this.#bytes.writeUInt32LE(this.#at - at, at);
     this.#bytes.writeUInt8(STATUS.indexOf(status), at + 4);
     this.#bytes.writeInt32LE(errno, at + 8);
     this.#bytes.writeUInt32LE(this.#count, at + 28);
-    if (status === 'whole') fingerprintOf(this.#bytes.subarray(this.#entriesAt, this.#at), this.#bytes, at + 12);
+    if (asked !== 'whole') return;
+    this.#hashPrint();
+    for (const [index, hash] of this.#hashes.entries()) this.#bytes.writeBigUInt64LE(hash, at + 12 + index * 8);
   }
 
   /** What was written since the last take; the buffer now belongs to the caller. */
@@ -164,6 +192,32 @@ export class ListingWriter {
     this.#bytes = Buffer.allocUnsafeSlow(PIECE_BYTES);
     this.#at = 0;
     return taken;
+  }
+
+  #addToPrint(name: Uint8Array, failed: number, statAt: number): void {
+    const print = this.#print;
+    if (this.#printAt + 1 + STAT_BYTES + name.length + 1 > print.length) this.#hashPrint();
+    const at = this.#printAt;
+    print[at] = failed;
+    this.#bytes.copy(print, at + 1, statAt, statAt + STAT_BYTES);
+    if (failed !== 0) print.fill(0, at + 1, at + 1 + STAT_BYTES);
+    // What changes without the file: allocated blocks, access time, the number of the device, that of its mount.
+    print.fill(0, at + 1 + 0x30, at + 1 + 0x38);
+    print.fill(0, at + 1 + 0x40, at + 1 + 0x50);
+    print.fill(0, at + 1 + 0x88, at + 1 + 0x90);
+    const mountAt = at + 1 + 0x90;
+    if (print.readUInt32LE(mountAt) === this.#options.mountId) print.fill(0, mountAt, mountAt + 8);
+    print.set(name, at + 1 + STAT_BYTES);
+    this.#printAt = at + 1 + STAT_BYTES + name.length + 1;
+    print[this.#printAt - 1] = 0;
+  }
+
+  /** In pieces: a directory of a million entries is not held for it. */
+  #hashPrint(): void {
+    const bytes = this.#print.subarray(0, this.#printAt);
+    const [first, second] = this.#hashes;
+    this.#hashes = [xxh64(bytes, first), xxh64(bytes, second)];
+    this.#printAt = 0;
   }
 
   #append(attrs: Attrs = NO_ATTRS): number {

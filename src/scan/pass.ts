@@ -76,6 +76,10 @@ export interface Pass {
   walked: Set<RelPath>;
   /** Entries at whose name something else was known: looked at last, when that has perhaps been found elsewhere. */
   deferred: {dirId: number; listed: ListedEntry}[];
+  /** Directories of a brief scan that are to be listed, with their counts of entries. */
+  again: Map<RelPath, number>;
+  /** Directories that turned up while those were listed. */
+  unwalked: RelPath[];
   /** Directories that took the place of others. */
   replaced: Set<RelPath>;
   /** Whether every change is wanted (live), or only renames (a walk follows). */
@@ -95,6 +99,8 @@ export function newPass(isDetailed: boolean): Pass {
     newDirs: new Set(),
     walked: new Set(),
     deferred: [],
+    again: new Map(),
+    unwalked: [],
     replaced: new Set(),
     isDetailed,
     isNew: false,

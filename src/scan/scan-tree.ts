@@ -5,7 +5,6 @@
  * inside the volume never entered; a directory that cannot be read whole is handed over as unreadable.
  */
 import type {JobContext, JobHandlers} from '../base/jobs.ts';
-import {xxh64} from '../delta/hash.ts';
 import {readAttrsAt, readAttrsFd} from '../linux/attrs.ts';
 import {openBeneath} from '../linux/beneath.ts';
 import {Dirents, readDirRaw} from '../linux/directories.ts';
@@ -21,8 +20,12 @@ import {ListingWriter} from './listing.ts';
 import {isTooDeep} from './scan-problems.ts';
 
 export type ScanJobs = {
-  /** Lists everything at and below `start`, parents before children. */
-  'scan-tree': {in: {start: RelPath; rules: ScanRules}; out: {directories: number; entries: number}; part: Uint8Array};
+  /** Lists everything at and below `start`, parents before children; briefly: only how many and which fingerprint. */
+  'scan-tree': {
+    in: {start: RelPath; rules: ScanRules; isBrief?: boolean};
+    out: {directories: number; entries: number};
+    part: Uint8Array;
+  };
   /** Looks at single names, or (with `names` undefined) at one whole directory without what is below. */
   'scan-names': {
     in: {dirs: {path: RelPath; names: Name[] | undefined}[]; rules: ScanRules};
@@ -55,7 +58,8 @@ interface Walk {
 /** The jobs of this folder. */
 export function scanHandlers(withRoot: WithRoot): JobHandlers<ScanJobs> {
   return {
-    'scan-tree': (input, context) => withRoot((root) => scanTree(newWalk(root, input.rules), input.start, context)),
+    'scan-tree': ({start, rules, isBrief}, context) =>
+      withRoot((root) => scanTree(newWalk(root, rules, isBrief), start, context)),
     'scan-names': (input, context) =>
       withRoot((root) => {
         const walk = newWalk(root, input.rules);
@@ -85,9 +89,10 @@ function readLargeAttrs(root: OpenRoot, path: RelPath): Attrs | undefined {
   }
 }
 
-function newWalk(root: OpenRoot, rules: ScanRules): Walk {
+function newWalk(root: OpenRoot, rules: ScanRules, isBrief = false): Walk {
   const matcher = rules.ignore.length > 0 ? compileIgnore(rules.ignore) : undefined;
-  return {root, rules, matcher, writer: new ListingWriter(), entries: 0};
+  const seed = Buffer.from(rules.seed).readBigUInt64LE(0);
+  return {root, rules, matcher, writer: new ListingWriter({seed, mountId: root.mountId, isBrief}), entries: 0};
 }
 
 function scanTree(walk: Walk, start: RelPath, context: JobContext<Uint8Array>): {directories: number; entries: number} {
@@ -133,10 +138,10 @@ function listDirectory(walk: Walk, path: RelPath, found: RelPath[] | undefined):
         if (!isTooDeep(below)) found.push(below);
       }
     }
-    writer.end('whole', 0, (entries, into, at) => fingerprint(walk, entries, into, at));
+    writer.end('whole', 0);
   } catch (error) {
     if (!(error instanceof LinuxError)) throw error;
-    writer.end('unreadable', error.errno, () => undefined);
+    writer.end('unreadable', error.errno);
   } finally {
     if (fd >= 0) closeFd(fd);
   }
@@ -154,10 +159,10 @@ function statNames(walk: Walk, path: RelPath, names: readonly Name[]): void {
       if (path === ROOT && isReserved(walk, name)) continue;
       addEntry(walk, {fd, path, bytes, nameAt: 0, nameLength: name.length});
     }
-    writer.end('names', 0, () => undefined);
+    writer.end('names', 0);
   } catch (error) {
     if (!(error instanceof LinuxError)) throw error;
-    writer.end('unreadable', error.errno, () => undefined);
+    writer.end('unreadable', error.errno);
   } finally {
     if (fd >= 0) closeFd(fd);
   }
@@ -233,10 +238,4 @@ function readAttrs(fd: number, name: Name): Attrs | number | undefined {
 
 function isReserved(walk: Walk, name: Name): boolean {
   return walk.rules.reserved.includes(name);
-}
-
-function fingerprint(walk: Walk, entries: Buffer, into: Buffer, at: number): void {
-  const seed = Buffer.from(walk.rules.seed).readBigUInt64LE(0);
-  into.writeBigUInt64LE(xxh64(entries, seed), at);
-  into.writeBigUInt64LE(xxh64(entries, ~seed & 0xffffffffffffffffn), at + 8);
 }

@@ -11,6 +11,8 @@ import {isAsRead, isSameListed, isUntouched, sameInode, sameStatMeta, type Entry
 import {IdMap} from '../model/ids.ts';
 import {isWithin, joinPath, nameOf, parentOf, ROOT, type Name, type RelPath} from '../model/path.ts';
 import {bumped} from '../model/version.ts';
+import {confirmGone, dropGone} from './gone.ts';
+import {isTooMany, isUnwalked, noteAgain, portionsOf} from './list-again.ts';
 import type {Listing, ListedEntry} from './listing.ts';
 import {readMapped} from './mapped-listings.ts';
 import type {EntryStore} from './entry-store.ts';
@@ -91,40 +93,58 @@ export class Scanner {
 
   async #scanTree(onProgress?: (entries: number) => void): Promise<ScanResult> {
     const pass = newPass(false);
-    await this.#walk(ROOT, pass, onProgress);
+    await this.#walk(ROOT, pass, {onProgress, isBrief: this.#parts.store.hasFingerprints()});
+    await this.#listAgain(pass);
     await this.#takeDeferred(pass);
-    await this.#confirmGone(pass);
-    this.#dropGone(pass);
+    await confirmGone(pass, (dirs) => this.#look(dirs));
+    dropGone(pass, this.#parts.store);
     return pass.result;
   }
 
-  async #walk(start: RelPath, pass: Pass, onProgress?: (entries: number) => void): Promise<void> {
+  async #walk(
+    start: RelPath,
+    pass: Pass,
+    {onProgress, isBrief = false}: {onProgress?: ((entries: number) => void) | undefined; isBrief?: boolean} = {},
+  ): Promise<void> {
     const {jobs} = this.#parts;
     const onPart = async (packed: Uint8Array): Promise<void> => {
       for (const listing of readMapped(packed, this.#ids)) await this.#takeListing(listing, pass);
       onProgress?.(pass.result.entries);
     };
     pass.result.missed = pass.result.missed.filter((path) => !isWithin(path, start));
-    const counts = await jobs.run('scan-tree', {start, rules: this.#options.rules}, {lane: 1, onPart});
+    const {rules} = this.#options;
+    const counts = await jobs.run('scan-tree', {start, rules, isBrief}, {lane: 1, onPart});
     pass.result.directories += counts.directories;
   }
 
+  /** Lists the directories of a brief scan in which something may have changed. */
+  async #listAgain(pass: Pass): Promise<void> {
+    if (isTooMany(pass.again)) {
+      Object.assign(pass.result, {entries: 0, directories: 0});
+      return this.#walk(ROOT, pass);
+    }
+    for (const dirs of portionsOf(pass.again)) {
+      for (const listing of await this.#look(dirs, 1)) await this.#takeListing(listing, pass);
+    }
+    pass.again.clear();
+    for (const path of pass.unwalked) await this.#walk(path, pass);
+  }
+
   async #lookAt(dirs: LookedAt[], unsettled: {path: RelPath; names: Name[]}[], trees: RelPath[]): Promise<ScanResult> {
-    const {store, jobs} = this.#parts;
+    const {store} = this.#parts;
     const pass = newPass(true);
     // A tree whose directory is not known yet is a new name of its parent.
     const unknown = trees.filter((path) => store.dirIdOf(path) === undefined);
     const asked = [...dirs, ...unknown.map((path) => ({path: parentOf(path), names: [nameOf(path)]}))];
-    const packed = await jobs.run('scan-names', {dirs: asked, rules: this.#options.rules});
-    for (const listing of readMapped(packed, this.#ids)) await this.#takeListing(listing, pass);
+    for (const listing of await this.#look(asked)) await this.#takeListing(listing, pass);
     for (const path of trees) if (!unknown.includes(path)) await this.#walk(path, pass);
     await this.#walkNewAnd(unknown, pass);
-    await this.#confirmGone(pass);
+    await confirmGone(pass, (some) => this.#look(some));
     if (pass.gone.size > 0 && unsettled.length > 0) {
       await this.#findGone(unsettled, pass);
       await this.#walkNewAnd(unknown, pass);
     }
-    this.#dropGone(pass);
+    dropGone(pass, store);
     pass.result.directories += asked.length;
     const {missed, problems} = pass.result;
     if (missed.length > 0 || problems.length > 0) this.#mayBeApart = true; // names that it was for were not seen
@@ -175,15 +195,18 @@ export class Scanner {
   async #takeListing(listing: Listing, pass: Pass): Promise<void> {
     const {store} = this.#parts;
     if (listing.status === 'unreadable') return this.#takeUnreadable(listing, pass);
+    const isBrief = listing.status === 'brief';
     const dirId = this.#takeOwn(listing, pass);
+    const isSame = dirId !== undefined && store.fingerprint(dirId)?.equals(listing.fingerprint) === true;
+    if (isBrief && !isSame) return noteAgain(pass, listing);
     if (dirId === undefined) {
       pass.result.missed.push(listing.path); // its parent has not been seen: an event of the parent will come
       return;
     }
     pass.result.entries += listing.count;
-    pass.isNew = pass.isDetailed && isBelowNew(listing.path, pass);
     const isWhole = listing.status === 'whole';
-    if (isWhole && store.fingerprint(dirId)?.equals(listing.fingerprint) === true) return;
+    if ((isWhole || isBrief) && isSame) return;
+    pass.isNew = pass.isDetailed && isBelowNew(listing.path, pass);
     const isFirst = isWhole && store.fingerprint(dirId) === undefined && store.isEmptyDir(dirId);
     const missing = isWhole && !isFirst ? store.outlines(dirId) : undefined;
     let hasProblem = false;
@@ -207,6 +230,7 @@ export class Scanner {
         pass.deferred.push({dirId, listed});
         hasProblem = true; // not taken yet: should this run end here, the next one looks again
       } else if (!(await this.#takeEntry(path, dirId, listed, known, pass))) hasProblem = true;
+      if (known === undefined && isUnwalked(path, listed, pass)) pass.unwalked.push(path);
     }
     for (const name of missing?.keys() ?? []) {
       const entry = store.get(dirId, name);
@@ -300,10 +324,9 @@ export class Scanner {
 
   /** Looks for what vanished among names that are not settled: a rename that is followed by writes is one all the same. */
   async #findGone(unsettled: {path: RelPath; names: Name[]}[], pass: Pass): Promise<void> {
-    const {store, jobs} = this.#parts;
+    const {store} = this.#parts;
     const inodes = new Set([...pass.gone.values()].map(({ino}) => ino));
-    const packed = await jobs.run('scan-names', {dirs: unsettled, rules: this.#options.rules});
-    for (const listing of readMapped(packed, this.#ids)) {
+    for (const listing of await this.#look(unsettled)) {
       const dirId = listing.status === 'unreadable' ? undefined : store.dirIdOf(listing.path);
       if (dirId === undefined) continue;
       pass.isNew = isBelowNew(listing.path, pass);
@@ -362,39 +385,9 @@ export class Scanner {
     markIncomplete(this.#parts.store, path);
   }
 
-  /** A listing read during a rename may miss a name that is there: only what a second look misses too is gone. */
-  async #confirmGone(pass: Pass): Promise<void> {
-    const byDir = Map.groupBy(pass.gone.keys(), parentOf);
-    const dirs = [...byDir].map(([path, paths]) => ({path, names: paths.map(nameOf)}));
-    for (let index = 0; index < dirs.length; index += 64) {
-      const packed = await this.#parts.jobs.run('scan-names', {
-        dirs: dirs.slice(index, index + 64),
-        rules: this.#options.rules,
-      });
-      for (const listing of readMapped(packed, this.#ids)) {
-        if (listing.status === 'unreadable' && listing.errno !== ENOENT && listing.errno !== ENOTDIR) {
-          for (const path of byDir.get(listing.path) ?? []) pass.gone.delete(path);
-        }
-        if (listing.status === 'unreadable') continue;
-        for (const listed of listing.entries()) {
-          if (listed.state === 'absent') continue;
-          pass.gone.delete(joinPath(listing.path, listed.name));
-          pass.result.missed.push(listing.path); // it came back, or the directory is another by now
-        }
-      }
-    }
-  }
-
-  /** What did not turn up anywhere is gone. */
-  #dropGone(pass: Pass): void {
-    const {store} = this.#parts;
-    for (const [path, before] of pass.gone) {
-      const parentId = store.dirIdOf(parentOf(path));
-      const known = parentId === undefined ? undefined : store.get(parentId, nameOf(path));
-      if (parentId === undefined || known === undefined || known.ino !== before.ino) continue; // went with its parent
-      doubtOtherNames(known, pass, store);
-      const count = store.remove(parentId, known.name);
-      if (pass.isDetailed) pass.result.changes.push({kind: 'gone', path, before, count});
-    }
+  /** What a worker sees of single names, or of whole directories. */
+  async #look(dirs: LookedAt[], lane: 0 | 1 = 0): Promise<Iterable<Listing>> {
+    const {rules} = this.#options;
+    return readMapped(await this.#parts.jobs.run('scan-names', {dirs, rules}, {lane}), this.#ids);
   }
 }

@@ -39,6 +39,7 @@ export class Directories {
   readonly #dropNodes: Statement;
   readonly #fingerprint: Statement;
   readonly #setFingerprint: Statement;
+  readonly #hasFingerprints: Statement;
   readonly #idOfEntry: Statement;
   readonly #removeBelow: Statement[];
 
@@ -54,6 +55,7 @@ export class Directories {
     this.#dropNodes = db.prepare('DELETE FROM nodes WHERE dir = ? AND node IN (?, ?, ?, ?, ?, ?)');
     this.#fingerprint = db.prepare('SELECT fingerprint FROM dirs WHERE id = ?');
     this.#setFingerprint = db.prepare('UPDATE dirs SET fingerprint = ? WHERE id = ?');
+    this.#hasFingerprints = db.prepare('SELECT count(fingerprint) * 2 > count(*) FROM dirs');
     this.#idOfEntry = db.prepare('SELECT dir FROM entries WHERE parent = ? AND key = ? AND name = ?');
     const below = `WITH RECURSIVE below (id) AS
       (VALUES (?) UNION SELECT dirs.id FROM dirs JOIN below ON dirs.parent = below.id)`;
@@ -138,6 +140,10 @@ export class Directories {
   fingerprint(id: number): Buffer | undefined {
     const directory = this.find(id);
     return directory?.hasFingerprint === true ? bufferOf(this.#fingerprint.get(id)?.[0]) : undefined;
+  }
+
+  hasFingerprints(): boolean {
+    return this.#hasFingerprints.get()?.[0] === 1;
   }
 
   setFingerprint(id: number, fingerprint: Buffer | undefined): void {

@@ -275,6 +275,11 @@ export class VolumeStore {
     return this.#directories.fingerprint(dirId);
   }
 
+  /** Whether most directories have one. */
+  hasFingerprints(): boolean {
+    return this.#directories.hasFingerprints();
+  }
+
   setFingerprint(dirId: number, fingerprint: Buffer | undefined): void {
     if (this.#directories.find(dirId) === undefined) return;
     this.#directories.setFingerprint(dirId, fingerprint);

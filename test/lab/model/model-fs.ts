@@ -2,13 +2,15 @@
  * A small filesystem in memory, with the rules of Linux that matter here: inodes, hard links, renames, exchanges,
  * directories that cannot be read. It answers a scanner as a worker would.
  */
-import {createHash} from 'node:crypto';
 import type {JobRunner} from '../../../src/base/jobs.ts';
+import {loadXxhash} from '../../../src/delta/hash.ts';
 import {NO_ATTRS} from '../../../src/model/attrs.ts';
 import {sha256, type Digest} from '../../../src/model/digest.ts';
 import {isWithin, joinPath, nameOf, parentOf, ROOT, type Name, type RelPath} from '../../../src/model/path.ts';
 import {ListingWriter, STAT_BYTES} from '../../../src/scan/listing.ts';
 import type {ScanJobs} from '../../../src/scan/scan-tree.ts';
+
+await loadXxhash();
 
 export type ModelType = 'file' | 'dir' | 'symlink';
 
@@ -249,10 +251,10 @@ export class ModelFs {
   jobs(): JobRunner<ScanJobs> {
     const run = async (
       kind: string,
-      input: {start: RelPath; dirs: {path: RelPath; names: Name[] | undefined}[]},
+      input: {start: RelPath; isBrief?: boolean; dirs: {path: RelPath; names: Name[] | undefined}[]},
       options?: {onPart?(part: Uint8Array): unknown},
     ): Promise<unknown> => {
-      const writer = new ListingWriter();
+      const writer = new ListingWriter({seed: 1n, mountId: 0, isBrief: input.isBrief ?? false});
       if (kind === 'scan-names') {
         for (const {path, names} of input.dirs) this.#list(writer, path, names);
         return writer.take();
@@ -273,17 +275,15 @@ export class ModelFs {
   #list(writer: ListingWriter, path: RelPath, names: Name[] | undefined): void {
     writer.begin(path);
     const dir = this.find(path);
-    if (dir?.type !== 'dir') return writer.end('unreadable', ENOENT, () => undefined);
-    if (dir.isUnreadable || this.isBelowUnreadable(path)) return writer.end('unreadable', EIO, () => undefined);
+    if (dir?.type !== 'dir') return writer.end('unreadable', ENOENT);
+    if (dir.isUnreadable || this.isBelowUnreadable(path)) return writer.end('unreadable', EIO);
     writer.own(fillStat(dir), () => NO_ATTRS);
     for (const name of names ?? dir.children.keys()) {
       const child = dir.children.get(name);
       const fill = child === undefined ? () => -ENOENT : fillStat(child);
       writer.add(Buffer.from(name, 'latin1'), fill, {link: () => linkOf(child?.value ?? 0), attrs: () => NO_ATTRS});
     }
-    writer.end(names === undefined ? 'whole' : 'names', 0, (bytes, into, at) =>
-      createHash('sha256').update(bytes).digest().copy(into, at, 0, 16),
-    );
+    writer.end(names === undefined ? 'whole' : 'names', 0);
   }
 }
 

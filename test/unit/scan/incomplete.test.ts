@@ -23,14 +23,12 @@ type Listed = {
   names: Record<string, 'file' | 'dir' | number>;
   /** The directory's own inode, where it is not the one that its parent's listing shows. */
   ownIno?: number;
-  /** Byte that the fingerprint is made of. */
-  print?: number;
 };
 
 /** The packed listings of a worker; a number for a name is the errno of its stat. */
 function packed(listings: Listed[]): Uint8Array {
-  const writer = new ListingWriter();
-  for (const {path, status, names, ownIno, print} of listings) {
+  const writer = new ListingWriter({seed: 1n, mountId: 0, isBrief: false});
+  for (const {path, status, names, ownIno} of listings) {
     writer.begin(path);
     writer.own(fillStat('dir', ownIno ?? inoOf(path)), () => NO_ATTRS);
     for (const [name, type] of Object.entries(names)) {
@@ -38,7 +36,7 @@ function packed(listings: Listed[]): Uint8Array {
         typeof type === 'number' ? () => -type : fillStat(type, inoOf(path === '' ? name : `${path}/${name}`));
       writer.add(Buffer.from(name), fill, {link: () => '', attrs: () => NO_ATTRS});
     }
-    writer.end(status, status === 'unreadable' ? EIO : 0, (_, into, at) => into.fill(print ?? 1, at, at + 16));
+    writer.end(status, status === 'unreadable' ? EIO : 0);
   }
   return writer.take();
 }
@@ -80,7 +78,7 @@ function scannerOf(...scans: Listed[][]) {
 }
 
 /** A scan of this alone fails after it. */
-const CUT_SHORT: Listed = {path: '', status: 'whole', names: {sub: 'dir'}, print: 3};
+const CUT_SHORT: Listed = {path: '', status: 'whole', names: {sub: 'dir'}};
 const ROOT_WITH_SUB: Listed = {path: '', status: 'whole', names: {sub: 'dir'}};
 
 test('F7 a name whose stat gives EIO and that was never seen makes its directory incomplete, until it can be read', async () => {
@@ -111,10 +109,7 @@ test('F7 a look at single names of a directory that could not be listed leaves i
 });
 
 test('a directory that is another one whenever it is read is incomplete and a problem, never taken for empty', async () => {
-  const moving = (ownIno: number): Listed[] => [
-    ROOT_WITH_SUB,
-    {path: 'sub', status: 'whole', names: {}, ownIno, print: ownIno},
-  ];
+  const moving = (ownIno: number): Listed[] => [ROOT_WITH_SUB, {path: 'sub', status: 'whole', names: {}, ownIno}];
   const {scanner, isIncomplete} = scannerOf(moving(91), moving(92), moving(93), moving(94), [
     ROOT_WITH_SUB,
     {path: 'sub', status: 'whole', names: {good: 'file'}},
@@ -127,7 +122,7 @@ test('a directory that is another one whenever it is read is incomplete and a pr
 
 test('a scan that is cut short before it took a directory in the place of a file leaves that to the next scan', async () => {
   const {scanner, store} = scannerOf(
-    [{path: '', status: 'whole', names: {sub: 'file'}, print: 2}],
+    [{path: '', status: 'whole', names: {sub: 'file'}}],
     [CUT_SHORT],
     [CUT_SHORT, {path: 'sub', status: 'whole', names: {good: 'file'}}],
     [{path: 'sub', status: 'whole', names: {good: 'file'}}],

@@ -1,13 +1,14 @@
-import {createHash} from 'node:crypto';
 import fc from 'fast-check';
-import {expect, test} from 'vitest';
+import {beforeAll, expect, test} from 'vitest';
+import {loadXxhash} from '../../../src/delta/hash.ts';
 import {encodeAttrs, NO_ATTRS, type Attrs} from '../../../src/model/attrs.ts';
-import {FINGERPRINT_BYTES, ListingWriter, readListings, STAT_BYTES} from '../../../src/scan/listing.ts';
+import {ListingWriter, readListings, STAT_BYTES} from '../../../src/scan/listing.ts';
 
 const S_IFREG = 0o100000;
 const S_IFLNK = 0o120000;
 const ENOENT = 2;
 const EACCES = 13;
+const MOUNT_ID = 31;
 
 interface Seen {
   name: Buffer;
@@ -40,8 +41,10 @@ function rawStat(
   };
 }
 
-function hash(bytes: Buffer, into: Buffer, at: number): void {
-  createHash('sha256').update(bytes).digest().copy(into, at, 0, FINGERPRINT_BYTES);
+beforeAll(loadXxhash);
+
+function newWriter(isBrief = false): ListingWriter {
+  return new ListingWriter({seed: 7n, mountId: MOUNT_ID, isBrief});
 }
 
 function write(writer: ListingWriter, path: string, entries: Seen[], noise = 0): void {
@@ -54,7 +57,7 @@ function write(writer: ListingWriter, path: string, entries: Seen[], noise = 0):
       attrs: () => ('attrs' in entry ? entry.attrs : NO_ATTRS),
     });
   }
-  writer.end('whole', 0, hash);
+  writer.end('whole', 0);
 }
 
 const nameBytes = fc
@@ -74,7 +77,7 @@ const directories = fc.array(fc.record({path: nameBytes.map((bytes) => bytes.toS
 test('what was written comes out, record by record and entry by entry, whatever bytes names and links have', () => {
   fc.assert(
     fc.property(directories, (all) => {
-      const writer = new ListingWriter();
+      const writer = newWriter();
       for (const {path, entries: some} of all) write(writer, path, some);
       const read = [...readListings(writer.take())];
       expect(read.map(({path, status, errno, count}) => ({path, status, errno, count}))).toEqual(
@@ -111,7 +114,7 @@ test('what was written comes out, record by record and entry by entry, whatever 
 test('the fingerprint changes with an entry, and not with access times or allocated blocks', () => {
   const entry = {name: Buffer.from('a'), failed: 0, link: undefined, sizeBytes: 5};
   const fingerprint = (some: Seen[], noise: number): string => {
-    const writer = new ListingWriter();
+    const writer = newWriter();
     write(writer, 'd', some, noise);
     return [...readListings(writer.take())][0]!.fingerprint.toString('hex');
   };
@@ -123,9 +126,9 @@ test('the fingerprint changes with an entry, and not with access times or alloca
 });
 
 test('a directory that could not be read has its errno, no entries and no fingerprint', () => {
-  const writer = new ListingWriter();
+  const writer = newWriter();
   writer.begin('closed');
-  writer.end('unreadable', EACCES, hash);
+  writer.end('unreadable', EACCES);
   const [listing] = readListings(writer.take());
   expect(listing).toMatchObject({path: 'closed', status: 'unreadable', errno: EACCES, count: 0});
   expect(listing?.fingerprint.every((byte) => byte === 0)).toBe(true);
@@ -133,7 +136,7 @@ test('a directory that could not be read has its errno, no entries and no finger
 });
 
 test('20,000 entries of 255 bytes, more than the first buffer holds, stay whole; the next take begins anew', () => {
-  const writer = new ListingWriter();
+  const writer = newWriter();
   const many = Array.from({length: 20_000}, (_, index) => ({
     name: Buffer.alloc(255, `${index}-`),
     failed: 0,
@@ -148,4 +151,36 @@ test('20,000 entries of 255 bytes, more than the first buffer holds, stay whole;
   expect(writer.sizeBytes).toBe(0);
   write(writer, 'small', many.slice(0, 1));
   expect([...readListings(writer.take())].map(({path, count}) => `${path} ${count}`)).toEqual(['small 1']);
+});
+
+test('a brief record has the fingerprint of a whole one, whatever attributes and links there are, and no entries', () => {
+  fc.assert(
+    fc.property(entries, (some) => {
+      const [whole, brief] = [newWriter(), newWriter(true)].map((writer) => {
+        write(writer, 'd', some);
+        return [...readListings(writer.take())][0]!;
+      });
+      expect(brief).toMatchObject({path: 'd', status: 'brief', count: some.length, ownAttrs: OWN_ATTRS});
+      expect(brief!.fingerprint).toEqual(whole!.fingerprint);
+      expect([...brief!.entries()]).toEqual([]);
+    }),
+    {numRuns: 30},
+  );
+});
+
+test('the fingerprint of a directory on another mount differs; when the volume is mounted again it does not', () => {
+  const print = (rootMountId: number, entryMountId: number): Buffer => {
+    const writer = new ListingWriter({seed: 7n, mountId: rootMountId, isBrief: true});
+    writer.begin('d');
+    const fill = (into: Buffer, at: number): number => {
+      rawStat({link: undefined, sizeBytes: 5})(into, at);
+      into.writeUInt32LE(entryMountId, at + 0x90);
+      return 0;
+    };
+    writer.add(Buffer.from('a'), fill, {link: () => '', attrs: () => NO_ATTRS});
+    writer.end('whole', 0);
+    return [...readListings(writer.take())][0]!.fingerprint;
+  };
+  expect(print(40, 40)).toEqual(print(31, 31));
+  expect(print(31, 40)).not.toEqual(print(31, 31));
 });
