@@ -30,6 +30,10 @@ const ATTRS = ['inline', 'too-many', 'large'] as const;
 const INLINE_ATTRS_BYTES_MAX = 1_024; // of a directory of a million entries, each with 128 KiB, no one has the memory
 const PIECE_BYTES = 1 << 20;
 const PRINT_BYTES = 64 * 1024; // what is hashed at a time
+const WORD_BYTES = 8;
+/** Words of struct statx that change without the file: allocated blocks, access time, number of the device. */
+const UNSTEADY_AT = [0x30, 0x40, 0x48, 0x88];
+const MOUNT_ID_AT = 0x90;
 const U64 = 0xffff_ffff_ffff_ffffn;
 const ESTALE = 116;
 
@@ -80,7 +84,8 @@ export interface WriterOptions {
 /** Writes records one after the other into a growing buffer. */
 export class ListingWriter {
   readonly #options: WriterOptions;
-  readonly #print = Buffer.allocUnsafeSlow(PRINT_BYTES);
+  readonly #print = Buffer.from(new ArrayBuffer(PRINT_BYTES));
+  readonly #printWords = new Float64Array(this.#print.buffer);
   #printAt = 0;
   #hashes: [bigint, bigint] = [0n, 0n];
   #bytes = Buffer.allocUnsafeSlow(PIECE_BYTES);
@@ -194,22 +199,19 @@ export class ListingWriter {
     return taken;
   }
 
+  /** The stat, one byte for the errno, the name; filled up with zeros to whole words. */
   #addToPrint(name: Uint8Array, failed: number, statAt: number): void {
-    const print = this.#print;
-    if (this.#printAt + 1 + STAT_BYTES + name.length + 1 > print.length) this.#hashPrint();
-    const at = this.#printAt;
-    print[at] = failed;
-    this.#bytes.copy(print, at + 1, statAt, statAt + STAT_BYTES);
-    if (failed !== 0) print.fill(0, at + 1, at + 1 + STAT_BYTES);
-    // What changes without the file: allocated blocks, access time, the number of the device, that of its mount.
-    print.fill(0, at + 1 + 0x30, at + 1 + 0x38);
-    print.fill(0, at + 1 + 0x40, at + 1 + 0x50);
-    print.fill(0, at + 1 + 0x88, at + 1 + 0x90);
-    const mountAt = at + 1 + 0x90;
-    if (print.readUInt32LE(mountAt) === this.#options.mountId) print.fill(0, mountAt, mountAt + 8);
-    print.set(name, at + 1 + STAT_BYTES);
-    this.#printAt = at + 1 + STAT_BYTES + name.length + 1;
-    print[this.#printAt - 1] = 0;
+    const sizeBytes = (STAT_BYTES + 1 + name.length + WORD_BYTES) & ~(WORD_BYTES - 1); // at least one zero at the end
+    if (this.#printAt + sizeBytes > PRINT_BYTES) this.#hashPrint();
+    const [print, words, at] = [this.#print, this.#printWords, this.#printAt];
+    this.#printAt += sizeBytes;
+    words[this.#printAt / WORD_BYTES - 1] = 0;
+    print.set(name, at + STAT_BYTES + 1);
+    print[at + STAT_BYTES] = failed;
+    if (failed !== 0) return void print.fill(0, at, at + STAT_BYTES);
+    this.#bytes.copy(print, at, statAt, statAt + STAT_BYTES);
+    for (const offset of UNSTEADY_AT) words[(at + offset) / WORD_BYTES] = 0;
+    if (print.readUInt32LE(at + MOUNT_ID_AT) === this.#options.mountId) words[(at + MOUNT_ID_AT) / WORD_BYTES] = 0;
   }
 
   /** In pieces: a directory of a million entries is not held for it. */
