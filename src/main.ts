@@ -9,6 +9,9 @@ setFlagsFromString('--max-semi-space-size=4');
 setFlagsFromString('--semi-space-growth-factor=1');
 // So small a generation is collected faster by one thread than by four that have to be woken. Measured: 7 % less time.
 setFlagsFromString('--no-parallel-scavenge');
+// The old generation holds some 25 MB that live, and by default grows to three times of that before it is collected.
+// Measured, first copy of 100,000 files: 188 and 192 MB instead of 243 and 249 in the two agents.
+setFlagsFromString('--heap-growing-percent=50');
 
 if (process.platform === 'linux') {
   const {startCli} = await import('./cli/start.ts');
