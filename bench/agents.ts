@@ -2,7 +2,8 @@
  * Measures two agents in two network namespaces beside `rsync -aH -e ssh` between the same:
  * `npm run bench -- agents [--runs N] [--quick] [--line raw|"100 Mbit/s"|"40 ms"]`.
  *
- * A first copy: from the moment that running, connected agents are given the volume until both digests are equal. A
+ * A first copy: from the moment that running, connected agents are given the volume until both digests are equal.
+ * Durable: our default beside `rsync --fsync`; plain: `durability: none` beside rsync as it is. A
  * change of one file among many: from the return of write(2) until its content is on the target; rsync has to be run for
  * it. Warm caches, fresh ext4 for each run, tools take turns in who begins. Needs root and Debian's openssh-server.
  * Invariant: what was measured was right: at the end of each run rsync compares every byte of the agents' copies.
@@ -26,7 +27,7 @@ import {untilInSync} from '../test/hosts/agents.ts';
 import {removeTree} from '../test/run-folders.ts';
 import {makeSsh} from './agents/ssh.ts';
 import {type Line, LINES, makeStage, type Stage} from './agents/stage.ts';
-import {must} from './sync/filesystems.ts';
+import {checkCopy, must} from './sync/filesystems.ts';
 import {median} from './numbers.ts';
 
 const OUT = join(import.meta.dirname, 'out');
@@ -45,19 +46,27 @@ const {values: options} = parseArgs({
   },
 });
 const runs = options.quick ? 1 : Number(options.runs);
-const largeBytes = (options.quick ? 32 : 256) << 20;
+const textBytes = (options.quick ? 32 : 256) << 20;
+const largeBytes = (options.quick ? 32 : 1_024) << 20;
+const SLOW_LINE_SHARE = 16; // of the large files, that a line of 100 Mbit/s is not busy for minutes
+const FILESYSTEM_MIB = 6_144;
 const fileCount = options.quick ? 2_000 : 20_000;
 const changes: Record<Tool, number> = options.quick ? {towline: 5, rsync: 2} : {towline: 30, rsync: 5};
 const lines = LINES.filter((line) => (options.line ?? line) === line);
 if (!(runs >= 1) || lines.length === 0) throw new Error('see the first lines of bench/agents.ts');
 
 const CASES = {
-  large: `first copy of ${largeBytes >> 20} MiB in one file`,
-  text: `first copy of ${largeBytes >> 20} MiB of a log, beside rsync -z`,
-  small: `first copy of ${fileCount.toLocaleString('en')} × 4 KiB`,
+  'large-durable': 'first copy of one file of random bytes, durable',
+  'large-plain': 'first copy of one file of random bytes, plain',
+  'text-plain': 'first copy of a log, plain, beside rsync -z',
+  'small-durable': `first copy of ${fileCount.toLocaleString('en')} × 4 KiB, durable`,
+  'small-plain': `first copy of ${fileCount.toLocaleString('en')} × 4 KiB, plain`,
   change: `one file changed among ${fileCount.toLocaleString('en')}`,
 };
 type Case = keyof typeof CASES;
+type Copy = Exclude<Case, 'change'>;
+const COPIES = Object.keys(CASES).filter((name): name is Copy => name !== 'change');
+const CHANGED: Copy = 'small-durable';
 
 const base = mkdtempSync(join(realpathSync(tmpdir()), 'towline-bench-'));
 process.prependListener('exit', () => removeTree(base));
@@ -70,48 +79,57 @@ for (let run = 0; run < runs; run++) {
 report();
 
 async function measureLine(line: Line, run: number): Promise<void> {
-  const stage = await makeStage(line, join(base, `${run}-${line}`), ssh);
+  const stage = await makeStage(line, join(base, `${run}-${line}`), ssh, {sizeMiB: FILESYSTEM_MIB});
   const note = (what: Case, tool: Tool, ms: number): void => {
     const key = `${what}/${line}/${tool}`;
     measured.set(key, [...(measured.get(key) ?? []), ms]);
     process.stderr.write(`${CASES[what]}, ${line}, ${tool}: ${ms.toFixed(1)} ms\n`);
   };
-  fillLarge(join(stage.source, 'large'), (piece) => randomFillSync(piece));
-  fillLarge(join(stage.source, 'text'), fillText);
-  fillSmall(join(stage.source, 'small'));
-  for (const volume of ['large', 'text', 'small'] as const) {
+  for (const volume of COPIES) {
+    fillVolume(join(stage.source, volume), volume, line);
     for (const tool of TOOLS) mkdirSync(join(stage.targets[tool], volume));
     for (const tool of run % 2 === 0 ? TOOLS : TOOLS.toReversed()) {
       must('sync');
-      note(
-        volume,
-        tool,
-        await timed(() =>
-          tool === 'towline'
-            ? stage.addVolume(volume)
-            : stage.copyByRsync(volume, ...(volume === 'text' ? ['-z'] : [])),
-        ),
-      );
+      note(volume, tool, await timed(() => copyBy(tool, stage, volume)));
     }
   }
   // rsync first: afterwards nobody changes anything while the agents are measured.
   for (const tool of TOOLS.toReversed()) {
     for (let index = 0; index < changes[tool]; index++) note('change', tool, await change(stage, tool, index));
   }
-  for (const volume of ['large', 'text', 'small']) await untilInSync(stage.agents.source, volume);
+  for (const volume of COPIES) {
+    await untilInSync(stage.agents.source, volume);
+    checkCopy(join(stage.source, volume), join(stage.targets.towline, volume));
+  }
   await stage.end();
+}
+
+function copyBy(tool: Tool, stage: Stage, volume: Copy): Promise<void> {
+  const isDurable = volume.endsWith('-durable');
+  if (tool === 'towline') return stage.addVolume(volume, isDurable ? {} : {durability: 'none'});
+  return stage.copyByRsync(volume, ...(isDurable ? ['--fsync'] : []), ...(volume === 'text-plain' ? ['-z'] : []));
+}
+
+function sizeOnLine(sizeBytes: number, line: Line): number {
+  return line === 'raw' ? sizeBytes : sizeBytes / SLOW_LINE_SHARE;
+}
+
+function fillVolume(folder: string, volume: Copy, line: Line): void {
+  if (volume.startsWith('small')) fillSmall(folder);
+  else if (volume.startsWith('text')) fillLarge(folder, sizeOnLine(textBytes, line), fillText);
+  else fillLarge(folder, sizeOnLine(largeBytes, line), (piece) => randomFillSync(piece));
 }
 
 /** Changes one file in place. @returns ms from the return of write(2) until the target has it */
 async function change(stage: Stage, tool: Tool, index: number): Promise<number> {
   const path = pathOf((index * 7_919 + (tool === 'rsync' ? 1 : 0)) % fileCount); // far apart, never one twice
   const content = `${tool} ${index} ${'y'.repeat(1_000)}`;
-  const fd = openSync(join(stage.source, 'small', path), 'r+');
+  const fd = openSync(join(stage.source, CHANGED, path), 'r+');
   writeSync(fd, content);
   const writtenMs = performance.now();
   closeSync(fd);
-  if (tool === 'rsync') await stage.copyByRsync('small');
-  while (!readFileSync(join(stage.targets[tool], 'small', path), 'utf8').startsWith(content)) {
+  if (tool === 'rsync') await stage.copyByRsync(CHANGED);
+  while (!readFileSync(join(stage.targets[tool], CHANGED, path), 'utf8').startsWith(content)) {
     if (performance.now() - writtenMs > VISIBLE_MS_MAX) throw new Error(`${path} was not seen to change`);
     await sleep(1);
   }
@@ -120,11 +138,11 @@ async function change(stage: Stage, tool: Tool, index: number): Promise<number> 
   return ms;
 }
 
-function fillLarge(folder: string, fill: (piece: Buffer) => void): void {
+function fillLarge(folder: string, sizeBytes: number, fill: (piece: Buffer) => void): void {
   mkdirSync(folder);
-  const piece = Buffer.alloc(8 << 20);
+  const piece = Buffer.alloc(Math.min(sizeBytes, 8 << 20));
   const fd = openSync(join(folder, 'file'), 'w');
-  for (let done = 0; done < largeBytes; done += piece.length) {
+  for (let done = 0; done < sizeBytes; done += piece.length) {
     fill(piece);
     writeSync(fd, piece);
   }
@@ -178,7 +196,9 @@ function rowOf(what: Case, line: Line) {
     number,
     number,
   ];
-  const rate = what === 'large' ? {'towline MB/s': round(largeBytes / 1_000 / towlineMs)} : {};
+  const rate = what.startsWith('large')
+    ? {'towline MB/s': round(sizeOnLine(largeBytes, line) / 1_000 / towlineMs)}
+    : {};
   return {
     case: CASES[what],
     line,
