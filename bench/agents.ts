@@ -27,6 +27,7 @@ import {untilInSync} from '../test/hosts/agents.ts';
 import {removeTree} from '../test/run-folders.ts';
 import {makeSsh} from './agents/ssh.ts';
 import {type Line, LINES, makeStage, type Stage} from './agents/stage.ts';
+import {machineLine} from './results/machine.ts';
 import {checkCopy, must} from './sync/filesystems.ts';
 import {median} from './numbers.ts';
 
@@ -188,7 +189,10 @@ function report(): void {
   console.table(rows);
   mkdirSync(OUT, {recursive: true});
   const raw = Object.fromEntries(measured);
-  writeFileSync(join(OUT, 'agents.json'), JSON.stringify({time: new Date().toISOString(), runs, rows, raw}, null, 2));
+  writeFileSync(
+    join(OUT, 'agents.json'),
+    JSON.stringify({time: new Date().toISOString(), machine: machineLine(), runs, rows, raw}, null, 2),
+  );
 }
 
 function rowOf(what: Case, line: Line) {

@@ -2,15 +2,16 @@
  * Measures what grows with the number of files, two agents in two network namespaces beside `rsync -e ssh`:
  * `npm run bench -- scale [--files 1000,10000,100000,1000000] [--idle 60] [--changes 200]`.
  *
- * Of each tree: the first copy with `durability: none`, beside rsync; one change in it, durable as all that follows, from the return of write(2) until it is on the target; a directory of a
- * hundredth of its files renamed; the catch-up after both agents were restarted, beside `rsync -aHAX` that finds nothing
- * to do; the most memory of each agent, all threads; and the processor time of both while nothing happens. Files of 100
- * bytes, 100 in a directory, warm caches, fresh ext4. Needs root and Debian's openssh-server.
+ * Of each tree: the first copy with `durability: none`, beside rsync; from then on durable: one change in it, from the
+ * return of write(2) until it is on the target; a directory of a hundredth of its files renamed; the catch-up after both
+ * agents were restarted, beside `rsync -aHAX` that finds nothing to do; the most memory of each agent, all threads; and
+ * the processor time of both while nothing happens. Files of 100 bytes, 100 in a directory, warm caches, fresh ext4. Needs
+ * root and Debian's openssh-server.
  * Invariant: what was measured was right: at the end rsync compares every byte of the copy.
  */
 import {closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, realpathSync, renameSync} from 'node:fs';
 import {writeFileSync, writeSync} from 'node:fs';
-import {cpus, release, tmpdir} from 'node:os';
+import {tmpdir} from 'node:os';
 import {dirname, join} from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 import {parseArgs} from 'node:util';
@@ -18,6 +19,7 @@ import {untilInSync} from '../test/hosts/agents.ts';
 import {removeTree} from '../test/run-folders.ts';
 import {makeSsh} from './agents/ssh.ts';
 import {makeStage, type Stage} from './agents/stage.ts';
+import {machineLine} from './results/machine.ts';
 import {checkCopy, must} from './sync/filesystems.ts';
 import {median, quantile, round} from './numbers.ts';
 
@@ -57,9 +59,8 @@ for (const count of sizes) rows.push(await measure(count));
 console.log('two agents beside rsync over ssh, in two network namespaces; times in seconds, of changes in ms');
 console.table(rows);
 mkdirSync(OUT, {recursive: true});
-const {model} = cpus()[0]!;
-const machine = `${cpus().length} × ${model}, Linux ${release()}, Node ${process.version}, ext4 over loop devices`;
-writeFileSync(join(OUT, 'scale.json'), JSON.stringify({time: new Date().toISOString(), machine, rows}, null, 2));
+const whole = {time: new Date().toISOString(), machine: machineLine(), rows};
+writeFileSync(join(OUT, 'scale.json'), JSON.stringify(whole, null, 2));
 
 async function measure(count: number) {
   const room = {sizeMiB: ROOM_MIB_MIN + Math.ceil((count * ROOM_BYTES_PER_FILE) / 2 ** 20), inodes: 2 * count + 10_000};

@@ -9,6 +9,7 @@
 import {mkdirSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {parseArgs} from 'node:util';
+import {machineLine} from './results/machine.ts';
 import {checkCopy, type FreshFilesystem, makeFilesystem, must} from './sync/filesystems.ts';
 import {type Column, copyOf, type Measured, runTool, TOOLS, type ToolName, topOfProfiles} from './sync/tools.ts';
 import {append, changePages, fillLarge, fillSmall, prepend} from './sync/trees.ts';
@@ -108,7 +109,10 @@ function report(): void {
   console.log(`${missed.length} of ${rows.length} rows miss the goal (ratio ≤ ${RATIO_MAX}, ≤ ${MEMORY_MB_MAX} MB)`);
   mkdirSync(OUT, {recursive: true});
   const raw = Object.fromEntries(measurements);
-  writeFileSync(join(OUT, 'sync.json'), JSON.stringify({time: new Date().toISOString(), runs, rows, raw}, null, 2));
+  writeFileSync(
+    join(OUT, 'sync.json'),
+    JSON.stringify({time: new Date().toISOString(), machine: machineLine(), runs, rows, raw}, null, 2),
+  );
 }
 
 function rowOf(step: Step, column: Column) {
