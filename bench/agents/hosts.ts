@@ -13,6 +13,7 @@ import {startProxy} from '../../test/hosts/proxy.ts';
 import {makeFilesystem} from '../sync/filesystems.ts';
 
 const IN_SYNC_MS_MAX = 1_800_000;
+const HALT_LOOK_MS = 5_000;
 
 /** Of the source, each way; 0: as fast as the machine is. */
 export interface Line {
@@ -85,17 +86,31 @@ export async function makeHosts({base, line, targetCount = 1, room}: HostOptions
   const isConnected = async (): Promise<boolean> =>
     (await source.agent.report()).peers.every((peer) => peer.isConnected);
   await source.agent.until('connected', isConnected);
+  const stopWatch = watchHalts(source.agent);
   return {
     source,
     targets: targets as [Place, ...Place[]],
     wayTo,
     addVolume: volumesOf(source, targets),
     end: async () => {
+      stopWatch();
       await Promise.all([...places.map(({agent}) => agent.stop()), ...proxies.map((proxy) => proxy.stop())]);
       network.close();
       for (const filesystem of filesystems) filesystem.remove();
     },
   };
+}
+
+/** Ends the measurement with an error when a guard halts a link: nothing that it waits for would come. */
+function watchHalts(source: TestAgent): () => void {
+  const look = async (): Promise<void> => {
+    if (!source.isRunning) return;
+    const {volumes} = await source.report();
+    const halted = volumes.flatMap(({links}) => links).find(({halt}) => halt !== undefined);
+    if (halted !== undefined) throw source.failure(`${halted.volume} is halted: ${halted.halt!.message}`);
+  };
+  const timer = setInterval(() => void look(), HALT_LOOK_MS); // a rejection of nobody's ends the process
+  return () => clearInterval(timer);
 }
 
 function volumesOf(source: Place, targets: readonly Place[]): AddVolume {

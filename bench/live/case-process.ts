@@ -19,8 +19,12 @@ export type Answer = {rows: Row[]} | {error: string};
 const answer = (said: Answer): void => void process.send!(said, () => process.exit('error' in said ? 1 : 0));
 const say = (what: string): void => void process.stderr.write(`${name}: ${what}\n`);
 
+const fail = (error: unknown): void =>
+  answer({error: error instanceof Error ? (error.stack ?? error.message) : String(error)});
+
+process.on('uncaughtException', fail); // of what was started and is not yet waited for
 try {
   answer({rows: await CASES.get(name)!({isQuick: how === 'quick', base, say})});
 } catch (error) {
-  answer({error: error instanceof Error ? (error.stack ?? error.message) : String(error)});
+  fail(error);
 }

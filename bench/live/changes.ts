@@ -6,10 +6,9 @@
  */
 import {closeSync, existsSync, fsyncSync, openSync, readSync, rmSync, writeSync} from 'node:fs';
 import {setTimeout as sleep} from 'node:timers/promises';
-import {median} from '../numbers.ts';
 
 const SEEN_MS_MAX = 900_000; // a change that takes long is a figure; one that never comes is an error
-const FSYNCS = 50;
+const FSYNCS = 30;
 const FSYNC_BYTES = 4_096;
 const FSYNC_PAUSE_MS = 10;
 
@@ -77,8 +76,8 @@ export function contentOf(index: number, sizeBytes: number): Buffer {
   return Buffer.from(`change ${index} of ${process.hrtime.bigint()} `.padEnd(sizeBytes, 'y').slice(0, sizeBytes));
 }
 
-/** Overwrites and syncs one page of a file of its own, again and again. @returns the median of its ms */
-export async function fsyncMs(path: string): Promise<number> {
+/** Overwrites and syncs one page of a file of its own, again and again. @returns the ms of each time */
+export async function fsyncTimes(path: string): Promise<number[]> {
   const page = Buffer.alloc(FSYNC_BYTES);
   const fd = openSync(path, 'w');
   const times: number[] = [];
@@ -92,5 +91,5 @@ export async function fsyncMs(path: string): Promise<number> {
   }
   closeSync(fd);
   rmSync(path);
-  return median(times);
+  return times;
 }
