@@ -5,11 +5,9 @@
 import {spawn} from 'node:child_process';
 import {once} from 'node:events';
 import {join} from 'node:path';
-import {TestAgent, PORT, type VolumeSettings} from '../../test/hosts/agent.ts';
-import {pair} from '../../test/hosts/agents.ts';
-import {makeNetwork} from '../../test/hosts/namespaces.ts';
-import {startProxy} from '../../test/hosts/proxy.ts';
+import type {TestAgent} from '../../test/hosts/agent.ts';
 import {makeFilesystem} from '../sync/filesystems.ts';
+import {type AddVolume, makeHosts} from './hosts.ts';
 import {type makeSsh, SSH_PORT} from './ssh.ts';
 
 export const LINES = ['raw', '100 Mbit/s', '40 ms'] as const;
@@ -25,8 +23,8 @@ export interface Stage {
   /** Where each copies to. */
   targets: {towline: string; rsync: string};
   agents: {source: TestAgent; target: TestAgent};
-  /** Gives a volume, or one with other settings, to both running agents; resolves once both digests are equal. */
-  addVolume(name: string, settings?: Record<string, unknown>): Promise<void>;
+  /** Of bench/agents/hosts.ts. */
+  addVolume: AddVolume;
   /** Copies a volume by rsync over ssh. @param more options @throws Error when it fails */
   copyByRsync(volume: string, ...more: string[]): Promise<void>;
   end(): Promise<void>;
@@ -39,59 +37,33 @@ export async function makeStage(
   ssh: ReturnType<typeof makeSsh>,
   room: {sizeMiB: number; inodes?: number} = {sizeMiB: FILESYSTEM_MIB},
 ): Promise<Stage> {
-  const filesystems = Array.from({length: 3}, () => makeFilesystem(room.sizeMiB, room.inodes));
-  const [source, towline, rsync] = filesystems.map(({path}) => path) as [string, string, string];
-  const network = makeNetwork(3);
-  const [here, there, between] = network.hosts as [TestAgent['host'], TestAgent['host'], TestAgent['host']];
-  if (line === '100 Mbit/s') there.limitRate(LINE_BITS);
-  const way = async (port: number): Promise<{host: string; port: number; end(): Promise<void>}> => {
-    if (line !== '40 ms') return {host: there.ipv4, port, end: () => Promise.resolve()};
-    const proxy = await startProxy({host: between, port, to: {host: there.ipv4, port}, delayMs: DELAY_MS});
-    return {host: between.ipv4, port, end: () => proxy.stop()};
-  };
-  const [agentWay, sshWay] = [await way(PORT), await way(SSH_PORT)];
-  const agents = {
-    source: new TestAgent({name: 'source', folder: join(base, 'source'), host: here, listens: false}),
-    // On the filesystem of its copies, so that files are staged beside them.
-    target: new TestAgent({name: 'target', folder: join(towline, 'agent'), host: there}),
-  };
-  await pair(agents.source, agents.target, {aDials: agentWay});
-  const endSsh = await ssh.start(there);
-  await Promise.all([agents.source.start(), agents.target.start()]);
-  await agents.source.until('connected', async () => (await agents.source.report()).peers[0]!.isConnected);
+  const hosts = await makeHosts({
+    base,
+    room,
+    line: {bitsPerSecond: line === '100 Mbit/s' ? LINE_BITS : 0, delayMs: line === '40 ms' ? DELAY_MS : 0},
+  });
+  const {source, targets} = hosts;
+  const [target] = targets;
+  const copies = makeFilesystem(room.sizeMiB, room.inodes);
+  const endSsh = await ssh.start(target.agent.host);
+  const sshWay = await hosts.wayTo(target.agent.host, SSH_PORT);
   return {
-    source,
-    targets: {towline, rsync},
-    agents,
-    addVolume: volumesOf(agents, source, towline),
+    source: source.path,
+    targets: {towline: target.path, rsync: copies.path},
+    agents: {source: source.agent, target: target.agent},
+    addVolume: hosts.addVolume,
     copyByRsync: (volume, ...more) =>
       run(
-        here.words([
+        source.agent.host.words([
           ...['rsync', '-aH', '--numeric-ids', '--delete', ...more, '-e', ssh.shell(sshWay.port)],
-          ...[`${join(source, volume)}/`, `root@${sshWay.host}:${join(rsync, volume)}/`],
+          ...[`${join(source.path, volume)}/`, `root@${sshWay.host}:${join(copies.path, volume)}/`],
         ]),
       ),
     end: async () => {
-      await Promise.all([agents.source.stop(), agents.target.stop(), endSsh(), agentWay.end(), sshWay.end()]);
-      network.close();
-      for (const filesystem of filesystems) filesystem.remove();
+      await endSsh();
+      await hosts.end();
+      copies.remove();
     },
-  };
-}
-
-const IN_SYNC_MS_MAX = 1_800_000;
-
-function volumesOf(agents: Stage['agents'], from: string, to: string): Stage['addVolume'] {
-  const volumes: Record<'source' | 'target', Record<string, VolumeSettings>> = {source: {}, target: {}};
-  return async (name, settings = {}) => {
-    volumes.source[name] = {at: join(from, name), send: ['target'], ...settings};
-    volumes.target[name] = {at: join(to, name), receive: 'source'};
-    for (const end of ['target', 'source'] as const) {
-      agents[end].configure({volumes: volumes[end]});
-      await agents[end].reload();
-    }
-    const isInSync = async (): Promise<boolean> => (await agents.source.link(name, 'target')).state === 'in-sync';
-    await agents.source.until(`${name} is in sync`, isInSync, IN_SYNC_MS_MAX);
   };
 }
 

@@ -4,11 +4,11 @@
  */
 import {randomFillSync} from 'node:crypto';
 import {closeSync, mkdirSync, openSync, readSync, renameSync, statSync, writeFileSync, writeSync} from 'node:fs';
-import {join} from 'node:path';
+import {dirname, join} from 'node:path';
 
 export const LARGE_BYTES = 1 << 30;
 export const SMALL_FILES = 100_000;
-const SMALL_FILE_BYTES = 4096;
+export const SMALL_FILE_BYTES = 4096;
 const FILES_PER_DIR = 100;
 const PAGE_BYTES = 8192;
 const PAGES = 100;
@@ -24,13 +24,15 @@ export function fillLarge(root: string): void {
 
 export function fillSmall(root: string, count = SMALL_FILES): void {
   for (let index = 0; index < count; index++) {
-    const dir = join(root, `d${Math.floor(index / FILES_PER_DIR)}`);
-    if (index % FILES_PER_DIR === 0) mkdirSync(dir);
-    writeFileSync(
-      join(dir, `file-${index % FILES_PER_DIR}.dat`),
-      randomFillSync(piece, 0, SMALL_FILE_BYTES).subarray(0, SMALL_FILE_BYTES),
-    );
+    const path = join(root, smallPath(index));
+    if (index % FILES_PER_DIR === 0) mkdirSync(dirname(path), {recursive: true});
+    writeFileSync(path, randomFillSync(piece, 0, SMALL_FILE_BYTES).subarray(0, SMALL_FILE_BYTES));
   }
+}
+
+/** Below the root that `fillSmall` fills. */
+export function smallPath(index: number): string {
+  return `d${Math.floor(index / FILES_PER_DIR)}/file-${index % FILES_PER_DIR}.dat`;
 }
 
 /** Writes aligned pages in place, evenly scattered. */

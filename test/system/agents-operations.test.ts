@@ -9,6 +9,7 @@ import {differencesOf, pair, untilInSync} from '../hosts/agents.ts';
 import {connectionCount, LOOSE, makeAgents, needsHosts, startAll, stopAll} from '../hosts/lab.ts';
 import {type Host, makeNetwork} from '../hosts/namespaces.ts';
 import {type Proxy, startProxy} from '../hosts/proxy.ts';
+import {besideSlow, FAST_BITS} from '../hosts/slow-target.ts';
 import {makeTmpDir} from '../tmp.ts';
 
 const MIB = 1 << 20;
@@ -194,8 +195,6 @@ needsHosts(describe)('rules that are pinned', {timeout: 60_000}, () => {
 /** One source and five targets; the last of them far away. */
 needsHosts(describe)('a slow target', {timeout: 180_000}, () => {
   const TARGETS = 5;
-  const FAST_BITS = 20_000_000; // the line is the limit, not the two cores of this machine
-  const SLOW_BITS = 64_000;
   const SIZE = Number(process.env['TOWLINE_TEST_SLOW_MIB'] ?? 12) * MIB;
   const MEMORY_BYTES_MAX = 64 * MIB; // what a target that lags may cost beyond the others
 
@@ -232,21 +231,9 @@ needsHosts(describe)('a slow target', {timeout: 180_000}, () => {
       await source.until(`${name} is on the fast targets`, isThere, 60_000);
       return (performance.now() - startMs) / 1_000;
     };
-    await slow.stop();
-    const without = await secondsOf('without');
-    const before = source.memory();
-    slow.host.limitRate(SLOW_BITS);
-    await slow.start();
-    await source.until(
-      'the slow one is connected',
-      async () => {
-        return (await source.report()).peers.find(({name}) => name === slow.name)!.isConnected;
-      },
-      60_000,
-    );
-    const withSlow = await secondsOf('with');
+    const {without, withSlow, peakGrowthBytes} = await besideSlow({source, slow}, secondsOf);
     expect(without / withSlow).toBeGreaterThan(0.9);
-    expect(source.memory().peakBytes - before.peakBytes).toBeLessThan(MEMORY_BYTES_MAX);
+    expect(peakGrowthBytes).toBeLessThan(MEMORY_BYTES_MAX);
     expect((await source.link('data', slow.name)).state).not.toBe('in-sync');
     slow.host.limitRate(undefined);
     await untilInSync(source, 'data', 60_000);
