@@ -9,12 +9,12 @@
 import {spawn} from 'node:child_process';
 import {once} from 'node:events';
 import {mkdirSync, writeFileSync} from 'node:fs';
-import {cpus, release, totalmem} from 'node:os';
 import {join} from 'node:path';
 import {parseArgs} from 'node:util';
 import type {Row} from './live/case.ts';
 import type {Answer} from './live/case-process.ts';
 import {CASES} from './live/cases.ts';
+import {machineLine} from './results/machine.ts';
 
 const OUT = join(import.meta.dirname, 'out');
 const CASE_MS_MAX = 1_800_000;
@@ -87,9 +87,14 @@ function report(): void {
   const missed = rows.filter(({isMet}) => isMet === false).length;
   console.log(`${missed} goals missed, ${failures.length} cases failed; seconds: ${JSON.stringify(seconds)}`);
   mkdirSync(OUT, {recursive: true});
-  const {model} = cpus()[0]!;
-  const machine = `${cpus().length} × ${model}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}, Node ${process.version}, ext4 over loop devices`;
-  const whole = {time: new Date().toISOString(), machine, isQuick: options.quick, seconds, rows, failures};
+  const whole = {
+    time: new Date().toISOString(),
+    machine: machineLine(),
+    isQuick: options.quick,
+    seconds,
+    rows,
+    failures,
+  };
   writeFileSync(join(OUT, 'live.json'), JSON.stringify(whole, null, 2));
   if (failures.length > 0) process.exitCode = 1;
 }

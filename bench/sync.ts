@@ -70,7 +70,7 @@ report();
 async function runChain(steps: Step[], column: Column, run: number): Promise<void> {
   const tools = TOOLS.filter((tool) => tool !== 'rsync delta' || steps.some((step) => step.hasDelta));
   const filesystems = new Map<ToolName | 'source', FreshFilesystem>();
-  for (const name of ['source', ...tools] as const) filesystems.set(name, makeFilesystem(FILESYSTEM_MIB));
+  for (const name of ['source', ...tools] as const) filesystems.set(name, makeFilesystem({sizeMiB: FILESYSTEM_MIB}));
   const source = join(filesystems.get('source')!.path, 'data');
   mkdirSync(source);
   for (const tool of tools) mkdirSync(copyOf(filesystems.get(tool)!.path));

@@ -83,9 +83,9 @@ async function bundle(name: BackEnd, replacements: [real: string, instead: strin
 
 async function runBoth(column: Column, run: number): Promise<void> {
   const filesystems = {
-    source: makeFilesystem(FILESYSTEM_MIB),
-    walls: makeFilesystem(FILESYSTEM_MIB),
-    plain: makeFilesystem(FILESYSTEM_MIB),
+    source: makeFilesystem({sizeMiB: FILESYSTEM_MIB}),
+    walls: makeFilesystem({sizeMiB: FILESYSTEM_MIB}),
+    plain: makeFilesystem({sizeMiB: FILESYSTEM_MIB}),
   };
   const source = join(filesystems.source.path, 'data');
   mkdirSync(source);

@@ -10,7 +10,7 @@ import {TestAgent, PORT, type VolumeSettings} from '../../test/hosts/agent.ts';
 import {pair} from '../../test/hosts/agents.ts';
 import {type Host, makeNetwork} from '../../test/hosts/namespaces.ts';
 import {startProxy} from '../../test/hosts/proxy.ts';
-import {makeFilesystem} from '../sync/filesystems.ts';
+import {makeFilesystem, type Room} from '../sync/filesystems.ts';
 
 const IN_SYNC_MS_MAX = 1_800_000;
 const HALT_LOOK_MS = 5_000;
@@ -28,7 +28,7 @@ export interface HostOptions {
   line?: Line;
   targetCount?: number;
   /** Of each filesystem. */
-  room: {sizeMiB: number; inodes?: number};
+  room: Room;
 }
 
 /** An agent and the root of its filesystem. */
@@ -59,7 +59,7 @@ export type AddVolume = (
 
 /** Starts them all. @returns once each target is connected */
 export async function makeHosts({base, line, targetCount = 1, room}: HostOptions): Promise<Hosts> {
-  const filesystems = Array.from({length: 1 + targetCount}, () => makeFilesystem(room.sizeMiB, room.inodes));
+  const filesystems = Array.from({length: 1 + targetCount}, () => makeFilesystem(room));
   const network = makeNetwork(2 + targetCount);
   const [here, between, ...there] = network.hosts as [Host, Host, ...Host[]];
   const {bitsPerSecond = 0, delayMs = 0} = line ?? {};

@@ -6,7 +6,7 @@ import {spawn} from 'node:child_process';
 import {once} from 'node:events';
 import {join} from 'node:path';
 import type {TestAgent} from '../../test/hosts/agent.ts';
-import {makeFilesystem} from '../sync/filesystems.ts';
+import {makeFilesystem, type Room} from '../sync/filesystems.ts';
 import {type AddVolume, makeHosts} from './hosts.ts';
 import {type makeSsh, SSH_PORT} from './ssh.ts';
 
@@ -35,7 +35,7 @@ export async function makeStage(
   line: Line,
   base: string,
   ssh: ReturnType<typeof makeSsh>,
-  room: {sizeMiB: number; inodes?: number} = {sizeMiB: FILESYSTEM_MIB},
+  room: Room = {sizeMiB: FILESYSTEM_MIB},
 ): Promise<Stage> {
   const hosts = await makeHosts({
     base,
@@ -44,7 +44,7 @@ export async function makeStage(
   });
   const {source, targets} = hosts;
   const [target] = targets;
-  const copies = makeFilesystem(room.sizeMiB, room.inodes);
+  const copies = makeFilesystem(room);
   const endSsh = await ssh.start(target.agent.host);
   const sshWay = await hosts.wayTo(target.agent.host, SSH_PORT);
   return {

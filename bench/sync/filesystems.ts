@@ -1,5 +1,5 @@
 /**
- * Fresh ext4 filesystems for measurements: an image file mounted over a loop device, used once and thrown away.
+ * Fresh filesystems for measurements, ext4 where nothing else is said: an image file mounted over a loop device, used once and thrown away.
  *
  * Not for tests (test/loop-fs.ts serves those). Fresh because ext4 keeps away from inodes that were freed a moment ago,
  * so that the second copy into one filesystem takes up to ten times as long. Invariant: whatever ends the process by
@@ -26,17 +26,28 @@ export interface FreshFilesystem {
   remove(): void;
 }
 
-/** @param sizeMiB of the sparse image @param inodes how many files it takes; as mkfs thinks where it is not said */
-export function makeFilesystem(sizeMiB: number, inodes?: number): FreshFilesystem {
+export interface Room {
+  /** Of the sparse image. */
+  sizeMiB: number;
+  /** How many files it takes; as mkfs thinks where it is not said. */
+  inodes?: number;
+  type?: 'ext4' | 'xfs';
+}
+
+export function makeFilesystem({sizeMiB, inodes, type = 'ext4'}: Room): FreshFilesystem {
   const image = join(base, `${count}.img`);
   const path = join(base, `${count++}`);
   mkdirSync(path);
   writeFileSync(image, '');
   truncateSync(image, sizeMiB * 1024 * 1024);
-  // All tables are written now: a thread that does it later would disturb what is measured.
-  const many = inodes === undefined ? [] : ['-N', String(inodes)];
-  must('mkfs.ext4', '-q', '-F', '-E', 'lazy_itable_init=0,lazy_journal_init=0', ...many, image);
-  must('mount', '-t', 'ext4', '-o', 'loop', image, path);
+  if (type === 'xfs') {
+    must('mkfs.xfs', '-q', image);
+  } else {
+    // All tables are written now: a thread that does it later would disturb what is measured.
+    const many = inodes === undefined ? [] : ['-N', String(inodes)];
+    must('mkfs.ext4', '-q', '-F', '-E', 'lazy_itable_init=0,lazy_journal_init=0', ...many, image);
+  }
+  must('mount', '-t', type, '-o', 'loop', image, path);
   return {
     path,
     remove: () => {

@@ -15,7 +15,7 @@ const PAGES = 100;
 const APPENDED_BYTES = 10 << 20;
 const PIECE_BYTES = 8 << 20;
 
-const LARGE_NAME = 'large';
+export const LARGE_NAME = 'large';
 const piece = Buffer.alloc(PIECE_BYTES);
 
 export function fillLarge(root: string): void {
