@@ -18,7 +18,7 @@ import {parseArgs} from 'node:util';
 import {untilInSync} from '../test/hosts/agents.ts';
 import {removeTree} from '../test/run-folders.ts';
 import {makeSsh} from './agents/ssh.ts';
-import {makeStage, type Stage} from './agents/stage.ts';
+import {makeStage, peaksOf, seconds, startBoth, type Stage} from './agents/stage.ts';
 import {machineLine} from './results/machine.ts';
 import {checkCopy, must} from './sync/filesystems.ts';
 import {median, quantile, round} from './numbers.ts';
@@ -29,7 +29,6 @@ const FILES_PER_DIR = 100;
 const DIRS_PER_DIR = 100;
 const PAUSE_MS = 30; // changes are separate: nobody waits for company
 const VISIBLE_MS_MAX = 30_000;
-const CATCH_UP_MS_MAX = 600_000;
 const SETTLED_MS = 100_000; // what was just written is read once more after a minute
 const TICKS_PER_S = 100; // of /proc/PID/stat
 /** Blocks, inodes and what Towline keeps of a file. */
@@ -87,7 +86,7 @@ async function measure(count: number) {
   const before = peaksOf(stage);
   await Promise.all([source.stop(), target.stop()]);
   must('sync');
-  const catchUp = note('catch-up', await seconds(() => startBoth(stage)));
+  const catchUp = note('catch-up', await seconds(() => startBoth(stage, VOLUME)));
   await stage.copyByRsync(VOLUME, '-AX');
   const noOp = note('its rsync -aHAX', await seconds(() => stage.copyByRsync(VOLUME, '-AX')));
   await sleep(SETTLED_MS);
@@ -118,11 +117,6 @@ async function measure(count: number) {
   };
 }
 
-/** Of the agents as they run now: source, target. @returns MB */
-function peaksOf({agents}: Stage): number[] {
-  return [agents.source, agents.target].map((agent) => Math.round(agent.memory().peakBytes / 1e6));
-}
-
 async function changeMany(stage: Stage, count: number): Promise<number[]> {
   const times: number[] = [];
   for (let index = 0; index < changeCount; index++) times.push(await changeOne(stage, (index * 7_919) % count));
@@ -132,12 +126,6 @@ async function changeMany(stage: Stage, count: number): Promise<number[]> {
 
 function shown(times: readonly number[]): string {
   return `${round(median(times))} ms, 99 of 100 ${round(quantile(times, 0.99))} ms`;
-}
-
-async function startBoth({agents}: Stage): Promise<void> {
-  await Promise.all([agents.source.start(), agents.target.start()]);
-  const isInSync = async (): Promise<boolean> => (await agents.source.link(VOLUME, 'target')).state === 'in-sync';
-  await agents.source.until('in sync again', isInSync, CATCH_UP_MS_MAX);
 }
 
 /** Writes into one file in place. @returns ms from the return of write(2) until the target has it */
@@ -188,10 +176,4 @@ function pathOf(index: number): string {
 function cpuSeconds(pid: number): number {
   const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]!.split(' ');
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_S;
-}
-
-async function seconds(run: () => Promise<void>): Promise<number> {
-  const startMs = performance.now();
-  await run();
-  return (performance.now() - startMs) / 1_000;
 }

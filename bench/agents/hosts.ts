@@ -104,9 +104,8 @@ export async function makeHosts({base, line, targetCount = 1, room}: HostOptions
 /** Ends the measurement with an error when a guard halts a link: nothing that it waits for would come. */
 function watchHalts(source: TestAgent): () => void {
   const look = async (): Promise<void> => {
-    if (!source.isRunning) return;
-    const {volumes} = await source.report();
-    const halted = volumes.flatMap(({links}) => links).find(({halt}) => halt !== undefined);
+    const report = await source.report().catch(() => undefined); // it is being started or ended
+    const halted = report?.volumes.flatMap(({links}) => links).find(({halt}) => halt !== undefined);
     if (halted !== undefined) throw source.failure(`${halted.volume} is halted: ${halted.halt!.message}`);
   };
   const timer = setInterval(() => void look(), HALT_LOOK_MS); // a rejection of nobody's ends the process

@@ -7,7 +7,7 @@ import {once} from 'node:events';
 import {join} from 'node:path';
 import type {TestAgent} from '../../test/hosts/agent.ts';
 import {makeFilesystem, type Room} from '../sync/filesystems.ts';
-import {type AddVolume, makeHosts} from './hosts.ts';
+import {type AddVolume, makeHosts, untilEqual} from './hosts.ts';
 import {type makeSsh, SSH_PORT} from './ssh.ts';
 
 export const LINES = ['raw', '100 Mbit/s', '40 ms'] as const;
@@ -71,4 +71,21 @@ async function run([command = '', ...args]: string[]): Promise<void> {
   const child = spawn(command, args, {stdio: ['ignore', 'ignore', 'inherit']});
   const [code] = (await once(child, 'exit')) as [number | null];
   if (code !== 0) throw new Error(`rsync ended with ${code}`);
+}
+
+/** Starts both agents, which have the volume already. @returns once it is in sync again */
+export async function startBoth({agents}: Stage, volume: string): Promise<void> {
+  await Promise.all([agents.source.start(), agents.target.start()]);
+  await untilEqual(agents.source, volume);
+}
+
+/** The most memory of the agents as they run now: source, target. @returns MB */
+export function peaksOf({agents}: Stage): number[] {
+  return [agents.source, agents.target].map((agent) => Math.round(agent.memory().peakBytes / 1e6));
+}
+
+export async function seconds(run: () => Promise<void>): Promise<number> {
+  const startMs = performance.now();
+  await run();
+  return (performance.now() - startMs) / 1_000;
 }
