@@ -3,7 +3,7 @@
  * `npm run bench -- live [--only NAME[,NAME]] [--quick]`; the names are those of bench/live/cases.ts.
  *
  * Each case has a process, hosts and fresh filesystems of its own, one after the other; the largest takes 36 GB of disk.
- * `--quick` shows in four minutes that all work, not how fast they are. Ends with 1 when a case could not be measured; a
+ * All take some twenty minutes; `--quick` shows in four that they work, not how fast they are. Ends with 1 when a case could not be measured; a
  * goal that is missed is told. Needs root, and rsync. Invariant: a case is in the table as figures or as failed.
  */
 import {spawn} from 'node:child_process';

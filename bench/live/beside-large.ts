@@ -20,7 +20,7 @@ const SEEN_MS_MAX = 1_000;
 export const besideLarge: Case = async (context) => {
   const rows = rowsOf('beside-large', context);
   const sizeMiB = context.isQuick ? 1_024 : 10_240;
-  // Both filesystems leave a reserve of a twentieth free.
+  // Both filesystems, and Towline on the target, keep a twentieth free.
   const {source, targets, addVolume, end} = await makeHosts({
     base: context.base,
     room: {sizeMiB: Math.ceil(sizeMiB * 1.2) + 1_024},

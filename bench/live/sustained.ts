@@ -61,6 +61,7 @@ async function run(
   const {writtenMs} = writer;
   const writtenSeconds = (writtenMs.at(-1)! - writtenMs[0]!) / 1_000;
   const written = (writtenMs.length - 1) * SAMPLE_EVERY;
+  const restMs = monotonicMs() - writtenMs.at(-1)!;
   const {lateMs} = writer.counts();
   await writer.end();
   const at = `settle ${settle}, ${seconds} s`;
@@ -68,6 +69,7 @@ async function run(
   rows.tell(`latest that the writer was, ${at}`, lateMs, 'ms');
   rows.tell(`lag p50, ${at}`, quantile(lags, 0.5), 'ms');
   rows.atMost(`lag p99, ${at}`, quantile(lags, 0.99), 'ms', LAG_MS_MAX);
+  rows.tell(`until the last sample was seen, after its write, ${at}`, restMs / 1_000, 's');
   rows.tell(`longest lag, ${at}`, Math.max(...lags), 'ms');
 }
 
