@@ -50,20 +50,17 @@ export async function makeStage(
     return {host: between.ipv4, port, end: () => proxy.stop()};
   };
   const [agentWay, sshWay] = [await way(PORT), await way(SSH_PORT)];
-  const agents = {
-    source: new TestAgent({name: 'source', folder: join(base, 'source'), host: here, listens: false}),
-    // On the filesystem of its copies, so that files are staged beside them.
-    target: new TestAgent({name: 'target', folder: join(towline, 'agent'), host: there}),
-  };
-  await pair(agents.source, agents.target, {aDials: agentWay});
   const endSsh = await ssh.start(there);
-  await Promise.all([agents.source.start(), agents.target.start()]);
-  await agents.source.until('connected', async () => (await agents.source.report()).peers[0]!.isConnected);
+  const {agents, addVolume} = await startAgents({
+    source: {root: source, folder: join(base, 'source'), host: here},
+    target: {root: towline, folder: join(towline, 'agent'), host: there}, // so that files are staged beside their copies
+    aDials: agentWay,
+  });
   return {
     source,
     targets: {towline, rsync},
     agents,
-    addVolume: volumesOf(agents, source, towline),
+    addVolume,
     copyByRsync: (volume, ...more) =>
       run(
         here.words([
@@ -77,6 +74,31 @@ export async function makeStage(
       for (const filesystem of filesystems) filesystem.remove();
     },
   };
+}
+
+interface AgentPlace {
+  /** A volume is a folder in there. */
+  root: string;
+  /** The agent's own. */
+  folder: string;
+  host: TestAgent['host'];
+}
+
+/** Starts two agents that know each other and have no volume yet. @returns once they are connected */
+export async function startAgents(places: {
+  source: AgentPlace;
+  target: AgentPlace;
+  aDials?: {host: string; port: number};
+}): Promise<Pick<Stage, 'agents' | 'addVolume'>> {
+  const {source, target, ...way} = places;
+  const agents = {
+    source: new TestAgent({name: 'source', folder: source.folder, host: source.host, listens: false}),
+    target: new TestAgent({name: 'target', folder: target.folder, host: target.host}),
+  };
+  await pair(agents.source, agents.target, way);
+  await Promise.all([agents.source.start(), agents.target.start()]);
+  await agents.source.until('connected', async () => (await agents.source.report()).peers[0]!.isConnected);
+  return {agents, addVolume: volumesOf(agents, source.root, target.root)};
 }
 
 const IN_SYNC_MS_MAX = 1_800_000;
