@@ -1,0 +1,51 @@
+/** Towline in the comparison: two agents, as `npm run bench -- agents` has them. */
+import {readFileSync} from 'node:fs';
+import {join} from 'node:path';
+import {startAgents, type Stage} from '../agents/stage.ts';
+import type {Places, Tool, ToolKind} from './tool.ts';
+
+const CATCH_UP_MS_MAX = 600_000;
+const PACKAGE = join(import.meta.dirname, '../../package.json');
+
+export const towline: ToolKind = {
+  package: 'nodejs',
+  program: 'node',
+  version: () => (JSON.parse(readFileSync(PACKAGE, 'utf8')) as {version: string}).version,
+  notes: () => [
+    "a copy is complete when both sides' tree digests are equal and it is durable; the default `settle` is 50ms, and " +
+      'the hasty row has `settle: 0ms`',
+  ],
+  make: makeTowline,
+};
+
+function makeTowline({source, target, sourceState, targetState, here, there, record}: Places): Tool {
+  let running: Pick<Stage, 'agents' | 'addVolume'> | undefined;
+  const {agents, addVolume} = {
+    agents: () => running!.agents,
+    addVolume: (...args: Parameters<Stage['addVolume']>) => running!.addVolume(...args),
+  };
+  return {
+    start: async () => {
+      record('towline agent, on each host');
+      running = await startAgents({
+        source: {root: source, folder: sourceState, host: here},
+        target: {root: target, folder: targetState, host: there},
+      });
+    },
+    firstCopy: (volume) => {
+      record('volumes: {VOLUME: {at: SOURCE/VOLUME, send: [target]}}, and {at: TARGET/VOLUME, receive: source}');
+      return addVolume(volume);
+    },
+    follow: (volume, pace) => (pace === 'hasty' ? addVolume(volume, {settle: '0ms'}) : Promise.resolve()),
+    afterChange: () => Promise.resolve(),
+    stop: async () => {
+      if (running !== undefined) await Promise.all([agents().source.stop(), agents().target.stop()]);
+    },
+    catchUp: async (volume) => {
+      const {source: from, target: to} = agents();
+      await Promise.all([from.start(), to.start()]);
+      const isInSync = async (): Promise<boolean> => (await from.link(volume, 'target')).state === 'in-sync';
+      await from.until('in sync again', isInSync, CATCH_UP_MS_MAX);
+    },
+  };
+}
