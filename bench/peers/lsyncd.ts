@@ -16,7 +16,7 @@ export const lsyncd: ToolKind = {
   program: 'lsyncd',
   version: () => /Version: (\S+)/.exec(must('lsyncd', '--version'))?.[1] ?? 'unknown',
   notes: () => [
-    'it has `delay = 1` (its default is 15); the hasty row has `delay = 0`, with which two changes of a file within one ' +
+    'it has `delay = 1` (its default is 15); the least wait is `delay = 0`, with which two changes of a file within one ' +
       'second that keep its size can leave the older one on the target, as rsync compares whole seconds',
   ],
   make: makeLsyncd,

@@ -60,7 +60,7 @@ const STOP_MS_MAX = 10_000;
 
 /** Runs a program on the source's host to its end. @throws Error with what it said, unless it ended with 0 */
 export async function runToEnd({here, record}: Places, words: readonly string[]): Promise<void> {
-  record(words.map(quoted).join(' '));
+  record(lineOf(words));
   const child = here.spawn(words, {stdio: ['ignore', 'pipe', 'pipe']});
   const said = tailOf(child);
   const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
@@ -117,6 +117,7 @@ function tailOf({stdout, stderr}: ChildProcess): () => string {
   return () => tail;
 }
 
-function quoted(word: string): string {
-  return /[\s'"*]/.test(word) ? `'${word}'` : word;
+/** As a person types it. */
+export function lineOf(words: readonly string[]): string {
+  return words.map((word) => (/\s/.test(word) ? `'${word}'` : word)).join(' ');
 }

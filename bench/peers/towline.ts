@@ -13,17 +13,13 @@ export const towline: ToolKind = {
   version: () => (JSON.parse(readFileSync(PACKAGE, 'utf8')) as {version: string}).version,
   notes: () => [
     "a copy is complete when both sides' tree digests are equal and it is durable; the default `settle` is 50ms, and " +
-      'the hasty row has `settle: 0ms`',
+      'with the least wait `settle: 0ms`',
   ],
   make: makeTowline,
 };
 
 function makeTowline({source, target, sourceState, targetState, here, there, record}: Places): Tool {
   let running: Pick<Stage, 'agents' | 'addVolume'> | undefined;
-  const {agents, addVolume} = {
-    agents: () => running!.agents,
-    addVolume: (...args: Parameters<Stage['addVolume']>) => running!.addVolume(...args),
-  };
   return {
     start: async () => {
       record('towline agent, on each host');
@@ -34,15 +30,16 @@ function makeTowline({source, target, sourceState, targetState, here, there, rec
     },
     firstCopy: (volume) => {
       record('volumes: {VOLUME: {at: SOURCE/VOLUME, send: [target]}}, and {at: TARGET/VOLUME, receive: source}');
-      return addVolume(volume);
+      return running!.addVolume(volume);
     },
-    follow: (volume, pace) => (pace === 'hasty' ? addVolume(volume, {settle: '0ms'}) : Promise.resolve()),
+    follow: (volume, pace) => (pace === 'hasty' ? running!.addVolume(volume, {settle: '0ms'}) : Promise.resolve()),
     afterChange: () => Promise.resolve(),
     stop: async () => {
-      if (running !== undefined) await Promise.all([agents().source.stop(), agents().target.stop()]);
+      const {agents} = running ?? {};
+      await Promise.all([agents?.source.stop(), agents?.target.stop()]);
     },
     catchUp: async (volume) => {
-      const {source: from, target: to} = agents();
+      const {source: from, target: to} = running!.agents;
       await Promise.all([from.start(), to.start()]);
       const isInSync = async (): Promise<boolean> => (await from.link(volume, 'target')).state === 'in-sync';
       await from.until('in sync again', isInSync, CATCH_UP_MS_MAX);

@@ -63,7 +63,7 @@ export async function takeTurn(
   const endSsh = await ssh.start(there);
   const places = {
     ...{source: plan.source, target: filesystem.path, sourceState, targetState, here, there},
-    ...{shell: ssh.shell(SSH_PORT), record: masked(record, {...plan, base, target: filesystem.path})},
+    ...{shell: ssh.shell(SSH_PORT), record: masked(record, {...plan, base, target: filesystem.path, host: there.ipv4})},
   };
   try {
     await runCases(name, plan, places, found);
@@ -81,9 +81,12 @@ function copiesIn(target: string): string[] {
 }
 
 /** What is recorded is the same on every machine. */
-function masked(record: Places['record'], {base, source, target}: {base: string; source: string; target: string}) {
-  return (text: string): void =>
-    record(text.replaceAll(source, 'SOURCE').replaceAll(target, 'TARGET').replaceAll(base, 'STATE'));
+function masked(
+  record: Places['record'],
+  {base, source, target, host}: Record<'base' | 'source' | 'target' | 'host', string>,
+): Places['record'] {
+  const masks = {[source]: 'SOURCE', [target]: 'TARGET', [base]: 'STATE', [host]: 'HOST'};
+  return (text) => record(Object.entries(masks).reduce((done, [from, to]) => done.replaceAll(from, to), text));
 }
 
 /** The kernel lets go of killed processes a little later. */

@@ -6,7 +6,7 @@ import {spawnSync} from 'node:child_process';
 import {join} from 'node:path';
 import {must} from '../sync/filesystems.ts';
 import {isInstalled} from './installed.ts';
-import {Daemon, type Places, type Tool, type ToolKind, Unable, runToEnd} from './tool.ts';
+import {Daemon, type Places, type Tool, type ToolKind, Unable, lineOf, runToEnd} from './tool.ts';
 
 const HELPER = 'unison-fsmonitor';
 const POLL_SECONDS = 1;
@@ -47,7 +47,7 @@ function makeUnison(places: Places): Tool {
       if (pace === 'hasty') throw new Unable('has no shorter wait');
       const isWatching = isInstalled(HELPER);
       const repeat = [...words(volume), '-repeat', isWatching ? 'watch' : String(POLL_SECONDS)];
-      record(repeat.join(' '));
+      record(lineOf(repeat));
       live = new Daemon(here, repeat);
       await live.says(isWatching ? LOOKED : LOOKED_TWICE);
     },
