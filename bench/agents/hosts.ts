@@ -71,21 +71,14 @@ export async function makeHosts({base, line, targetCount = 1, room}: HostOptions
     proxies.push(proxy);
     return {host: between.ipv4, port: proxy.port};
   };
-  const source = {
-    agent: new TestAgent({name: 'source', folder: join(base, 'source'), host: here, listens: false}),
-    path: filesystems[0]!.path,
-  };
+  const source = placeOf('source', {root: filesystems[0]!.path, folder: join(base, 'source'), host: here});
   const targets = there.map((host, index) => {
-    const {path} = filesystems[1 + index]!;
-    const name = index === 0 ? 'target' : `target-${index + 1}`;
-    return {agent: new TestAgent({name, folder: join(path, 'agent'), host}), path};
+    const root = filesystems[1 + index]!.path;
+    return placeOf(index === 0 ? 'target' : `target-${index + 1}`, {root, folder: join(root, 'agent'), host});
   });
   for (const {agent} of targets) await pair(source.agent, agent, {aDials: await wayTo(agent.host, PORT)});
   const places = [source, ...targets];
-  await Promise.all(places.map(({agent}) => agent.start()));
-  const isConnected = async (): Promise<boolean> =>
-    (await source.agent.report()).peers.every((peer) => peer.isConnected);
-  await source.agent.until('connected', isConnected);
+  await startAll(places);
   const stopWatch = watchHalts(source.agent);
   return {
     source,
@@ -99,6 +92,36 @@ export async function makeHosts({base, line, targetCount = 1, room}: HostOptions
       for (const filesystem of filesystems) filesystem.remove();
     },
   };
+}
+
+interface AgentPlace {
+  /** A volume is a folder in there. */
+  root: string;
+  /** The agent's own. */
+  folder: string;
+  host: Host;
+}
+
+/** Starts two agents on hosts that are there already. @returns once they are connected; they have no volume yet */
+export async function startAgents(at: Record<'source' | 'target', AgentPlace>): Promise<{
+  agents: Record<'source' | 'target', TestAgent>;
+  addVolume: AddVolume;
+}> {
+  const [source, target] = [placeOf('source', at.source), placeOf('target', at.target)];
+  await pair(source.agent, target.agent);
+  await startAll([source, target]);
+  return {agents: {source: source.agent, target: target.agent}, addVolume: volumesOf(source, [target])};
+}
+
+function placeOf(name: string, {root, folder, host}: AgentPlace): Place {
+  return {agent: new TestAgent({name, folder, host, listens: name !== 'source'}), path: root};
+}
+
+/** @param places the source first */
+async function startAll(places: readonly Place[]): Promise<void> {
+  await Promise.all(places.map(({agent}) => agent.start()));
+  const source = places[0]!.agent;
+  await source.until('connected', async () => (await source.report()).peers.every((peer) => peer.isConnected));
 }
 
 /** Ends the measurement with an error when a guard halts a link: nothing that it waits for would come. */

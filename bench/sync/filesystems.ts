@@ -65,9 +65,16 @@ export function must(command: string, ...args: string[]): string {
   return stdout;
 }
 
-/** Compares every byte, name and time of a copy. @throws Error with what differs */
-export function checkCopy(source: string, copy: string): void {
-  const args = ['-aHn', '--numeric-ids', '--checksum', '--delete', '-i', '--modify-window=-1'];
-  const differences = must('rsync', ...args, `${source}/`, `${copy}/`, '--exclude=/.towline');
+const JUDGES = {
+  all: ['-aHn', '--numeric-ids', '--checksum', '--delete', '-i', '--modify-window=-1'],
+  content: ['-rln', '--checksum', '--delete', '-i', '--exclude=/.stfolder'], // what Syncthing makes in each folder
+};
+
+/**
+ * Compares every byte, name and time of a copy. @param what `content`: every byte and name, and nothing else
+ * @throws Error with what differs
+ */
+export function checkCopy(source: string, copy: string, what: keyof typeof JUDGES = 'all'): void {
+  const differences = must('rsync', ...JUDGES[what], `${source}/`, `${copy}/`, '--exclude=/.towline');
   if (differences !== '') throw new Error(`the copy differs:\n${differences.slice(0, 2_000)}`);
 }

@@ -44,7 +44,7 @@ interface Open {
   sinceMs: number;
 }
 
-const RECONNECT = {delayMsMin: 200, delayMsMax: 15_000};
+const RECONNECT = {delayMsMin: 50, delayMsMax: 15_000}; // both hosts may just be starting, and one is a moment later
 const PROBE_MS = 3_000;
 const JUDGING_MAX = 8; // connections of one peer that are not judged yet
 const EARLY_MAX = 300; // a link for each volume, and a little more
