@@ -86,6 +86,23 @@ export interface CatchUp {
 /** With more names to be made equal their links wait for them. */
 const DIFFERING_MAX = 10_000;
 
+/** A comparison that was not firm is made once more, so often; of a source that never rests the last one counts. */
+const COMPARISONS_AGAIN_MAX = 2;
+
+interface Compared {
+  isGrouped: boolean;
+  /** Paths, as far as they are not too many. */
+  differing: Set<RelPath>;
+  destructive: Step[];
+  /** Entries that these would destroy. */
+  destroyed: number;
+  /**
+   * Nothing was on its way and nothing was noticed meanwhile. Else what was renamed may have been compared with the
+   * target as it was before: that looks like the loss of all that is below.
+   */
+  isFirm: boolean;
+}
+
 export class SourceLink {
   readonly sender: Sender;
   readonly #options: SourceLinkOptions;
@@ -169,10 +186,36 @@ export class SourceLink {
 
   /** Compares both trees and sends what differs; deletes come last, judged together. */
   async catchUp(): Promise<CatchUp> {
+    const {state} = this.#parts;
+    const result: CatchUp = {steps: 0, assumed: 0};
+    let {isGrouped, differing, destructive, destroyed, isFirm} = await this.#compare(result);
+    for (let again = 0; destroyed > 0 && !isFirm && again < COMPARISONS_AGAIN_MAX; again++) {
+      await this.sender.settle();
+      ({isGrouped, differing, destructive, destroyed, isFirm} = await this.#compare(result));
+    }
+    this.#judge(destroyed);
+    const losses = destructive.map((step) => this.#losses.lossOf(step));
+    this.#losses.take(losses, this.#targetCount);
+    await this.sender.settle();
+    for (const step of destructive) {
+      // What came meanwhile is not deleted.
+      const isBack = step.kind === 'op' && step.op.kind === 'delete' && state.entryAt(step.path) !== undefined;
+      if (!isBack) await this.sender.add(step);
+    }
+    await this.sender.settle();
+    // What cannot be made equal keeps no other names apart.
+    if (!isGrouped && this.#hasCaughtUp && differing.size <= DIFFERING_MAX)
+      result.steps += await this.#repairLinks(differing);
+    this.#hasCaughtUp = true;
+    return result;
+  }
+
+  /** Sends what differs but destroys nothing; what destroys is collected. */
+  async #compare(result: CatchUp): Promise<Compared> {
     const {state, session} = this.#parts;
+    const [seq, isSettled] = [state.seq(), this.sender.isSettled];
     const destructive: Step[] = [];
     const differing = new Set<RelPath>();
-    const result: CatchUp = {steps: 0, assumed: 0};
     let destroyed = 0;
     const isGrouped = this.#targetGroups?.equals(state.groupsDigest()) === true;
     const theirs = isGrouped ? [] : await this.#peer.groups();
@@ -182,11 +225,8 @@ export class SourceLink {
       result.steps++;
       await this.sender.add(rootStep);
     }
-    const options = {
-      view: this.#view,
-      onCompared: (count: number) => this.#parts.events.onCompared(count),
-    };
-    for await (const steps of walk(options, {tree: state, peer: this.#peer})) {
+    const onCompared = (count: number): void => this.#parts.events.onCompared(count);
+    for await (const steps of walk({view: this.#view, onCompared}, {tree: state, peer: this.#peer})) {
       if (!session.isOpen) throw await session.closed;
       const compared = await this.#compareContents(steps);
       result.assumed += compared.assumed;
@@ -203,23 +243,7 @@ export class SourceLink {
         }
       }
     }
-    this.#judge(destroyed);
-    this.#losses.take(
-      destructive.map((step) => this.#losses.lossOf(step)),
-      this.#targetCount,
-    );
-    await this.sender.settle();
-    for (const step of destructive) {
-      // What came meanwhile is not deleted.
-      const isBack = step.kind === 'op' && step.op.kind === 'delete' && state.entryAt(step.path) !== undefined;
-      if (!isBack) await this.sender.add(step);
-    }
-    await this.sender.settle();
-    // What cannot be made equal keeps no other names apart.
-    if (!isGrouped && this.#hasCaughtUp && differing.size <= DIFFERING_MAX)
-      result.steps += await this.#repairLinks(differing);
-    this.#hasCaughtUp = true;
-    return result;
+    return {isGrouped, differing, destructive, destroyed, isFirm: isSettled && seq === state.seq()};
   }
 
   /** Steps of noticed changes, with contents compared where they may be equal already. */

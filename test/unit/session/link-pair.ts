@@ -7,7 +7,7 @@ import {systemClock} from '../../../src/base/clock.ts';
 import type {JobRunner} from '../../../src/base/jobs.ts';
 import {entryStore, sourceState} from '../../../src/daemon/source-state.ts';
 import type {Failed, Op, OpResult} from '../../../src/model/op.ts';
-import {nameOf, parentOf, ROOT} from '../../../src/model/path.ts';
+import {nameOf, parentOf, ROOT, type RelPath} from '../../../src/model/path.ts';
 import {zeroStats} from '../../../src/model/status.ts';
 import {PLAIN_VIEW} from '../../../src/model/view.ts';
 import {NO_DELETE_LIMITS, type DeleteLimits} from '../../../src/reconcile/delete-guard.ts';
@@ -122,6 +122,8 @@ export class LinkPair {
       this.applied.push(`${op.kind} ${op.path}`);
       const parentId = store.dirIdOf(parentOf(op.path)) as number;
       if (op.kind === 'delete') store.remove(parentId, nameOf(op.path));
+      else if (op.kind === 'rename')
+        store.move(parentId, nameOf(op.path), store.dirIdOf(parentOf(op.to)) as number, nameOf(op.to));
       else if (op.path === ROOT) store.putRoot(directory(ROOT, this.source.getRoot()));
       else store.put(parentId, this.source.resolve(op.path)!.entry);
       return {status: 'done'};
@@ -136,11 +138,8 @@ function filled(): VolumeStore {
   return store;
 }
 
-export function putLinks(store: VolumeStore, from: number, count: number): void {
+export function putLinks(store: VolumeStore, from: number, count: number, dir: RelPath = ROOT): void {
   for (let index = from; index < from + count; index++) {
-    store.put(
-      store.dirIdOf(ROOT) as number,
-      entry(`l${index}`, {type: 'symlink', content: undefined, linkTarget: 'x'}),
-    );
+    store.put(store.dirIdOf(dir) as number, entry(`l${index}`, {type: 'symlink', content: undefined, linkTarget: 'x'}));
   }
 }
