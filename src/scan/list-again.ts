@@ -22,8 +22,10 @@ export function isTooMany(again: Pass['again']): boolean {
 }
 
 /** Whether a new name is a directory that came after the scan went by. */
-export function isUnwalked(path: RelPath, listed: ListedEntry, {again}: Pass): boolean {
-  return again.size > 0 && !again.has(path) && listed.state === 'present' && listed.stat().type === 'dir';
+export function isUnwalked(path: RelPath, listed: ListedEntry, {again, isDetailed}: Pass): boolean {
+  return (
+    !isDetailed && again.size > 0 && !again.has(path) && listed.state === 'present' && listed.stat().type === 'dir'
+  );
 }
 
 /** The directories in portions that one job lists. */

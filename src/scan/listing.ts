@@ -77,8 +77,6 @@ export interface WriterOptions {
   seed: bigint;
   /** Of the volume's root. Mounted again it has another, and its listings are the same. */
   mountId: number;
-  /** Whole directories become `brief`. */
-  isBrief: boolean;
 }
 
 /** Writes records one after the other into a growing buffer. */
@@ -88,6 +86,7 @@ export class ListingWriter {
   readonly #printWords = new Float64Array(this.#print.buffer);
   #printAt = 0;
   #hashes: [bigint, bigint] = [0n, 0n];
+  #isBrief = false;
   #bytes = Buffer.allocUnsafeSlow(PIECE_BYTES);
   #at = 0;
   #recordAt = 0;
@@ -102,8 +101,9 @@ export class ListingWriter {
     return this.#at;
   }
 
-  /** Begins a record; `stat` of the opened directory follows. */
-  begin(path: RelPath): void {
+  /** Begins a record; `own` of the opened directory follows. @param isBrief of a whole directory: to be told in brief */
+  begin(path: RelPath, isBrief = false): void {
+    this.#isBrief = isBrief;
     this.#recordAt = this.#at;
     this.#reserve(HEADER_BYTES + path.length);
     this.#bytes.fill(0, this.#at, this.#at + HEADER_BYTES);
@@ -145,7 +145,7 @@ export class ListingWriter {
     const bytes = this.#bytes;
     this.#count++;
     this.#addToPrint(name, failed, statAt);
-    if (this.#options.isBrief) return;
+    if (this.#isBrief) return;
     let at = statAt;
     let state = 0;
     let link = '';
@@ -181,7 +181,7 @@ export class ListingWriter {
   /** Ends the record. @param errno of what made the directory unreadable; 0 else */
   end(asked: Exclude<ListingStatus, 'brief'>, errno: number): void {
     const at = this.#recordAt;
-    const status = asked === 'whole' && this.#options.isBrief ? 'brief' : asked;
+    const status = asked === 'whole' && this.#isBrief ? 'brief' : asked;
     this.#bytes.writeUInt32LE(this.#at - at, at);
     this.#bytes.writeUInt8(STATUS.indexOf(status), at + 4);
     this.#bytes.writeInt32LE(errno, at + 8);

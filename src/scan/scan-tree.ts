@@ -26,9 +26,9 @@ export type ScanJobs = {
     out: {directories: number; entries: number};
     part: Uint8Array;
   };
-  /** Looks at single names, or (with `names` undefined) at one whole directory without what is below. */
+  /** Looks at single names, or (with `names` undefined) at one whole directory without what is below, perhaps briefly. */
   'scan-names': {
-    in: {dirs: {path: RelPath; names: Name[] | undefined}[]; rules: ScanRules};
+    in: {dirs: {path: RelPath; names: Name[] | undefined}[]; rules: ScanRules; isBrief?: boolean};
     out: Uint8Array;
     part: never;
   };
@@ -59,13 +59,13 @@ interface Walk {
 export function scanHandlers(withRoot: WithRoot): JobHandlers<ScanJobs> {
   return {
     'scan-tree': ({start, rules, isBrief}, context) =>
-      withRoot((root) => scanTree(newWalk(root, rules, isBrief), start, context)),
+      withRoot((root) => scanTree(newWalk(root, rules), {start, isBrief}, context)),
     'scan-names': (input, context) =>
       withRoot((root) => {
         const walk = newWalk(root, input.rules);
         for (const {path, names} of input.dirs) {
           if (path.length > PATH_BYTES_MAX) continue; // its parent is a problem already
-          if (names === undefined) listDirectory(walk, path, undefined);
+          if (names === undefined) listDirectory(walk, path, {isBrief: input.isBrief});
           else statNames(walk, path, names);
         }
         const packed = walk.writer.take();
@@ -89,13 +89,17 @@ function readLargeAttrs(root: OpenRoot, path: RelPath): Attrs | undefined {
   }
 }
 
-function newWalk(root: OpenRoot, rules: ScanRules, isBrief = false): Walk {
+function newWalk(root: OpenRoot, rules: ScanRules): Walk {
   const matcher = rules.ignore.length > 0 ? compileIgnore(rules.ignore) : undefined;
   const seed = Buffer.from(rules.seed).readBigUInt64LE(0);
-  return {root, rules, matcher, writer: new ListingWriter({seed, mountId: root.mountId, isBrief}), entries: 0};
+  return {root, rules, matcher, writer: new ListingWriter({seed, mountId: root.mountId}), entries: 0};
 }
 
-function scanTree(walk: Walk, start: RelPath, context: JobContext<Uint8Array>): {directories: number; entries: number} {
+function scanTree(
+  walk: Walk,
+  {start, isBrief}: {start: RelPath; isBrief?: boolean | undefined},
+  context: JobContext<Uint8Array>,
+): {directories: number; entries: number} {
   const pending: RelPath[] = [start];
   let directories = 0;
   const hand = (): void => {
@@ -104,7 +108,7 @@ function scanTree(walk: Walk, start: RelPath, context: JobContext<Uint8Array>): 
   };
   for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
     const found: RelPath[] = [];
-    listDirectory(walk, path, found);
+    listDirectory(walk, path, {isBrief, found});
     for (let index = found.length - 1; index >= 0; index--) pending.push(found[index] as RelPath);
     directories++;
     if (walk.writer.sizeBytes >= PART_BYTES) hand();
@@ -115,9 +119,13 @@ function scanTree(walk: Walk, start: RelPath, context: JobContext<Uint8Array>): 
 }
 
 /** Writes one directory's record; collects the paths of its subdirectories where `found` is given. */
-function listDirectory(walk: Walk, path: RelPath, found: RelPath[] | undefined): void {
+function listDirectory(
+  walk: Walk,
+  path: RelPath,
+  {isBrief, found}: {isBrief?: boolean | undefined; found?: RelPath[]},
+): void {
   const {writer} = walk;
-  writer.begin(path);
+  writer.begin(path, isBrief);
   let fd = -1;
   try {
     fd = openBeneath(walk.root.fd, path);

@@ -56,7 +56,6 @@ export class Scanner {
 
   /**
    * Scans the whole volume; of the changes only renames are returned: who wants the others compares digests.
-   *
    * A directory that was renamed or replaced while it was scanned may be missed at both places: the scan is done again,
    * and what is missed every time counts as incomplete and is a problem, so that nothing is said to be equal.
    */
@@ -94,7 +93,7 @@ export class Scanner {
   async #scanTree(onProgress?: (entries: number) => void): Promise<ScanResult> {
     const pass = newPass(false);
     await this.#walk(ROOT, pass, {onProgress, isBrief: this.#parts.store.hasFingerprints()});
-    await this.#listAgain(pass);
+    await this.#listAgain(ROOT, pass);
     await this.#takeDeferred(pass);
     await confirmGone(pass, (dirs) => this.#look(dirs));
     dropGone(pass, this.#parts.store);
@@ -106,28 +105,33 @@ export class Scanner {
     pass: Pass,
     {onProgress, isBrief = false}: {onProgress?: ((entries: number) => void) | undefined; isBrief?: boolean} = {},
   ): Promise<void> {
-    const {jobs} = this.#parts;
     const onPart = async (packed: Uint8Array): Promise<void> => {
       for (const listing of readMapped(packed, this.#ids)) await this.#takeListing(listing, pass);
       onProgress?.(pass.result.entries);
     };
     pass.result.missed = pass.result.missed.filter((path) => !isWithin(path, start));
-    const {rules} = this.#options;
-    const counts = await jobs.run('scan-tree', {start, rules, isBrief}, {lane: 1, onPart});
-    pass.result.directories += counts.directories;
+    const input = {start, rules: this.#options.rules, isBrief};
+    pass.result.directories += (await this.#parts.jobs.run('scan-tree', input, {lane: 1, onPart})).directories;
+  }
+
+  /** All below a directory that the state knows, perhaps from elsewhere: most of it is as it was. */
+  async #walkKnown(start: RelPath, pass: Pass): Promise<void> {
+    await this.#walk(start, pass, {isBrief: true});
+    await this.#listAgain(start, pass);
   }
 
   /** Lists the directories of a brief scan in which something may have changed. */
-  async #listAgain(pass: Pass): Promise<void> {
+  async #listAgain(start: RelPath, pass: Pass): Promise<void> {
     if (isTooMany(pass.again)) {
-      Object.assign(pass.result, {entries: 0, directories: 0});
-      return this.#walk(ROOT, pass);
+      pass.again.clear();
+      if (start === ROOT) Object.assign(pass.result, {entries: 0, directories: 0});
+      return this.#walk(start, pass);
     }
-    for (const dirs of portionsOf(pass.again)) {
-      for (const listing of await this.#look(dirs, 1)) await this.#takeListing(listing, pass);
-    }
+    const lane = pass.isDetailed ? 0 : 1;
+    for (const dirs of portionsOf(pass.again))
+      for (const listing of await this.#look(dirs, {lane})) await this.#takeListing(listing, pass);
     pass.again.clear();
-    for (const path of pass.unwalked) await this.#walk(path, pass);
+    for (const path of pass.unwalked.splice(0)) await this.#walk(path, pass);
   }
 
   async #lookAt(dirs: LookedAt[], unsettled: {path: RelPath; names: Name[]}[], trees: RelPath[]): Promise<ScanResult> {
@@ -136,8 +140,11 @@ export class Scanner {
     // A tree whose directory is not known yet is a new name of its parent.
     const unknown = trees.filter((path) => store.dirIdOf(path) === undefined);
     const asked = [...dirs, ...unknown.map((path) => ({path: parentOf(path), names: [nameOf(path)]}))];
-    for (const listing of await this.#look(asked)) await this.#takeListing(listing, pass);
-    for (const path of trees) if (!unknown.includes(path)) await this.#walk(path, pass);
+    for (const listing of await this.#look(asked, {isBrief: true})) {
+      await this.#takeListing(listing, pass);
+      await this.#listAgain(ROOT, pass); // at once: what comes next may build on it
+    }
+    for (const path of trees) if (!unknown.includes(path)) await this.#walkKnown(path, pass);
     await this.#walkNewAnd(unknown, pass);
     await confirmGone(pass, (some) => this.#look(some));
     if (pass.gone.size > 0 && unsettled.length > 0) {
@@ -158,7 +165,7 @@ export class Scanner {
     for (const path of unknown) {
       if (pass.walked.has(path) || this.#parts.store.dirIdOf(path) === undefined) continue;
       pass.walked.add(path);
-      await this.#walk(path, pass);
+      await this.#walkKnown(path, pass);
       await this.#walkNewAnd([], pass);
     }
   }
@@ -386,8 +393,8 @@ export class Scanner {
   }
 
   /** What a worker sees of single names, or of whole directories. */
-  async #look(dirs: LookedAt[], lane: 0 | 1 = 0): Promise<Iterable<Listing>> {
-    const {rules} = this.#options;
-    return readMapped(await this.#parts.jobs.run('scan-names', {dirs, rules}, {lane}), this.#ids);
+  async #look(dirs: LookedAt[], as: {lane?: 0 | 1; isBrief?: boolean} = {}): Promise<Iterable<Listing>> {
+    const [{rules}, {lane = 0, isBrief = false}] = [this.#options, as];
+    return readMapped(await this.#parts.jobs.run('scan-names', {dirs, rules, isBrief}, {lane}), this.#ids);
   }
 }

@@ -254,14 +254,14 @@ export class ModelFs {
       input: {start: RelPath; isBrief?: boolean; dirs: {path: RelPath; names: Name[] | undefined}[]},
       options?: {onPart?(part: Uint8Array): unknown},
     ): Promise<unknown> => {
-      const writer = new ListingWriter({seed: 1n, mountId: 0, isBrief: input.isBrief ?? false});
+      const writer = new ListingWriter({seed: 1n, mountId: 0});
       if (kind === 'scan-names') {
-        for (const {path, names} of input.dirs) this.#list(writer, path, names);
+        for (const {path, names} of input.dirs) this.#list(writer, path, {names, isBrief: input.isBrief});
         return writer.take();
       }
       const pending = [input.start];
       for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
-        this.#list(writer, path, undefined);
+        this.#list(writer, path, {isBrief: input.isBrief});
         const dir = this.find(path);
         if (dir === undefined || dir.isUnreadable) continue;
         for (const [name, {type}] of dir.children) if (type === 'dir') pending.push(joinPath(path, name));
@@ -272,8 +272,12 @@ export class ModelFs {
     return {run} as unknown as JobRunner<ScanJobs>;
   }
 
-  #list(writer: ListingWriter, path: RelPath, names: Name[] | undefined): void {
-    writer.begin(path);
+  #list(
+    writer: ListingWriter,
+    path: RelPath,
+    {names, isBrief}: {names?: Name[] | undefined; isBrief?: boolean | undefined},
+  ): void {
+    writer.begin(path, names === undefined && isBrief);
     const dir = this.find(path);
     if (dir?.type !== 'dir') return writer.end('unreadable', ENOENT);
     if (dir.isUnreadable || this.isBelowUnreadable(path)) return writer.end('unreadable', EIO);

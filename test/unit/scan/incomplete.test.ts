@@ -27,7 +27,7 @@ type Listed = {
 
 /** The packed listings of a worker; a number for a name is the errno of its stat. */
 function packed(listings: Listed[]): Uint8Array {
-  const writer = new ListingWriter({seed: 1n, mountId: 0, isBrief: false});
+  const writer = new ListingWriter({seed: 1n, mountId: 0});
   for (const {path, status, names, ownIno} of listings) {
     writer.begin(path);
     writer.own(fillStat('dir', ownIno ?? inoOf(path)), () => NO_ATTRS);
