@@ -106,8 +106,16 @@ export function digestsOf({leafDigests}: KeptVersion, leafIndex: number, count: 
   return leafDigests.subarray(leafIndex * DIGEST_BYTES, (leafIndex + count) * DIGEST_BYTES);
 }
 
-/** What is only appended is new, and no reason to read the rest. */
-function isMuch({ranges, sizeBytes, baseBytes}: {ranges: ByteRanges; sizeBytes: number; baseBytes: number}): boolean {
+/** Whether so much changed that all is read. What is only appended is new, and no reason to read the rest. */
+export function isMuch({
+  ranges,
+  sizeBytes,
+  baseBytes,
+}: {
+  ranges: ByteRanges;
+  sizeBytes: number;
+  baseBytes: number;
+}): boolean {
   const appendedBytes = Math.max(0, sizeBytes - baseBytes);
   return ranges.totalBytes - appendedBytes > baseBytes * CHANGED_SHARE_MAX;
 }

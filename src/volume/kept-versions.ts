@@ -62,6 +62,10 @@ export class KeptVersions {
     return this.#versions.size;
   }
 
+  has(ino: number): boolean {
+    return this.#versions.has(ino);
+  }
+
   /** @returns undefined where nothing is kept, or where it cannot be told */
   changesOf(file: SizedFile & {ino: number}): ChangesSince | undefined {
     const version = this.#versions.get(file.ino);

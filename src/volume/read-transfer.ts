@@ -16,8 +16,7 @@ import {DIGEST_BYTES, LEAF_BYTES, leafCountOf, sha256, type Digest} from '../mod
 import {isUntouched} from '../model/entry.ts';
 import type {WithRoot} from '../model/root.ts';
 import {SAME_LEAVES_MAX} from '../wire/limits.ts';
-import {FileClones} from './file-clones.ts';
-import {KeptVersions} from './kept-versions.ts';
+import {newKeptFiles, type KeptFiles} from './kept-content.ts';
 import {literalFrame} from './leaf-frames.ts';
 import {
   bufferOf,
@@ -33,10 +32,12 @@ import type {Held, LeavesRead, TransferJobs} from './transfer-jobs.ts';
 
 const RUN_LEAVES_MAX = 1 << 19; // 128 GiB: about 10 ms of hashing, several times in a job
 
-/** @param versions those that are kept of the scope's files */
-export function transferHandlers(withRoot: WithRoot, versions = new KeptVersions()): ScopeHandlers<TransferJobs> {
+/** @param kept of the scope's files, which end with these handlers */
+export function transferHandlers(
+  withRoot: WithRoot,
+  {clones, versions}: KeptFiles = newKeptFiles(),
+): ScopeHandlers<TransferJobs> {
   const open = new Map<number, OpenTransfer>();
-  const clones = new FileClones();
   const close = (token: number): undefined => {
     const transfer = open.get(token);
     open.delete(token);
