@@ -5,6 +5,7 @@
  * rejected.
  */
 import {buildLeaf, type BaseReader} from '../delta/patch.ts';
+import {shareRange} from '../linux/extent-map.ts';
 import {writeFrom} from '../linux/files.ts';
 import {startWriteback} from '../linux/sync.ts';
 import type {ContentHash} from '../model/content-hash.ts';
@@ -114,11 +115,28 @@ function writeLeaf(receiving: Receiving, leafIndex: number, {digest, ops}: LeafD
   if (!sha256(bytes).equals(digest)) return false;
   if (receiving.hasBase && isInPlace(ops, offset)) return true;
   if (receiving.redo !== undefined) receiving.redo.leaf(offset, bytes, ops);
+  else if (!isSparse && isShared(receiving, offset, leafBytes)) writeOthers(fd, {offset, bytes, ops});
   else if (isSparse && clearRange(receiving, offset, offset + leafBytes)) writeSparse(fd, bytes, offset);
   else writeFrom(fd, bytes, 0, leafBytes, offset);
   receiving.worthBytes += ops.reduce((sum, op) => sum + (op.kind === 'literal' ? op.bytes.length : 0), 0);
   if (isDurable && receiving.redo === undefined) startWriteback(fd, offset, leafBytes); // so that the fsync at the end is short
   return true;
+}
+
+/** Makes the leaf share what the base has in its place, where other leaves do. */
+function isShared({fd, baseFd, base, trusted, hasBase}: Receiving, offset: number, leafBytes: number): boolean {
+  if (trusted === undefined || offset + leafBytes > base.sizeBytes) return false;
+  return hasBase || shareRange(fd, baseFd, offset, leafBytes);
+}
+
+/** What of a leaf the base does not have in this place. @param leaf `bytes` of all of it, which were verified */
+function writeOthers(fd: number, {offset, bytes, ops}: {offset: number; bytes: Buffer; ops: LeafDelta['ops']}): void {
+  let at = 0;
+  for (const op of ops) {
+    const length = op.kind === 'literal' ? op.bytes.length : op.sizeBytes;
+    if (op.kind !== 'copy' || op.baseOffset !== offset + at) writeFrom(fd, bytes, at, length, offset + at);
+    at += length;
+  }
 }
 
 function built(ops: LeafDelta['ops'], sizeBytes: number, base: BaseReader): Buffer {
