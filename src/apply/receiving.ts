@@ -1,8 +1,9 @@
 /**
  * A large file while its leaves come: what is open of it, what came, what may come next, and how a leaf is written.
  *
- * Invariants: a leaf is written only when it has its digest, wherever its bytes came from; memory does not grow with the file: leaves come in order, and a digest is kept only of those that were
- * rejected.
+ * Invariants: a leaf is written only when it has its digest, wherever its bytes came from (what is taken as the base
+ * has it, unread, is same-leaves.ts); memory does not grow with the file: leaves come in order, and a digest is kept only of
+ * those that were rejected.
  */
 import {buildLeaf, type BaseReader} from '../delta/patch.ts';
 import {shareRange} from '../linux/extent-map.ts';

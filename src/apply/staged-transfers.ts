@@ -4,9 +4,8 @@
  * is open there, the scope's jobs come to it. Files are known by a token, unique in this process: transfers of two sessions
  * may have the same number.
  *
- * Invariant: a leaf is written only when it has its digest, wherever its bytes came from; a file is staged only when
- * all its leaves are there and make the announced content. Memory does not grow with the file: leaves come in order, and
- * a digest is kept only of those that were rejected.
+ * Invariant: a file is staged only when all its leaves are there (receiving.ts, same-leaves.ts) and their digests make the
+ * announced content.
  */
 import {constants} from 'node:fs';
 import type {JobHandlers, ScopeHandlers} from '../base/jobs.ts';

@@ -30,14 +30,14 @@ export class ClonePauses {
     return (this.#dueMs.get(path) ?? 0) <= this.#clock.monotonicMs();
   }
 
-  /** Calls back, once, when the next of them is due. */
+  /** Calls back, once, when the next of them is due: also where one has become due since it was asked for. */
   wake(onDue: () => void): void {
-    this.#dropOver();
     const [nextMs] = this.#dueMs.values();
     if (nextMs === undefined || this.#isWaking) return;
     this.#isWaking = true;
     later(this.#clock, Math.max(1, nextMs - this.#clock.monotonicMs()), () => {
       this.#isWaking = false;
+      this.#dropOver();
       onDue();
     });
   }

@@ -6,7 +6,18 @@
  */
 import {spawnSync} from 'node:child_process';
 import {randomBytes} from 'node:crypto';
-import {closeSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync, writeSync} from 'node:fs';
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import {join} from 'node:path';
 import {afterAll, beforeAll, describe, expect, test} from 'vitest';
 import type {TestAgent} from '../hosts/agent.ts';
@@ -70,6 +81,13 @@ function moved({pid}: TestAgent): {readBytes: number; writtenBytes: number} {
   return {readBytes: bytes('rchar'), writtenBytes: bytes('wchar')};
 }
 
+/** Files without a name that an agent has open. */
+function clonesOf({pid}: TestAgent): number {
+  const folder = `/proc/${pid}/fd`;
+  const isClone = (fd: string): boolean => /\/data\/#\d+ \(deleted\)$/.test(readlinkSync(join(folder, fd)));
+  return readdirSync(folder).filter(isClone).length;
+}
+
 /** What both agents read and wrote until the change was on the target, proved and durable. */
 async function costOf({from, to}: Ends, change: () => void): Promise<{source: number; target: number; sent: number}> {
   const before = [moved(from), moved(to)] as const;
@@ -103,7 +121,7 @@ describeExtents.each(['xfs', 'btrfs'] as const)('extents: on, on %s', {timeout: 
   }, WAIT_MS);
   afterAll(() => stopAll(ends.from, ends.to));
 
-  test(`20 pages of 8 KiB in ${FILE_MIB} MiB: neither side reads or writes more than 20 MiB, and both are proved equal`, async () => {
+  test(`B11 20 pages of 8 KiB in ${FILE_MIB} MiB: neither side reads or writes more than 20 MiB, and both are proved equal`, async () => {
     for (let round = 0; round < 3; round++) {
       const cost = await costOf(ends, () => changePages(inSource('file'), 20));
       expect(cost.sent).toBeLessThan(MIB);
@@ -135,6 +153,19 @@ describeExtents.each(['xfs', 'btrfs'] as const)('extents: on, on %s', {timeout: 
     expect(source).toBeLessThan(20 * MIB);
     expectEqual(ends, 'renamed');
     await untilInSync(ends.from, 'data', WAIT_MS);
+  });
+
+  test('no clone is kept of a file that is deleted, nor while the volume is paused', async () => {
+    const {from} = ends;
+    makeFile(inSource('short-lived'));
+    await from.flush('data', WAIT_MS);
+    expect(clonesOf(from)).toBe(2);
+    rmSync(inSource('short-lived'));
+    await from.until('its clone is closed', () => clonesOf(from) === 1, 20_000);
+    await from.pause('data');
+    expect(clonesOf(from)).toBe(0);
+    await from.resume('data');
+    await untilInSync(from, 'data', WAIT_MS);
   });
 
   test('a file that another takes the place of is sent as what it is', async () => {

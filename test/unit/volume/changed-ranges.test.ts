@@ -1,8 +1,9 @@
 /**
  * What two clones' extent maps say has changed, against what a comparison of their bytes finds: random writes, holes,
- * preallocated space, ranges taken out and put in, on XFS and btrfs. TOWLINE_TEST_EXTENT_ROUNDS sets how many (150).
+ * preallocated space, ranges taken out and put in, past the page cache and through mmap, on XFS and btrfs. TOWLINE_TEST_EXTENT_ROUNDS sets how many (150).
  */
 import {spawnSync} from 'node:child_process';
+import {randomBytes} from 'node:crypto';
 import {closeSync, fsyncSync, ftruncateSync, openSync, readSync, writeSync} from 'node:fs';
 import {join} from 'node:path';
 import {describe, expect, onTestFinished, test} from 'vitest';
@@ -12,6 +13,7 @@ import {changedRanges} from '../../../src/volume/changed-ranges.ts';
 import {FileClones} from '../../../src/volume/file-clones.ts';
 import {makeLoopFilesystem} from '../../loop-fs.ts';
 import {needsCommands, needsLoopMounts} from '../../needs.ts';
+import {mapFile} from '../../sync/mapped.ts';
 
 const ROUNDS = Number(process.env['TOWLINE_TEST_EXTENT_ROUNDS'] ?? 150);
 const SEED = Number(process.env['TOWLINE_LAB_SEED'] ?? 20_261_122);
@@ -30,8 +32,15 @@ function random(seed: number): (below: number) => number {
 }
 
 function io(path: string, command: string): void {
-  spawnSync('xfs_io', ['-c', command, path]); // what a filesystem refuses (a range at the end, say) changes nothing
+  run('-c', command, path);
 }
+
+function run(...args: string[]): void {
+  spawnSync('xfs_io', args); // what a filesystem refuses (a range at the end, say) changes nothing
+}
+
+const KINDS =
+  'write write write append punch reserve cut extend collapse insert zero past-the-cache through-a-mapping'.split(' ');
 
 /** One change of the file. @returns what it was */
 function change(path: string, fd: number, below: (n: number) => number): string {
@@ -39,7 +48,7 @@ function change(path: string, fd: number, below: (n: number) => number): string 
   const at = below(sizeBytes + 1);
   const length = 1 + below(below(4) === 0 ? 1 << 20 : 20_000);
   const [blockAt, blockLength] = [Math.floor(at / BLOCK) * BLOCK, Math.ceil(length / BLOCK) * BLOCK];
-  const kind = below(11);
+  const kind = below(KINDS.length);
   const room = SIZE_MAX - length;
   if (kind <= 2)
     writeSync(fd, Buffer.alloc(length, below(3) === 0 ? 0 : 1 + below(255)), 0, length, Math.min(at, room));
@@ -50,10 +59,11 @@ function change(path: string, fd: number, below: (n: number) => number): string 
   else if (kind === 7) ftruncateSync(fd, Math.min(SIZE_MAX, sizeBytes + length));
   else if (kind === 8) io(path, `fcollapse ${blockAt} ${blockLength}`);
   else if (kind === 9 && sizeBytes + blockLength < SIZE_MAX) io(path, `finsert ${blockAt} ${blockLength}`);
+  else if (kind === 11) run('-d', '-c', `pwrite -S ${1 + below(255)} ${blockAt} ${blockLength}`, path);
+  else if (kind === 12 && at + length < sizeBytes)
+    run('-c', 'mmap -w 0 8m', '-c', `mwrite -S ${1 + below(255)} ${at} ${length}`, path);
   else io(path, `fzero ${Math.min(at, room)} ${length}`);
-  return ['write', 'write', 'write', 'append', 'punch', 'reserve', 'cut', 'extend', 'collapse', 'insert', 'zero'][
-    kind
-  ]!;
+  return KINDS[kind]!;
 }
 
 function bytesOf(fd: number): Buffer {
@@ -62,7 +72,7 @@ function bytesOf(fd: number): Buffer {
   return bytes;
 }
 
-const describeLoops = needsLoopMounts(needsCommands('mkfs.xfs', 'mkfs.btrfs', 'xfs_io')(describe));
+const describeLoops = needsLoopMounts(needsCommands('mkfs.xfs', 'mkfs.btrfs', 'xfs_io', 'python3')(describe));
 
 describeLoops.each([
   ['xfs', ''],
@@ -111,6 +121,27 @@ describeLoops.each([
     // Told is what changed, and not everything.
     expect(toldBytes).toBeGreaterThanOrEqual(differentBytes);
     if (options === '') expect(toldBytes).toBeLessThan(4 * differentBytes);
+  });
+
+  test('a store through a mapping that stays open is told, also into a page that was dirty when the first clone was made', async () => {
+    const path = join(folder, 'mapped');
+    const fd = openSync(path, 'w+');
+    const dirFd = openSync(folder, 'r');
+    onTestFinished(() => [fd, dirFd].forEach((each) => closeSync(each)));
+    const sizeBytes = 1 << 20;
+    writeSync(fd, randomBytes(sizeBytes), 0, sizeBytes, 0);
+    const clones = new FileClones();
+    const mapped = await mapFile(path);
+    await mapped.store(500_000, 'first');
+    const before = clones.take(dirFd, fd)!;
+    await mapped.store(500_000, 'second');
+    const after = clones.take(dirFd, fd)!;
+    const [old, now] = [bytesOf(before.fd), bytesOf(after.fd)];
+    expect(old.toString('latin1', 500_000, 500_005)).toBe('first');
+    expect(now.toString('latin1', 500_000, 500_006)).toBe('second');
+    const ranges = changedRanges({fd: before.fd, sizeBytes}, {fd: after.fd, sizeBytes})!;
+    expect([...ranges.within(500_000, 500_006)]).toEqual([{from: 500_000, end: 500_006}]);
+    for (const clone of [before, after]) clones.close(clone.fd);
   });
 
   test('of 3,000 pages of a file in more than one piece of its map each is told, and nothing between them', () => {
