@@ -4,37 +4,35 @@
  * is open there, the scope's jobs come to it. Files are known by a token, unique in this process: transfers of two sessions
  * may have the same number.
  *
- * Invariant: a leaf is written only when it has its digest, wherever its bytes came from; a file is staged only when
- * all its leaves are there and make the announced content. Memory does not grow with the file: leaves come in order, and
- * a digest is kept only of those that were rejected.
+ * Invariant: a file is staged only when all its leaves are there (receiving.ts, same-leaves.ts) and their digests make the
+ * announced content.
  */
 import {constants} from 'node:fs';
 import type {JobHandlers, ScopeHandlers} from '../base/jobs.ts';
 import {release} from '../base/memory.ts';
-import {buildLeaf, type BaseReader} from '../delta/patch.ts';
 import {clone} from '../linux/extents.ts';
-import {truncate, writeFrom} from '../linux/files.ts';
+import {truncate} from '../linux/files.ts';
 import {closeFd, openAt} from '../linux/open-fd.ts';
 import {statFd} from '../linux/stat.ts';
-import {startWriteback, syncFd} from '../linux/sync.ts';
+import {syncFd} from '../linux/sync.ts';
 import {ContentHash} from '../model/content-hash.ts';
-import {LEAF_BYTES, leafCountOf, sha256, type Digest} from '../model/digest.ts';
-import type {Seen} from '../model/entry.ts';
+import {LEAF_BYTES, leafCountOf, type Digest} from '../model/digest.ts';
+import {isUntouched, type Seen} from '../model/entry.ts';
 import type {Failed, OpResult} from '../model/op.ts';
 import type {PartialFile} from '../model/partial-file.ts';
 import type {Name, RelPath} from '../model/path.ts';
 import type {OpenRoot} from '../model/root.ts';
 import {decode} from '../wire/codec.ts';
-import type {LeafDelta} from '../wire/messages.ts';
 import type {OpenPlaces, WithPlaces} from './context.ts';
 import {openBase, type OpenBase} from './delta-base.ts';
 import {DONE, failure, failureFrom} from './failure.ts';
 import {noSpace} from './make-room.ts';
-import {clearRange, fit, hasLeaf, heldDigests, removePart, takeUp, writeZeros, type Noted} from './partial-file.ts';
+import {clearRange, fit, heldDigests, removePart, takeUp, writeZeros, type Noted} from './partial-file.ts';
+import {leafInto, writeLeaves, type LeavesWritten, type Receiving} from './receiving.ts';
 import {removeIfPossible} from './remove-tree.ts';
-import {isInPlace, mayStayInPlace, RedoWriter} from './redo.ts';
+import {mayStayInPlace, RedoWriter} from './redo.ts';
 import {roomFor, roomForLeaves, type Gone} from './room-for-file.ts';
-import {writeSparse} from './sparse.ts';
+import {passSame, type SamePassed} from './same-leaves.ts';
 import type {Freed} from './trash-age.ts';
 
 export type StagedJobs = {
@@ -67,7 +65,13 @@ export type StagedJobs = {
   /** @returns leaves that do not have their digest, and whether the base is to blame */
   'write-leaves': {
     in: {token: number; frame: Uint8Array};
-    out: {rejected: number[]; isBaseChanged: boolean; result: OpResult; freed?: Freed};
+    out: LeavesWritten & {freed?: Freed};
+    part: never;
+  };
+  /** The next leaves are as the base has them: as many of them are passed as one job may take. */
+  'pass-same': {
+    in: {token: number; leafIndexFirst: number; digests: Uint8Array};
+    out: SamePassed & {freed?: Freed};
     part: never;
   };
   /** The next leaves of a file with holes are zeros: nothing is written. */
@@ -109,37 +113,9 @@ export interface StagedTransfers {
   claim(transfer: number, content: Digest): StagedFile | undefined;
 }
 
-interface Receiving {
-  stage: string;
-  path: RelPath;
-  fd: number;
-  sizeBytes: number;
-  baseFd: number;
-  base: BaseReader;
-  /** Over the digests that were announced, up to the next leaf. */
-  content: ContentHash;
-  nextLeaf: number;
-  /** Announced digests of leaves that did not have them and are to come again. */
-  missing: Map<number, Digest>;
-  isSparse: boolean;
-  isDurable: boolean;
-  /** See OpenPlaces. */
-  reserve: number;
-  /** Up to here there may be something in it, of an earlier transfer or of the base. */
-  heldBytes: number;
-  /** Where the file as it is stays, and `fd` takes what changes in it. */
-  redo: RedoWriter | undefined;
-  /** What has not changed is there already. */
-  hasBase: boolean;
-  /** What would have to come again without it. */
-  worthBytes: number;
-}
-
-const MISSING_MAX = 1_024; // a source gives up long before
 const WORTH_BYTES_MIN = 1 << 20; // less is sent again soon
 
 const CREATE = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
-const leafInto = Buffer.allocUnsafeSlow(LEAF_BYTES); // a thread builds one leaf at a time, whatever the volume
 
 export function stagedHandlers(withPlaces: WithPlaces): ScopeHandlers<StagedJobs> {
   const open = new Map<number, Receiving>();
@@ -164,22 +140,15 @@ export function stagedHandlers(withPlaces: WithPlaces): ScopeHandlers<StagedJobs
       const {sizeBytes} = receiving;
       return {digests: heldDigests(receiving, {leafIndexFirst, leafCount, sizeBytes}, leafInto)};
     },
-    'write-leaves': ({token, frame}) => {
-      const message = decode(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength));
-      if (message.kind !== 'file-leaves') throw new Error('a frame that is no file-leaves was handed over');
-      const receiving = open.get(token);
-      if (receiving === undefined) return {rejected: [], isBaseChanged: false, result: LOST};
-      const {fault, freed} = roomForLeaves(receiving, message.leaves.length, withPlaces);
-      const written =
-        fault === undefined
-          ? writeLeaves(receiving, message.leafIndexFirst, message.leaves)
-          : {rejected: [], isBaseChanged: false, result: fault};
-      release(frame);
-      return {...written, ...freed};
-    },
+    'write-leaves': ({token, frame}) => writeFrame(open.get(token), frame, withPlaces),
     'pass-holes': ({token, leafIndexFirst, leafCount}) => {
       const receiving = open.get(token);
       return receiving === undefined ? LOST : passHoles(receiving, leafIndexFirst, leafCount);
+    },
+    'pass-same': ({token, leafIndexFirst, digests}) => {
+      const receiving = open.get(token);
+      if (receiving === undefined) return {passedCount: 0, rejected: [], isBaseChanged: false, result: LOST};
+      return passSame(receiving, {leafIndexFirst, digests}, withPlaces);
     },
     'finish-staged': ({token, content}) => {
       const receiving = open.get(token);
@@ -210,6 +179,23 @@ export function stagedHandlers(withPlaces: WithPlaces): ScopeHandlers<StagedJobs
   };
 }
 
+function writeFrame(
+  receiving: Receiving | undefined,
+  frame: Uint8Array,
+  withPlaces: WithPlaces,
+): StagedJobs['write-leaves']['out'] {
+  const message = decode(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength));
+  if (message.kind !== 'file-leaves') throw new Error('a frame that is no file-leaves was handed over');
+  if (receiving === undefined) return {rejected: [], isBaseChanged: false, result: LOST};
+  const {fault, freed} = roomForLeaves(receiving, message.leaves.length, withPlaces);
+  const written =
+    fault === undefined
+      ? writeLeaves(receiving, message.leafIndexFirst, message.leaves)
+      : {rejected: [], isBaseChanged: false, result: fault};
+  release(frame);
+  return {...written, ...freed};
+}
+
 /** @returns an error that says that what was written may not be there: some filesystems tell it only now. Source: close(2) */
 function closeFiles({fd, baseFd}: Receiving): unknown {
   let fault: unknown;
@@ -229,6 +215,9 @@ function finish(receiving: Receiving, content: Uint8Array): OpResult {
     if (leaf < leafCountOf(sizeBytes)) return failure('corrupt', receiving.path, `its leaf ${leaf} is missing`);
     if (!receiving.content.finish().equals(content))
       return failure('corrupt', receiving.path, 'its leaves do not make the announced content');
+    const {trusted, baseFd} = receiving;
+    if (trusted !== undefined && !isUntouched(trusted, statFd(baseFd)))
+      return failure('base-changed', receiving.path, 'what its delta was made against changed meanwhile');
     // Half a patch is worth nothing, whatever was agreed.
     if (receiving.isDurable || receiving.redo !== undefined) syncFd(receiving.fd);
     return DONE;
@@ -293,6 +282,8 @@ function openStaged(
       fd,
       sizeBytes,
       ...base,
+      expectedBase: input.base?.expected,
+      trusted: undefined,
       ...received,
       isSparse,
       isDurable,
@@ -309,77 +300,6 @@ function openStaged(
     if (fd >= 0) closeFd(fd);
     if (base !== undefined && base.baseFd >= 0) closeFd(base.baseFd);
   }
-}
-
-function writeLeaves(
-  receiving: Receiving,
-  leafIndexFirst: number,
-  leaves: readonly LeafDelta[],
-): StagedJobs['write-leaves']['out'] {
-  const rejected: number[] = [];
-  let isBaseChanged = false;
-  try {
-    for (const [count, leaf] of leaves.entries()) {
-      const leafIndex = leafIndexFirst + count;
-      const fault = announce(receiving, leafIndex, leaf.digest);
-      if (fault !== undefined) return {rejected, isBaseChanged, result: fault};
-      if (writeLeaf(receiving, leafIndex, leaf)) receiving.missing.delete(leafIndex);
-      else {
-        rejected.push(leafIndex);
-        isBaseChanged ||= leaf.ops.some((op) => op.kind === 'copy');
-        if (receiving.missing.size > MISSING_MAX) {
-          const result = failure('base-changed', receiving.path, 'too many of its leaves are not what they should be');
-          return {rejected, isBaseChanged, result};
-        }
-      }
-    }
-    return {rejected, isBaseChanged, result: DONE};
-  } catch (error) {
-    return {rejected, isBaseChanged, result: failureFrom(error, receiving.path)};
-  }
-}
-
-/** A leaf is the next one, or one that was rejected and comes again with the digest that it had. */
-function announce(receiving: Receiving, leafIndex: number, digest: Digest): Failed | undefined {
-  const {path, missing, nextLeaf} = receiving;
-  if (leafIndex >= leafCountOf(receiving.sizeBytes))
-    return failure('corrupt', path, `leaf ${leafIndex} lies behind its end`);
-  if (leafIndex === nextLeaf) {
-    receiving.content.leaf(digest);
-    receiving.nextLeaf++;
-    missing.set(leafIndex, Buffer.from(digest)); // until it is written
-    return undefined;
-  }
-  const expected = missing.get(leafIndex);
-  if (expected === undefined) return failure('corrupt', path, `leaf ${leafIndex} came out of turn`);
-  return expected.equals(digest) ? undefined : failure('corrupt', path, `leaf ${leafIndex} came as another`);
-}
-
-/** @returns whether it has its digest */
-function writeLeaf(receiving: Receiving, leafIndex: number, {digest, ops}: LeafDelta): boolean {
-  const {fd, sizeBytes, base, isSparse, isDurable} = receiving;
-  const offset = leafIndex * LEAF_BYTES;
-  const leafBytes = Math.min(LEAF_BYTES, sizeBytes - offset);
-  const only = ops.length === 1 ? ops[0] : undefined;
-  if (only?.kind === 'kept') {
-    if (receiving.redo !== undefined) return false; // nothing of a redo file lies where the leaf does
-    return only.sizeBytes === leafBytes && hasLeaf(fd, offset, leafInto.subarray(0, leafBytes), digest);
-  }
-  const bytes = only?.kind === 'literal' && only.bytes.length === leafBytes ? only.bytes : built(ops, leafBytes, base);
-  if (!sha256(bytes).equals(digest)) return false;
-  if (receiving.hasBase && isInPlace(ops, offset)) return true;
-  if (receiving.redo !== undefined) receiving.redo.leaf(offset, bytes, ops);
-  else if (isSparse && clearRange(receiving, offset, offset + leafBytes)) writeSparse(fd, bytes, offset);
-  else writeFrom(fd, bytes, 0, leafBytes, offset);
-  receiving.worthBytes += ops.reduce((sum, op) => sum + (op.kind === 'literal' ? op.bytes.length : 0), 0);
-  if (isDurable && receiving.redo === undefined) startWriteback(fd, offset, leafBytes); // so that the fsync at the end is short
-  return true;
-}
-
-function built(ops: LeafDelta['ops'], sizeBytes: number, base: BaseReader): Buffer {
-  const building = ops.filter((op) => op.kind !== 'kept'); // which stands alone
-  buildLeaf(building, sizeBytes, leafInto, base);
-  return leafInto.subarray(0, sizeBytes);
 }
 
 function passHoles(receiving: Receiving, leafIndexFirst: number, leafCount: number): OpResult {

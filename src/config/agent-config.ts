@@ -87,6 +87,8 @@ export interface LinkSettings {
   maxWaitMs: number;
   /** A file that never settles, where the filesystem makes no clones: waited for, or read as it is. */
   hot: 'wait' | 'torn';
+  /** Whether clones are kept, whose blocks tell what has changed in a large file, where the filesystem does (XFS, btrfs). */
+  extents: 'on' | 'off';
   rescanMs: number;
   durability: 'batch' | 'none';
   deleteLimits: DeleteLimits;

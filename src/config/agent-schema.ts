@@ -201,6 +201,7 @@ const linkSettings = {
   settle: duration(0, SETTLE_MS_MAX).optional(),
   'max-wait': duration(0, MAX_WAIT_MS_MAX).optional(),
   hot: oneOf(['wait', 'torn']).optional(),
+  extents: oneOf(['on', 'off']).optional(),
   rescan: duration(RESCAN_MS_MIN, RESCAN_MS_MAX).optional(),
   durability: oneOf(['batch', 'none']).optional(),
   guard: guard.optional(),

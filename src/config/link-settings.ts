@@ -15,6 +15,7 @@ export const DEFAULTS: LinkSettings = {
   settleMs: 50, // longer than the pause between the writes of one save
   maxWaitMs: 2_000,
   hot: 'wait',
+  extents: 'off',
   rescanMs: 3_600_000,
   durability: 'batch',
   deleteLimits: {share: 0.5, count: 10_000, shareFrom: 20},
@@ -43,6 +44,7 @@ function lay(below: LinkSettings, raw: Partial<RawVolume & RawSendLink>): LinkSe
     settleMs: raw.settle ?? below.settleMs,
     maxWaitMs: raw['max-wait'] ?? below.maxWaitMs,
     hot: raw.hot ?? below.hot,
+    extents: raw.extents ?? below.extents,
     rescanMs: raw.rescan ?? below.rescanMs,
     durability: raw.durability ?? below.durability,
     deleteLimits: {

@@ -14,7 +14,7 @@ type Issue = z.core.$ZodIssue;
 const LATER: Partial<Record<Place, readonly string[]>> = {
   top: ['docker', 'repositories', 'snapshots'],
   agent: ['api', 'timezone'],
-  volume: ['mounts', 'extents', 'quiesce', 'snapshot', 'labels'],
+  volume: ['mounts', 'quiesce', 'snapshot', 'labels'],
   send: ['mounts', 'extents', 'quiesce', 'schedule'],
   hooks: ['before-batch', 'after-batch', 'on-halt', 'on-problem', 'on-in-sync'],
   receive: ['keep'],

@@ -94,6 +94,7 @@ function plainSettings(settings: LinkSettings): Plain {
     settle: spellDuration(settings.settleMs),
     'max-wait': spellDuration(settings.maxWaitMs),
     hot: settings.hot,
+    extents: settings.extents,
     rescan: spellDuration(settings.rescanMs),
     durability: settings.durability,
     guard: {

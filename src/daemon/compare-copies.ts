@@ -59,6 +59,7 @@ export async function compareWith(compared: Compared, parts: AgentParts): Promis
       notes: volume.notes,
       found,
       chokidarEntries: 0,
+      reserve: 0,
       isScannedOnce: true,
       onNotice: () => undefined,
     },

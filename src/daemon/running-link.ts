@@ -76,6 +76,7 @@ export function newRunning(
       seed: source.opened.volume.hashSeed,
       signatures: signatureStore(source.opened.volume),
       hot: live,
+      extents: config.extents === 'on' ? source.extents.port(config.maxWaitMs) : undefined,
       events: {
         onApplied: (applied) => {
           events.applied(applied);

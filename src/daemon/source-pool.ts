@@ -24,6 +24,7 @@ export interface SourcePoolOptions {
   notes: LinkNotes;
   found: FoundRoot;
   chokidarEntries: number;
+  reserve: number;
   onNotice: (message: string) => void;
 }
 
@@ -143,12 +144,9 @@ export class SourcePool {
   }
 
   #open(send: SendLink, view: View): Slot {
-    const {config, notes, found, chokidarEntries, onNotice} = this.#options;
+    const {config, ...rest} = this.#options;
     const folder = this.#freeFolder(send, view);
-    const source = new SourceVolume(
-      {name: config.name, settings: send.config, view, folder, notes, found, chokidarEntries, onNotice},
-      this.#parts,
-    );
+    const source = new SourceVolume({...rest, name: config.name, settings: send.config, view, folder}, this.#parts);
     return {source, folder, users: new Set(), over: new AbortController(), ran: Promise.resolve()};
   }
 

@@ -17,6 +17,7 @@ import {SecondLook} from '../session/second-look.ts';
 import type {SourceState} from '../session/source-link.ts';
 import {RESERVED_NAME} from '../volume/places.ts';
 import type {AgentParts, FoundRoot, ScopedJobs} from './agent-parts.ts';
+import {ExtentKeeper} from './extent-keeper.ts';
 import {followSilentChanges} from './silent-changes.ts';
 import {entryStore, secondLookState, sourceState} from './source-state.ts';
 import {openState, type OpenState} from './state-folder.ts';
@@ -40,6 +41,8 @@ export interface SourceVolumeOptions {
   notes: LinkNotes;
   found: FoundRoot;
   chokidarEntries: number;
+  /** Share of the filesystem that is left free. */
+  reserve: number;
   /** It is scanned once: nobody follows what changes then. */
   isScannedOnce?: boolean;
   onNotice(message: string): void;
@@ -52,6 +55,7 @@ export class SourceVolume {
   readonly state: SourceState;
   readonly jobs: ScopedJobs;
   readonly live: LiveVolume;
+  readonly extents: ExtentKeeper;
   /** Resolves when the state is up to date for the first time. */
   readonly scanned: Promise<void>;
   readonly #options: SourceVolumeOptions;
@@ -84,6 +88,10 @@ export class SourceVolume {
     const {root, volume} = this.opened;
     volume.setIds(options.view.ids);
     this.jobs = parts.jobsFor({root, places: undefined});
+    this.extents = new ExtentKeeper(
+      {reserveShare: options.reserve, rootPath: options.found.path},
+      {jobs: this.jobs, clock: parts.clock, onNotice: (message) => options.onNotice(message)},
+    );
     const again = {state: secondLookState(volume, SOURCE_AGENT), jobs: this.jobs, clock: parts.clock};
     this.#secondLook = new SecondLook({}, again);
     this.state = sourceState(volume, this.#secondLook);
@@ -175,7 +183,7 @@ export class SourceVolume {
     const both = AbortSignal.any([signal, over.signal]);
     const silent = {root, store, live, secondLook: this.#secondLook, mapped: this.#parts.mapped};
     try {
-      await Promise.race([live.run(both), followSilentChanges(silent, both)]);
+      await Promise.race([live.run(both), followSilentChanges(silent, both), this.extents.run(both)]);
     } finally {
       over.abort();
     }

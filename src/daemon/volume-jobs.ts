@@ -6,7 +6,7 @@ import {JobPool, WorkerPool} from '../base/worker-pool.ts';
 import {workerUrl} from '../base/worker-url.ts';
 import type {ScanJobs} from '../scan/scan-tree.ts';
 import type {ReadJobs} from '../volume/read-files.ts';
-import type {TransferJobs} from '../volume/read-transfer.ts';
+import type {TransferJobs} from '../volume/transfer-jobs.ts';
 import type {VolumeScope} from './volume.worker.ts';
 
 export type VolumeJobs = ScanJobs & ReadJobs & TransferJobs & ApplyJobs;

@@ -21,6 +21,7 @@ import {scanHandlers} from '../scan/scan-tree.ts';
 import {heldRoot} from '../volume/open-root.ts';
 import type {VolumeJobs} from './volume-jobs.ts';
 import {openPlacesInRoot, type Places} from '../volume/places.ts';
+import {newKeptFiles} from '../volume/kept-content.ts';
 import {readHandlers} from '../volume/read-files.ts';
 import {transferHandlers} from '../volume/read-transfer.ts';
 
@@ -37,10 +38,11 @@ const jail = new Jail(emptyFolder());
 serveJobs<VolumeJobs>((data) => {
   const {root, places} = data as VolumeScope;
   const withRoot = heldRoot({path: root.path, expected: root, jail});
-  const read = transferHandlers(withRoot);
+  const kept = newKeptFiles();
+  const read = transferHandlers(withRoot, kept);
   const applied = applyHandlers(placesOf(root, places, withRoot));
   return {
-    handlers: {...scanHandlers(withRoot), ...readHandlers(withRoot), ...read.handlers, ...applied.handlers},
+    handlers: {...scanHandlers(withRoot), ...readHandlers(withRoot, kept), ...read.handlers, ...applied.handlers},
     isHolding: () => read.isHolding() || applied.isHolding(),
     close: () => {
       read.close();

@@ -53,10 +53,19 @@ export type LargeFileJobs = {
       seed: Uint8Array;
       link: number;
       transfer: number;
+      extents?: {reserveShare: number; base: Uint8Array | undefined; hasRuns: boolean} | undefined;
     };
-    out: {status: number; errno: number; allocatedBytes: number; as: Reading; version: OpenedVersion | undefined};
+    out: {
+      status: number;
+      errno: number;
+      allocatedBytes: number;
+      as: Reading;
+      version: OpenedVersion | undefined;
+      extents?: 'changes' | 'refused' | undefined;
+    };
     part: never;
   };
+  'give-base': {in: {token: number; base: Signature; seed: Uint8Array}; out: undefined; part: never};
   'give-weak': {in: {token: number; weak: Uint8Array | undefined}; out: undefined; part: never};
   'read-leaves': {
     in: {token: number; leafCount: number; held?: HeldWindow | undefined};
@@ -67,12 +76,26 @@ export type LargeFileJobs = {
   'close-transfer': {in: {token: number}; out: undefined; part: never};
 };
 
+/** Where the blocks of a file's clones tell what has changed in it, so that not all of it is read (volume/kept-versions.ts). */
+export interface ExtentsPort {
+  /** While no more than this share of the filesystem is free, no clone is kept. */
+  readonly reserveShare: number;
+  /** Between two clones of a file. */
+  readonly pauseMs: number;
+  /** A clone may be kept from now on. */
+  onKept(): void;
+  /** The filesystem makes no clones, or does not tell where blocks lie. */
+  onRefused(): void;
+}
+
 export interface LargeFileParts {
   session: LinkSession;
   jobs: JobRunner<LargeFileJobs>;
   signatures: {get(content: Digest): Signature | undefined; put(content: Digest, signature: Signature): void};
   seed: Buffer;
   onBytes(literalBytes: number, copiedBytes: number): void;
+  /** Without it all of a file is read each time. */
+  extents?: ExtentsPort | undefined;
   /** Whether the content that was read of the version that was asked for may go to the target. */
   accepts?: (content: Digest) => boolean;
 }
@@ -89,12 +112,15 @@ export interface LargeFileOptions {
   mayBeHeld?: boolean;
 }
 
+type Opened = LargeFileJobs['open-transfer']['out'];
 type Refusal = Extract<OpResult, {status: 'failed'}>;
 
 export interface ReadFile {
   content: Digest;
   /** Its size where it has no holes. */
   allocatedBytes: number;
+  /** It was read from a clone, for its blocks to tell: it was not given up when the file changed meanwhile. */
+  isByExtents: boolean;
   /** What was read, where it was read as it was then; else it is the version that was asked for, at rest. */
   hot?: {
     as: Reading;
@@ -175,55 +201,81 @@ export class LargeFile {
   /** Runs the transfer to its end. @throws the reason why the session ended */
   async run(): Promise<LargeFileOutcome> {
     const {link, transfer, path, expected, reading, base} = this.#options;
-    const {session, jobs, seed} = this.#parts;
-    const signature = base === undefined ? undefined : await this.#baseSignature(base, false);
+    const {session, jobs, seed, extents} = this.#parts;
+    const signature = base === undefined || extents !== undefined ? undefined : await this.#baseSignature(base, false);
     const token = this.#token;
     this.#as = reading;
-    const input = {token, file: {path, expected}, reading, base: signature, seed, link, transfer};
+    const {reserveShare} = extents ?? {reserveShare: 0};
+    const by = extents && {reserveShare, base: base?.content, hasRuns: session.speaks('same-leaves')};
+    const input = {token, file: {path, expected}, reading, base: signature, seed, link, transfer, extents: by};
     const opened = await jobs.run('open-transfer', input, {lane: 1});
-    const {version} = opened;
-    if (opened.status !== READ_STATUS.ok || version === undefined)
+    if (opened.status !== READ_STATUS.ok || opened.version === undefined)
       return {kind: 'unread', status: opened.status, errno: opened.errno};
     this.#as = opened.as;
+    if (opened.extents === 'refused') extents?.onRefused();
     try {
-      const started =
-        signature === undefined || base === undefined ? undefined : {path: base.path, content: base.content};
-      const {sizeBytes} = version;
-      const allocatedBytes = opened.allocatedBytes < sizeBytes ? opened.allocatedBytes : undefined;
-      session.send({kind: 'file-start', link, transfer, path, sizeBytes, base: started, allocatedBytes});
-      const read = await this.#sendLeaves();
-      if ('kind' in read) {
-        session.send({kind: 'file-abort', link, transfer});
-        return read;
-      }
-      const {content, isTorn, isCurrent, mtime} = read;
-      const isExpected = reading === 'at-rest' || (version.isExpected && !isTorn);
-      if (isExpected && this.#parts.accepts?.(content) === false) {
-        session.send({kind: 'file-abort', link, transfer});
-        return {kind: 'kept-back'};
-      }
-      const hot = reading === 'at-rest' ? {} : {hot: {as: opened.as, version, isTorn, isCurrent, mtime}};
-      const file = {content, allocatedBytes: opened.allocatedBytes, ...hot};
-      if (started !== undefined && sameDigest(content, base?.content)) {
-        session.send({kind: 'file-abort', link, transfer});
-        return {kind: 'equal', ...file};
-      }
-      session.send({kind: 'file-end', link, transfer, content});
-      const failed = await this.#untilStaged();
-      if (failed === undefined) return {kind: 'staged', ...file};
-      session.send({kind: 'file-abort', link, transfer});
-      return failed;
+      return await this.#send(opened, opened.version, signature !== undefined || (await this.#compares(opened)));
     } finally {
       await jobs.run('close-transfer', {token}, {lane: 1});
     }
   }
 
-  /** Sends every leaf, one job read ahead. @returns the content, or why the transfer ended before */
-  async #sendLeaves(): Promise<(Omit<LastLeaf, 'signature' | 'content'> & {content: Digest}) | Failed> {
+  /** Where its blocks could not tell what has changed, the base's sums do. @returns whether it is a delta */
+  async #compares({extents: told}: Opened): Promise<boolean> {
+    const {base} = this.#options;
+    const {jobs, seed, extents} = this.#parts;
+    if (told === 'changes') return true;
+    const signature = extents === undefined || base === undefined ? undefined : await this.#baseSignature(base, false);
+    if (signature === undefined) return false;
+    await jobs.run('give-base', {token: this.#token, base: signature, seed}, {lane: 1});
+    return true;
+  }
+
+  async #send(opened: Opened, version: OpenedVersion, isDelta: boolean): Promise<LargeFileOutcome> {
+    const {link, transfer, path, reading, base} = this.#options;
+    const {session, extents} = this.#parts;
+    const started = base === undefined || !isDelta ? undefined : {path: base.path, content: base.content};
+    const {sizeBytes} = version;
+    const allocatedBytes = opened.allocatedBytes < sizeBytes ? opened.allocatedBytes : undefined;
+    session.send({kind: 'file-start', link, transfer, path, sizeBytes, base: started, allocatedBytes});
+    const read = await this.#sendLeaves(opened.extents !== 'changes');
+    if ('kind' in read) {
+      session.send({kind: 'file-abort', link, transfer});
+      return read;
+    }
+    const isByExtents = extents !== undefined && opened.as === 'clone';
+    if (isByExtents) extents.onKept();
+    const {content, isTorn, isCurrent, mtime} = read;
+    const isExpected = reading === 'at-rest' || (version.isExpected && !isTorn);
+    if (isExpected && this.#parts.accepts?.(content) === false) {
+      session.send({kind: 'file-abort', link, transfer});
+      return {kind: 'kept-back'};
+    }
+    const hot = reading === 'at-rest' ? {} : {hot: {as: opened.as, version, isTorn, isCurrent, mtime}};
+    const file = {content, allocatedBytes: opened.allocatedBytes, isByExtents, ...hot};
+    if (started !== undefined && sameDigest(content, base?.content)) {
+      session.send({kind: 'file-abort', link, transfer});
+      return {kind: 'equal', ...file};
+    }
+    session.send({kind: 'file-end', link, transfer, content});
+    const failed = await this.#untilStaged();
+    if (failed === undefined) return {kind: 'staged', ...file};
+    session.send({kind: 'file-abort', link, transfer});
+    return failed;
+  }
+
+  /**
+   * Sends every leaf, one job read ahead.
+   * @param isAllRead what the target has already is asked for: else little is sent anyway
+   * @returns the content, or why the transfer ended before
+   */
+  async #sendLeaves(
+    isAllRead: boolean,
+  ): Promise<(Omit<LastLeaf, 'signature' | 'content'> & {content: Digest}) | Failed> {
     const {jobs, signatures, session} = this.#parts;
     const token = this.#token;
     const {link, transfer} = this.#options;
-    const isHeld = this.#options.mayBeHeld === true && session.speaks('resume');
+    const isHeld = isAllRead && this.#options.mayBeHeld === true && session.speaks('resume');
     const heldLeaves = isHeld ? new HeldLeaves({link, transfer}, {session}) : undefined;
     const next = async (leafIndex: number): Promise<LeavesRead> => {
       const held = await heldLeaves?.from(leafIndex);

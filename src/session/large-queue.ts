@@ -12,6 +12,7 @@ import type {Reading} from '../model/reading.ts';
 import {sameInPrecision, treeEntryOf} from '../model/tree.ts';
 import type {Have} from '../reconcile/plan-path.ts';
 import type {Message} from '../wire/messages.ts';
+import {ClonePauses} from './clone-pauses.ts';
 import {HotVersions, versionSent} from './hot-versions.ts';
 import {LargeFile, READ_STATUS, type LargeFileOutcome, type ReadFile} from './large-file.ts';
 import {
@@ -67,11 +68,13 @@ export class LargeQueue {
   readonly #hotVersions = new HotVersions();
   /** Of these the target may have a part. */
   readonly #partial = new Set<RelPath>();
+  readonly #clones: ClonePauses;
   #nextTransfer = 1;
 
   constructor(options: SenderOptions, parts: SenderParts & {batches: BatchPort}) {
     this.#options = options;
     this.#parts = parts;
+    this.#clones = new ClonePauses({pauseMs: parts.extents?.pauseMs ?? 0}, parts);
   }
 
   /** Transfers that are open or wait for their turn. */
@@ -114,7 +117,8 @@ export class LargeQueue {
 
   #startNext(): void {
     while (this.#large.size < LARGE_OPEN_MAX) {
-      const item = this.#waiting.takeFirst((path) => !this.#byPath.has(path));
+      const item = this.#waiting.takeFirst((path) => !this.#byPath.has(path) && this.#clones.isDue(path));
+      if (item === undefined && this.#waiting.size > 0) this.#clones.wake(() => this.#startNext());
       if (item === undefined) return;
       const entry = this.#parts.store.entryAt(item.path);
       if (entry?.type === 'file') this.#start(item, entry); // else gone meanwhile: its event comes
@@ -122,7 +126,7 @@ export class LargeQueue {
   }
 
   #start(item: Item, entry: Entry): void {
-    const {session, jobs, signatures, seed, stats, batches, clock} = this.#parts;
+    const {session, jobs, signatures, seed, stats, batches, clock, extents} = this.#parts;
     const transfer = this.#nextTransfer++;
     const reading = item.reading ?? 'at-rest';
     const planned = item.step.kind === 'file' && item.step.have?.type === 'file' ? item.step.have : undefined;
@@ -147,7 +151,7 @@ export class LargeQueue {
         base,
         mayBeHeld: this.#partial.has(item.path),
       },
-      {session, jobs, signatures, seed, onBytes, accepts},
+      {session, jobs, signatures, seed, onBytes, accepts, extents},
     );
     this.#large.set(transfer, large);
     this.#byPath.set(item.path, large);
@@ -209,7 +213,8 @@ export class LargeQueue {
     }
     const content = Buffer.from(read.digests);
     if (!noteContent(this.#parts, item.path, {entry, content})) return 'stop';
-    if (sameDigest(content, have?.content) || (isMoved && mayBeEqual)) return {kind: 'equal', content, allocatedBytes};
+    if (sameDigest(content, have?.content) || (isMoved && mayBeEqual))
+      return {kind: 'equal', content, allocatedBytes, isByExtents: false};
     const twin = store.pathWith(content, entry.sizeBytes, item.path);
     if (twin === undefined) return undefined;
     batches.push(item, putFile(item.path, entry, content, {from: 'copy', path: twin}, {allocatedBytes}));
@@ -245,12 +250,14 @@ export class LargeQueue {
     const {store, batches, clock} = this.#parts;
     const {path} = item;
     const {content, allocatedBytes} = read;
+    if (read.isByExtents) this.#clones.taken(path);
     const {sent, hot, isExpected} = versionSent(entry, read, {fromMs: startMs, toMs: clock.nowMs()});
     if (isExpected) {
       this.#dropRepeats(path, entry);
       store.setContentOf(entry, content);
     }
-    if (isExpected) this.#hotVersions.forget(path);
+    // What changed while it was on its way is a delta to what was sent, whose content the state may not have noted.
+    if (isExpected && !read.isByExtents) this.#hotVersions.forget(path);
     else this.#hotVersions.note(path, {...treeEntryOf(sent, this.#options.view), content, count: 0});
     const {view} = this.#options;
     const op =

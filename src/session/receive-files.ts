@@ -7,7 +7,7 @@
 import {OWN_MEMORY_BYTES} from '../base/memory.ts';
 import type {Clock} from '../base/clock.ts';
 import type {JobRunner} from '../base/jobs.ts';
-import {sameDigest} from '../model/digest.ts';
+import {DIGEST_BYTES, sameDigest} from '../model/digest.ts';
 import {seenOf, type Seen} from '../model/entry.ts';
 import type {Failed, Op, OpResult} from '../model/op.ts';
 import {stageOfTransfer} from '../model/partial-file.ts';
@@ -124,17 +124,44 @@ export class ReceiveFiles {
         {token: state.token, frame},
         {lane: 1, transfer: moved},
       );
-      const {rejected, isBaseChanged, result} = written;
-      state.isSpoilt ||= result.status === 'failed' && !mayGoOn(result);
-      if (state.isOver) return; // it was only written so that it need not come again
-      if (result.status === 'failed') return this.#refuse(transfer, state, result);
       for (const leafIndex of leafIndexes) state.missing.delete(leafIndex);
-      for (const leafIndex of rejected) {
-        state.missing.add(leafIndex);
-        const {link} = this.#options;
-        this.#parts.session.send({kind: 'leaf-rejected', link, transfer, leafIndex, isBaseChanged});
-      }
+      if (!(await this.#takeWritten(transfer, state, written))) return;
       if (state.end !== undefined && state.missing.size === 0) await this.#finish(transfer, state, state.end);
+    });
+  }
+
+  /** @returns whether more is taken of the transfer */
+  async #takeWritten(
+    transfer: number,
+    state: Transfer,
+    {rejected, isBaseChanged, result}: ReceiveJobs['write-leaves']['out'],
+  ): Promise<boolean> {
+    state.isSpoilt ||= result.status === 'failed' && !mayGoOn(result);
+    if (state.isOver) return false; // it was only written so that it need not come again
+    if (result.status === 'failed') await this.#refuse(transfer, state, result);
+    if (result.status === 'failed') return false;
+    for (const leafIndex of rejected) {
+      state.missing.add(leafIndex);
+      const {link} = this.#options;
+      this.#parts.session.send({kind: 'leaf-rejected', link, transfer, leafIndex, isBaseChanged});
+    }
+    return true;
+  }
+
+  /** Leaves that are as the base has them. @returns when they are in their place: then their credit goes back */
+  passSame({transfer, leafIndexFirst, digests}: MessageOf<'file-same'>): Promise<void> | undefined {
+    const state = this.#transfers.get(transfer);
+    if (state === undefined || state.isOver) return undefined;
+    return this.#then(state, async () => {
+      if (state.isLost) return;
+      const countAll = digests.length / DIGEST_BYTES;
+      for (let count = 0; count < countAll;) {
+        const left = Buffer.from(digests.subarray(count * DIGEST_BYTES)); // a view would take all of its frame along
+        const input = {token: state.token, leafIndexFirst: leafIndexFirst + count, digests: left};
+        const passed = await this.#parts.jobs.run('pass-same', input, {lane: 1});
+        count += passed.passedCount;
+        if (!(await this.#takeWritten(transfer, state, passed))) return;
+      }
     });
   }
 

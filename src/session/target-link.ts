@@ -173,6 +173,8 @@ export class TargetLink {
         return opened.files.writeLeaves(message, frame);
       case 'file-holes':
         return opened.files.passHoles(message);
+      case 'file-same':
+        return opened.files.passSame(message);
       case 'ask-leaves':
         return this.#counted(() => opened.files.answerHeld(message));
       case 'file-end':

@@ -106,6 +106,11 @@ export type ReceiveJobs = {
     out: {rejected: number[]; isBaseChanged: boolean; result: OpResult};
     part: never;
   };
+  'pass-same': {
+    in: {token: number; leafIndexFirst: number; digests: Uint8Array};
+    out: {passedCount: number; rejected: number[]; isBaseChanged: boolean; result: OpResult};
+    part: never;
+  };
   'finish-staged': {in: {token: number; content: Uint8Array}; out: OpResult; part: never};
   'drop-staged': {in: {token: number; stage: string; mayStay: boolean}; out: {isKept: boolean}; part: never};
 };

@@ -26,7 +26,7 @@ export interface FileClone {
 }
 
 const OPEN_MAX = 8; // two a link; each may come to hold as much space as its file
-const RESERVE_SHARE = 0.05;
+export const RESERVE_SHARE = 0.05;
 const ATTEMPTS_MAX = 3; // the second finds little left to be written out, so that it takes no time
 const REFUSALS_MAX = 3; // one file may be of a kind that is not cloned; after so many, and none that was, it is the filesystem
 
@@ -34,6 +34,11 @@ export class FileClones {
   readonly #open = new Set<number>();
   #refusals = 0;
   #hasCloned = false;
+
+  /** Whether nothing was ever cloned, and not for want of space. */
+  get isRefused(): boolean {
+    return !this.#hasCloned && this.#refusals > 0;
+  }
 
   get count(): number {
     return this.#open.size;
@@ -89,13 +94,19 @@ export class FileClones {
     return !this.#open.has(fd) || hasReserve(fd);
   }
 
+  /** It is another's to close from now on. */
+  release(fd: number): void {
+    this.#open.delete(fd);
+  }
+
   close(fd: number): void {
     this.#open.delete(fd);
     closeFd(fd);
   }
 }
 
-function hasReserve(fd: number): boolean {
+/** Whether more of the filesystem of an open file is free than a share of it. */
+export function hasReserve(fd: number, share = RESERVE_SHARE): boolean {
   const {freeBytes, totalBytes} = filesystemOf(fd);
-  return freeBytes > totalBytes * RESERVE_SHARE;
+  return freeBytes > totalBytes * share;
 }

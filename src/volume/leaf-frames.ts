@@ -4,9 +4,9 @@
  *
  * Invariant: a frame is small enough not to hold back others, and large enough to cost little.
  */
-import {LEAF_BYTES, type Digest} from '../model/digest.ts';
+import {DIGEST_BYTES, digestAt, LEAF_BYTES, type Digest} from '../model/digest.ts';
 import {encode} from '../wire/codec.ts';
-import {HOLE_LEAVES_MAX} from '../wire/limits.ts';
+import {HOLE_LEAVES_MAX, SAME_LEAVES_MAX} from '../wire/limits.ts';
 import type {LeafDelta, LeafOp} from '../wire/messages.ts';
 
 const FRAME_LITERAL_BYTES = LEAF_BYTES; // a frame goes out when it holds this much, so that small messages get between
@@ -30,6 +30,7 @@ export interface PackedLeaves {
 export class LeafFrames {
   readonly #numbers: TransferNumbers;
   readonly #isSparse: boolean;
+  readonly #hasRuns: boolean;
   #packed: PackedLeaves = {frames: [], literalBytes: 0, copiedBytes: 0};
   #leaves: LeafDelta[] = [];
   #literalBytes = 0;
@@ -37,10 +38,14 @@ export class LeafFrames {
   #holeCount = 0;
   #leafCount = 0;
 
-  /** @param options `isSparse`: blocks of zeros inside of leaves are left out too */
-  constructor(numbers: TransferNumbers, options: {isSparse: boolean}) {
+  /**
+   * @param options `isSparse`: blocks of zeros inside of leaves are left out too; `hasRuns`: the peer takes leaves that are
+   *   as the base has them in runs
+   */
+  constructor(numbers: TransferNumbers, options: {isSparse: boolean; hasRuns?: boolean}) {
     this.#numbers = numbers;
     this.#isSparse = options.isSparse;
+    this.#hasRuns = options.hasRuns === true;
   }
 
   /** Leaves that were given, holes among them. */
@@ -68,6 +73,28 @@ export class LeafFrames {
     if (this.#holeCount + count > HOLE_LEAVES_MAX) this.#flushHoles();
     this.#holeCount += count;
     this.#leafCount += count;
+  }
+
+  /** The next leaves are as the base has them in this place, of which the last may be short. @param digests of them */
+  addSame(digests: Buffer, sizeBytes: number): void {
+    const count = digests.length / DIGEST_BYTES;
+    const first = this.#leafCount;
+    for (let index = 0; !this.#hasRuns && index < count; index++) {
+      const leafBytes = Math.min(LEAF_BYTES, sizeBytes - index * LEAF_BYTES);
+      this.add(digestAt(digests, index), [
+        {kind: 'copy', baseOffset: (first + index) * LEAF_BYTES, sizeBytes: leafBytes},
+      ]);
+    }
+    if (!this.#hasRuns) return;
+    this.#flushLeaves();
+    this.#flushHoles();
+    for (let index = 0; index < count; index += SAME_LEAVES_MAX) {
+      const run = digests.subarray(index * DIGEST_BYTES, (index + SAME_LEAVES_MAX) * DIGEST_BYTES);
+      const leafIndexFirst = first + index;
+      this.#packed.frames.push(encode({kind: 'file-same', ...this.#numbers, leafIndexFirst, digests: run}));
+    }
+    this.#leafCount += count;
+    this.#packed.copiedBytes += sizeBytes;
   }
 
   /** All that was given since the last call. */

@@ -18,6 +18,7 @@ import {DIGEST_BYTES, LEAF_BYTES, sha256, smallContentDigest, type Digest} from 
 import {isUntouched, type Seen} from '../model/entry.ts';
 import {nameOf, parentOf, type RelPath} from '../model/path.ts';
 import type {OpenRoot, WithRoot} from '../model/root.ts';
+import {contentSince, newKeptFiles, type KeptFiles} from './kept-content.ts';
 import {holesOf, toldAllocation, type LeafHoles} from './leaf-holes.ts';
 
 /** How reading one file went. A number, so that thousands of them travel in one array. */
@@ -64,19 +65,29 @@ const PIECE_BYTES = 1 << 20;
 const HOLE_LEAVES_AT_ONCE = 1 << 20; // 256 GiB between two looks whether the job is cancelled
 const DIRS_HELD_MAX = 64;
 
-export function readHandlers(withRoot: WithRoot): JobHandlers<ReadJobs> {
+/** @param kept of large files, so that of those that are hashed not all need be read */
+export function readHandlers(withRoot: WithRoot, kept: KeptFiles = newKeptFiles()): JobHandlers<ReadJobs> {
   return {
     'read-files': ({files}, context) =>
-      withRoot((root) => forEachFile(root, {files, isContentWanted: true, isFromDisk: false}, context)),
+      withRoot((root) =>
+        forEachFile(root, {files, isContentWanted: true, kept: undefined, isFromDisk: false}, context),
+      ),
     'hash-files': ({files, isFromDisk = false}, context) =>
-      withRoot((root) => forEachFile(root, {files, isContentWanted: false, isFromDisk}, context)),
+      withRoot((root) =>
+        forEachFile(root, {files, isContentWanted: false, kept: isFromDisk ? undefined : kept, isFromDisk}, context),
+      ),
     'sign-file': (input, context) => withRoot((root) => signFile(root, input, context)),
   };
 }
 
 function forEachFile(
   root: OpenRoot,
-  {files, isContentWanted, isFromDisk}: {files: FileToRead[]; isContentWanted: boolean; isFromDisk: boolean},
+  {
+    files,
+    isContentWanted,
+    kept,
+    isFromDisk,
+  }: {files: FileToRead[]; isContentWanted: boolean; kept: KeptFiles | undefined; isFromDisk: boolean},
   context: JobContext<never>,
 ): FilesRead {
   const sizeBytes = isContentWanted ? files.reduce((sum, {expected}) => sum + expected.sizeBytes, 0) : 0;
@@ -96,7 +107,10 @@ function forEachFile(
       const into = isContentWanted ? bytes.subarray(at, at + file.expected.sizeBytes) : undefined;
       const read = readOne(dirs, file, (fd, holes) => {
         if (isFromDisk) dropCached(fd);
-        return into === undefined ? hashAll(fd, file.expected.sizeBytes, holes, context) : readAll(fd, into);
+        if (into !== undefined) return readAll(fd, into);
+        const {ino, sizeBytes: fileBytes} = file.expected;
+        const known = kept && contentSince({dirFd: dirs.open(parentOf(file.path)), fd, ino}, kept, context);
+        return known ?? hashAll(fd, fileBytes, holes, context);
       });
       out.status[index] = read.status;
       out.errno[index] = read.errno;

@@ -1,123 +1,51 @@
 /**
  * Reads one large file leaf by leaf and makes its delta against what the peer holds. Runs in a worker, below a held
- * root; the open file is kept between jobs by a token, and until it is closed the scope's jobs come to this worker.
+ * root; the open file is kept between jobs by a token, and until it is closed the scope's jobs come to this worker. Of one
+ * whose version before is kept as a clone (kept-versions.ts) only what changed is read.
  *
  * Invariant: `content` is only given when the file was the version that `open-transfer` has told from the first leaf to
  * the last, or when it is told to be torn.
  */
 import type {JobHandlers, ScopeHandlers} from '../base/jobs.ts';
 import {OWN_MEMORY_BYTES, release} from '../base/memory.ts';
-import {DELTA_BYTES_MAX} from '../delta/block.ts';
-import {Differ} from '../delta/differ.ts';
-import {blockBytesFor, SignatureBuilder, type Signature} from '../delta/signature.ts';
-import {openBeneath} from '../linux/beneath.ts';
-import {openRegular, readInto} from '../linux/files.ts';
+import {readInto} from '../linux/files.ts';
 import {closeFd} from '../linux/open-fd.ts';
 import {statFd} from '../linux/stat.ts';
-import {ContentHash, zeroLeafDigest} from '../model/content-hash.ts';
+import {zeroLeafDigest} from '../model/content-hash.ts';
 import {DIGEST_BYTES, LEAF_BYTES, leafCountOf, sha256, type Digest} from '../model/digest.ts';
-import {isUntouched, seenOf, type FileTime, type Seen, type Stat, type StatMeta} from '../model/entry.ts';
-import {nameOf, parentOf} from '../model/path.ts';
-import type {Reading} from '../model/reading.ts';
-import type {OpenRoot, WithRoot} from '../model/root.ts';
-import {FileClones} from './file-clones.ts';
-import {LeafFrames, literalFrame, type PackedLeaves} from './leaf-frames.ts';
-import {holesOf, toldAllocation, type LeafHoles} from './leaf-holes.ts';
-import {failureOf, READ, type FileToRead} from './read-files.ts';
-
-/** With frames that are ready to be sent. */
-export interface LeavesRead extends PackedLeaves {
-  status: number;
-  errno: number;
-  /** The rolling search needs the base's weak sums now; nothing more comes before they are given. */
-  needsWeak: boolean;
-  /** Of the file, in all. */
-  leavesRead: number;
-  /** Set with the last leaf. */
-  end: TransferEnd | undefined;
-}
-
-export interface TransferEnd {
-  content: Uint8Array;
-  /** None for a file that is too large for one. */
-  signature: Signature | undefined;
-  /** The file changed while it was read as it is: these bytes were never together in it. */
-  isTorn: boolean;
-  /** Whether the file is still what was read. */
-  isCurrent: boolean;
-  /** Of the file, now. */
-  mtime: FileTime;
-}
-
-/** What a transfer reads. */
-export interface OpenedVersion extends StatMeta {
-  sizeBytes: number;
-  /** Whether it is the version that was asked for. */
-  isExpected: boolean;
-}
-
-export type TransferJobs = {
-  'open-transfer': {
-    in: {
-      token: number;
-      file: FileToRead;
-      reading: Reading;
-      base: Signature | undefined;
-      seed: Uint8Array;
-      link: number;
-      transfer: number;
-    };
-    /** `allocatedBytes`: its size where it has no holes. `as`: how it is read now. */
-    out: {status: number; errno: number; allocatedBytes: number; as: Reading; version: OpenedVersion | undefined};
-    part: never;
-  };
-  'give-weak': {in: {token: number; weak: Uint8Array | undefined}; out: undefined; part: never};
-  /** `held`: what the target has already; nothing behind it is read unless it is the last of that. */
-  'read-leaves': {in: {token: number; leafCount: number; held?: Held | undefined}; out: LeavesRead; part: never};
-  /** One leaf again, literal. */
-  'read-leaf': {in: {token: number; leafIndex: number}; out: LeavesRead; part: never};
-  'close-transfer': {in: {token: number}; out: undefined; part: never};
-};
-
-/** Digests of leaves in a row that the target has. */
-interface Held {
-  leafIndexFirst: number;
-  digests: Uint8Array;
-  isLast: boolean;
-}
-
-interface OpenTransfer {
-  /** What is read: the file, or its clone. */
-  fd: number;
-  /** The file itself. */
-  fileFd: number;
-  as: Reading;
-  expected: Seen;
-  /** Whether `expected` is the version of the clone's bytes, and not an older one. */
-  isExact: boolean;
-  numbers: {link: number; transfer: number};
-  holes: LeafHoles | undefined;
-  differ: Differ | undefined;
-  frames: LeafFrames;
-  signature: SignatureBuilder | undefined;
-  content: ContentHash;
-  /** Of leaves that were read and not packed: the differ has not decided on them. */
-  undecided: Digest[];
-  leavesRead: number;
-  isFinished: boolean;
-}
+import {isUntouched} from '../model/entry.ts';
+import type {WithRoot} from '../model/root.ts';
+import {SAME_LEAVES_MAX} from '../wire/limits.ts';
+import {newKeptFiles, type KeptFiles} from './kept-content.ts';
+import {literalFrame} from './leaf-frames.ts';
+import {
+  bufferOf,
+  differOf,
+  isStillThere,
+  keepVersion,
+  notOpened,
+  openTransfer,
+  type OpenTransfer,
+} from './open-transfer.ts';
+import {failureOf, READ} from './read-files.ts';
+import type {Held, LeavesRead, TransferJobs} from './transfer-jobs.ts';
 
 const RUN_LEAVES_MAX = 1 << 19; // 128 GiB: about 10 ms of hashing, several times in a job
 
-export function transferHandlers(withRoot: WithRoot): ScopeHandlers<TransferJobs> {
+/** @param kept of the scope's files, which end with these handlers */
+export function transferHandlers(
+  withRoot: WithRoot,
+  {clones, versions}: KeptFiles = newKeptFiles(),
+): ScopeHandlers<TransferJobs> {
   const open = new Map<number, OpenTransfer>();
-  const clones = new FileClones();
   const close = (token: number): undefined => {
     const transfer = open.get(token);
     open.delete(token);
     if (transfer === undefined) return;
     try {
-      if (transfer.fd !== transfer.fileFd) clones.close(transfer.fd);
+      if (transfer.changes !== undefined) versions.release(transfer.changes.version);
+      if (transfer.kept !== undefined) versions.release(transfer.kept);
+      else if (transfer.fd !== transfer.fileFd) clones.close(transfer.fd);
     } finally {
       closeFd(transfer.fileFd);
     }
@@ -125,10 +53,15 @@ export function transferHandlers(withRoot: WithRoot): ScopeHandlers<TransferJobs
   const handlers: JobHandlers<TransferJobs> = {
     'open-transfer': (input) => {
       try {
-        return withRoot((root) => openTransfer(root, input, {open, clones}));
+        return withRoot((root) => openTransfer(root, input, {open, clones, versions}));
       } catch (error) {
         return notOpened(failureOf(error));
       }
+    },
+    'give-base': ({token, base, seed}) => {
+      const transfer = open.get(token);
+      if (transfer !== undefined) transfer.differ = differOf(base, seed);
+      return undefined;
     },
     'give-weak': ({token, weak}) => {
       open.get(token)?.differ?.provideWeak(weak === undefined ? undefined : bufferOf(weak));
@@ -139,6 +72,7 @@ export function transferHandlers(withRoot: WithRoot): ScopeHandlers<TransferJobs
       if (transfer === undefined || !clones.mayKeep(transfer.fd)) return lost();
       try {
         const read = readLeaves(transfer, leafCount, held && {...held, digests: bufferOf(held.digests)});
+        if (read.end !== undefined) keepVersion(transfer, read.end, {clones, versions});
         context.transfer(
           ...read.frames
             .filter((frame) => frame.length >= OWN_MEMORY_BYTES)
@@ -154,85 +88,22 @@ export function transferHandlers(withRoot: WithRoot): ScopeHandlers<TransferJobs
       return transfer === undefined ? lost() : readLiteralLeaf(transfer, leafIndex);
     },
     'close-transfer': ({token}) => close(token),
+    'tend-kept': ({reserveShare}) => {
+      if (versions.count > 0) withRoot((root) => versions.tend(reserveShare, (version) => isStillThere(root, version)));
+      return {keptCount: versions.count};
+    },
   };
   return {
     handlers,
-    isHolding: () => open.size > 0,
+    isHolding: () => open.size > 0 || versions.count > 0,
     close: () => {
       for (const token of [...open.keys()]) close(token);
+      versions.close();
     },
   };
 }
 
-type Opened = TransferJobs['open-transfer']['out'];
-
-function notOpened({status, errno}: {status: number; errno: number}): Opened {
-  return {status, errno, allocatedBytes: 0, as: 'at-rest', version: undefined};
-}
-
-function openTransfer(
-  root: OpenRoot,
-  input: TransferJobs['open-transfer']['in'],
-  {open, clones}: {open: Map<number, OpenTransfer>; clones: FileClones},
-): Opened {
-  const {path, expected} = input.file;
-  const dirFd = openBeneath(root.fd, parentOf(path));
-  let openedFd = -1;
-  let cloneFd = -1;
-  try {
-    const opened = openRegular(dirFd, nameOf(path));
-    openedFd = opened.fd;
-    if (input.reading === 'at-rest' && !isUntouched(expected, opened.stat))
-      return notOpened({status: READ.changed, errno: 0});
-    const clone = input.reading === 'at-rest' ? undefined : clones.take(dirFd, opened.fd);
-    cloneFd = clone?.fd ?? -1;
-    const {fd, stat, isExact} = clone ?? {...opened, isExact: true};
-    const as = clone !== undefined ? 'clone' : input.reading === 'torn' ? 'torn' : 'at-rest';
-    const holes = as === 'torn' ? undefined : holesOf(fd, stat);
-    open.set(input.token, newTransfer({fd, fileFd: opened.fd, stat, isExact, as, holes}, input));
-    openedFd = -1;
-    cloneFd = -1;
-    const {sizeBytes, mode, uid, gid, mtime} = stat;
-    const isExpected = isExact && isUntouched(expected, stat);
-    const allocatedBytes = toldAllocation(stat, holes !== undefined);
-    return {status: READ.ok, errno: 0, allocatedBytes, as, version: {sizeBytes, mode, uid, gid, mtime, isExpected}};
-  } finally {
-    if (cloneFd >= 0) clones.close(cloneFd);
-    if (openedFd >= 0) closeFd(openedFd);
-    closeFd(dirFd);
-  }
-}
-
-function newTransfer(
-  opened: {fd: number; fileFd: number; stat: Stat; isExact: boolean; as: Reading; holes: LeafHoles | undefined},
-  input: TransferJobs['open-transfer']['in'],
-): OpenTransfer {
-  const {stat, ...rest} = opened;
-  const {sizeBytes} = stat;
-  const numbers = {link: input.link, transfer: input.transfer};
-  const seed = bufferOf(input.seed);
-  const base =
-    input.base === undefined
-      ? undefined
-      : {...input.base, strong: bufferOf(input.base.strong), weak: bufferOf(input.base.weak)};
-  return {
-    ...rest,
-    expected: seenOf(stat),
-    numbers,
-    differ: base === undefined ? undefined : new Differ({base, seed}),
-    frames: new LeafFrames(numbers, {isSparse: opened.holes !== undefined}),
-    signature:
-      sizeBytes > DELTA_BYTES_MAX
-        ? undefined
-        : new SignatureBuilder({blockBytes: blockBytesFor(sizeBytes), seed, withWeak: false}),
-    content: new ContentHash(),
-    undecided: [],
-    leavesRead: 0,
-    isFinished: false,
-  };
-}
-
-/** @param leafCount leaves to be read at most; a run of holes counts as one */
+/** @param leafCount leaves to be read at most; a run of holes counts as one, and one of leaves that need no reading */
 function readLeaves(transfer: OpenTransfer, leafCount: number, held: Held | undefined): LeavesRead {
   const {differ, frames} = transfer;
   const leafTotal = leafCountOf(transfer.expected.sizeBytes);
@@ -242,6 +113,11 @@ function readLeaves(transfer: OpenTransfer, leafCount: number, held: Held | unde
     const holeBytes = transfer.holes?.bytesAt(transfer.leavesRead, RUN_LEAVES_MAX) ?? 0;
     if (holeBytes > 0) {
       passHoles(transfer, holeBytes);
+      continue;
+    }
+    const same = transfer.changes?.sameFrom(transfer.leavesRead, SAME_LEAVES_MAX);
+    if (same !== undefined && same.length > 0) {
+      passSame(transfer, same);
       continue;
     }
     if (isBehind(held, transfer.leavesRead)) break;
@@ -260,11 +136,14 @@ function readLeaves(transfer: OpenTransfer, leafCount: number, held: Held | unde
       release(leaf);
       continue;
     }
-    transfer.content.leaf(digest);
+    const ops = isZeros
+      ? [{kind: 'zeros', sizeBytes: leaf.length} as const]
+      : (transfer.changes?.opsOf(transfer.leavesRead, leaf) ?? [{kind: 'literal', bytes: leaf} as const]);
+    transfer.content.leaves(digest);
     transfer.signature?.update(leaf);
     transfer.leavesRead++;
     if (differ === undefined) {
-      frames.add(digest, [isZeros ? {kind: 'zeros', sizeBytes: leaf.length} : {kind: 'literal', bytes: leaf}]);
+      frames.add(digest, ops);
       literals.push(leaf);
     } else {
       transfer.undecided.push(digest);
@@ -310,6 +189,15 @@ function passHoles(transfer: OpenTransfer, sizeBytes: number): void {
   transfer.signature?.zeros(sizeBytes);
 }
 
+/** Leaves that are as the target's base has them. */
+function passSame(transfer: OpenTransfer, digests: Buffer): void {
+  const from = transfer.leavesRead * LEAF_BYTES;
+  const count = digests.length / DIGEST_BYTES;
+  transfer.frames.addSame(digests, Math.min(transfer.expected.sizeBytes - from, count * LEAF_BYTES));
+  transfer.leavesRead += count;
+  transfer.content.leaves(digests);
+}
+
 /** Whether more of what the target has must be known before this leaf is read. */
 function isBehind(held: Held | undefined, leafIndex: number): boolean {
   return held?.isLast === false && leafIndex >= held.leafIndexFirst + held.digests.length / DIGEST_BYTES;
@@ -326,7 +214,7 @@ function keepLeaf(transfer: OpenTransfer, leaf: Buffer, digest: Digest): void {
   packDecided(transfer);
   transfer.frames.add(digest, [{kind: 'kept', sizeBytes: leaf.length}]);
   transfer.leavesRead++;
-  transfer.content.leaf(digest);
+  transfer.content.leaves(digest);
   transfer.signature?.update(leaf);
 }
 
@@ -372,9 +260,4 @@ function nothing(status: number): LeavesRead {
     leavesRead: 0,
     end: undefined,
   };
-}
-
-/** Structured clone turns Buffers into plain Uint8Arrays. */
-function bufferOf(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -25,6 +25,7 @@ type FileKind =
   | 'file-start'
   | 'file-leaves'
   | 'file-holes'
+  | 'file-same'
   | 'ask-leaves'
   | 'leaves-held'
   | 'file-end'
@@ -141,6 +142,22 @@ export const FILE_CODECS: {[K in FileKind]: MessageCodec<K>} = {
       const leafCount = reader.within('leaves of a run', reader.u32(), 1, limits.HOLE_LEAVES_MAX);
       reader.within('end of a run', leafIndexFirst + leafCount, 1, limits.LEAF_INDEX_MAX + 1);
       return {kind: 'file-holes', link, transfer, leafIndexFirst, leafCount};
+    },
+  },
+  'file-same': {
+    write(writer, message) {
+      writer.u64(message.transfer);
+      writer.u32(message.leafIndexFirst);
+      if (message.digests.length % DIGEST_BYTES > 0) throw encodeBug(`${message.digests.length} bytes of digests`);
+      writer.count(message.digests.length / DIGEST_BYTES, limits.SAME_LEAVES_MAX);
+      writer.raw(message.digests);
+    },
+    read(reader, link) {
+      const transfer = reader.u64('transfer');
+      const leafIndexFirst = reader.within('index of a leaf', reader.u32(), 0, limits.LEAF_INDEX_MAX);
+      const count = reader.within('leaves of a run', reader.u16(), 1, limits.SAME_LEAVES_MAX);
+      reader.within('end of a run', leafIndexFirst + count, 1, limits.LEAF_INDEX_MAX + 1);
+      return {kind: 'file-same', link, transfer, leafIndexFirst, digests: reader.bytes(count * DIGEST_BYTES)};
     },
   },
   'ask-leaves': {

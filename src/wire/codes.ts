@@ -49,6 +49,7 @@ export const MESSAGE_CODE: Record<MessageKind, number> = {
   'file-holes': 0x56,
   'ask-leaves': 0x57,
   'leaves-held': 0x58,
+  'file-same': 0x59,
   cut: 0x60,
   'cut-result': 0x61,
 };

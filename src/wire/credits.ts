@@ -66,6 +66,7 @@ export const COSTS_CREDIT: Record<MessageKind, boolean> = {
   'file-holes': true,
   'ask-leaves': false,
   'leaves-held': false,
+  'file-same': true,
   cut: false,
   'cut-result': false,
 };

@@ -46,6 +46,7 @@ export const SENT_BY: Record<MessageKind, 'both' | 'source' | 'target'> = {
   'file-holes': 'source',
   'ask-leaves': 'source',
   'leaves-held': 'target',
+  'file-same': 'source',
   cut: 'source',
   'cut-result': 'target',
 };

@@ -76,6 +76,8 @@ export const LEAF_OPS_MAX_PER_FRAME = 16_384;
 export const LEAF_INDEX_MAX = SIZE_BYTES_MAX / LEAF_BYTES - 1;
 /** Leaves of one run of holes, 1 TiB: the digests that stand for it are hashed in less than 100 ms. */
 export const HOLE_LEAVES_MAX = 4 * 1024 * 1024;
+/** Leaves of one run of those that are as the base has them, 1 GiB: 128 KiB of digests. */
+export const SAME_LEAVES_MAX = 4_096;
 export const EXTENSIONS_MAX = 64;
 
 // Counts of what may be open at once; the session enforces them, a peer that goes beyond breaks the protocol.

@@ -160,6 +160,8 @@ export type Message =
   | {kind: 'file-leaves'; link: number; transfer: number; leafIndexFirst: number; leaves: LeafDelta[]}
   /** Leaves of a file with holes that are zeros; the last, short one may be among them. */
   | {kind: 'file-holes'; link: number; transfer: number; leafIndexFirst: number; leafCount: number}
+  /** Leaves that are as the base has them at this place: their digests, in a row. */
+  | {kind: 'file-same'; link: number; transfer: number; leafIndexFirst: number; digests: Buffer}
   /** What the target has at these places of the staged file already. */
   | {
       kind: 'ask-leaves';

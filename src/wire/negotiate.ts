@@ -17,9 +17,9 @@ export const PROTOCOL_VERSION_MIN = 1;
  * Features of this version: `follow` (the messages `follow-volume` and `volume-source`, and links that are opened to
  * be compared alone), `resume` (the target keeps what it has of a large file over the end of a link, and tells its source:
  * `partial-files`, `ask-leaves`, ops of kind `kept`), `verify-files` (the target reads files once more when it is asked
- * to), `zstd` (frames that cost credit may come compressed, zstd.ts). Reserved: `xattrs`, `special`, `two-way`.
+ * to), `same-leaves` (leaves that are as the base has them come as runs of digests: `file-same`), `zstd` (frames that cost credit may come compressed, zstd.ts). Reserved: `xattrs`, `special`, `two-way`.
  */
-export const FEATURES = ['follow', 'resume', 'verify-files', 'zstd'] as const;
+export const FEATURES = ['follow', 'resume', 'same-leaves', 'verify-files', 'zstd'] as const;
 export type Feature = (typeof FEATURES)[number];
 
 export interface Terms {

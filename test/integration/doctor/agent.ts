@@ -42,6 +42,7 @@ export function volumeOf(name: string, path: string, direction: 'send' | 'receiv
     rateBytes: 0,
     drift: 'repair',
     inPlaceAbove: undefined,
+    extents: 'off',
   } as const;
   const lists = {ignore: [], ids: [], accept: DEFAULTS.accept};
   return {

@@ -38,6 +38,9 @@ const start = (sizeBytes: number, allocated: number | undefined): Message => {
 const holes = (leafIndexFirst: number, leafCount: number): Message => {
   return {kind: 'file-holes', ...LINK, leafIndexFirst, leafCount};
 };
+const same = (leafIndexFirst: number, leafCount: number): Message => {
+  return {kind: 'file-same', ...LINK, leafIndexFirst, digests: Buffer.alloc(32 * leafCount, ZERO_LEAF)};
+};
 const leaf = (leafIndexFirst: number, ops: LeafOp[], digest = ZERO_LEAF): Message => {
   return {kind: 'file-leaves', ...LINK, leafIndexFirst, leaves: [{digest, ops}]};
 };
@@ -68,6 +71,9 @@ describe('B10 holes', () => {
       [start(2_000 * LEAF_BYTES, 0), ...Array.from({length: 1_025}, (_, at) => leaf(at, zeros, WRONG))],
       'base-changed',
     ],
+    ['and leaves of a base that there is none of', [start(4 * LEAF_BYTES, 0), same(0, 4)], 'corrupt'],
+    ['and leaves of a base before their turn', [start(4 * LEAF_BYTES, 0), same(1, 3)], 'corrupt'],
+    ['and leaves of a base behind the end', [start(4 * LEAF_BYTES, 0), same(0, 5)], 'corrupt'],
     ['of another content', [start(LEAF_BYTES, 0), holes(0, 1), {kind: 'file-end', ...LINK, content: WRONG}], 'corrupt'],
     [
       'and no more',

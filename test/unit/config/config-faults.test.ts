@@ -37,6 +37,7 @@ describe('each fault names file, line, column, key, what was found and what is a
       'towline.yaml:4:5: volumes.pg.mounts: "mounts" comes in a later version',
     ],
     ['hot', `${VOLUME}hot: cold`, 'volumes.pg.hot: found "cold"; allowed is wait or torn'],
+    ['extents', `${VOLUME}extents: yes`, 'volumes.pg.extents: found "yes"; allowed is on or off'],
     [
       'a later hook',
       `${VOLUME}hooks: {on-halt: [mail]}`,

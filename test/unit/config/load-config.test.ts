@@ -47,6 +47,7 @@ volumes:
     settle: 100ms
     max-wait: 5s
     hot: torn
+    extents: on
     hooks: {quiesce: {run: [/bin/freeze, 7], timeout: 5s, on-failure: warn}, resume: [thaw]}
     rescan: 2h
     durability: none
@@ -67,6 +68,7 @@ engines: {podman: {socket: /run/user/0/p.sock}}
       settleMs: 100,
       maxWaitMs: 5_000,
       hot: 'torn',
+      extents: 'on',
       rescanMs: 7_200_000,
       durability: 'none',
       deleteLimits: {share: 0.3, count: 5_000, shareFrom: 7},

@@ -15,12 +15,14 @@ import {statAt} from '../../../src/linux/stat.ts';
 import {contentDigest, LEAF_BYTES, sha256, type Digest} from '../../../src/model/digest.ts';
 import type {Entry} from '../../../src/model/entry.ts';
 import type {Reading} from '../../../src/model/reading.ts';
-import {LargeFile, type LargeFileOptions} from '../../../src/session/large-file.ts';
+import {LargeFile, type ExtentsPort, type LargeFileOptions} from '../../../src/session/large-file.ts';
 import {ReceiveFiles} from '../../../src/session/receive-files.ts';
 import {Session, type FrameChannel} from '../../../src/session/session.ts';
 import type {TargetTree} from '../../../src/session/target-tree.ts';
 import {openJournalStore} from '../../../src/state/journal-store.ts';
-import {transferHandlers, type TransferJobs} from '../../../src/volume/read-transfer.ts';
+import {newKeptFiles} from '../../../src/volume/kept-content.ts';
+import {transferHandlers} from '../../../src/volume/read-transfer.ts';
+import type {TransferJobs} from '../../../src/volume/transfer-jobs.ts';
 import {decode, encode} from '../../../src/wire/codec.ts';
 import type {Message} from '../../../src/wire/messages.ts';
 import {makeTmpDir} from '../../tmp.ts';
@@ -34,23 +36,26 @@ const SEED = Buffer.alloc(8, 7);
 /** A source and a target volume, each with the handlers of one scope; several links may use them at once. */
 export class Volumes {
   readonly source: string;
-  readonly target = makeTmpDir();
+  readonly target: string;
   readonly staging: string;
   readonly sourceFd: number;
-  readonly targetFd = openFolder(this.target);
+  readonly targetFd: number;
+  readonly kept = newKeptFiles();
   readonly sourceHandlers: ScopeHandlers<TransferJobs>;
   readonly targetHandlers: ScopeHandlers<StagedJobs>;
   /** As the target's state has them, of its first run or of a later one. */
   partials: PartialFiles | undefined;
   readonly journal = openJournalStore({place: ':memory:', bootId: ''});
 
-  /** @param source a folder on another filesystem, as `staging` */
-  constructor(source: string = makeTmpDir(), staging: string = makeTmpDir()) {
+  /** @param source a folder on another filesystem, as `staging` and `target` */
+  constructor(source: string = makeTmpDir(), staging: string = makeTmpDir(), target: string = makeTmpDir()) {
     this.source = source;
+    this.target = target;
+    this.targetFd = openFolder(target);
     this.staging = staging;
     this.sourceFd = openFolder(source);
     const places = {stagingFd: openFolder(this.staging), trashFd: openFolder(makeTmpDir()), reserve: 0};
-    this.sourceHandlers = transferHandlers((job) => job({fd: this.sourceFd, mountId: 0}));
+    this.sourceHandlers = transferHandlers((job) => job({fd: this.sourceFd, mountId: 0}), this.kept);
     this.targetHandlers = stagedHandlers((job) => job({fd: this.targetFd, mountId: 0}, places));
     onTestFinished(() => this.journal.close());
   }
@@ -74,6 +79,8 @@ export class Transfers {
   readonly files: ReceiveFiles;
   /** What the source's state says of the content of the version that was asked for. */
   accepts: ((content: Digest) => boolean) | undefined;
+  /** Set where extent maps are to tell what has changed. */
+  extents: ExtentsPort | undefined;
   literalBytes = 0;
   copiedBytes = 0;
   /** Called with what the source hears, before it takes it. */
@@ -109,6 +116,7 @@ export class Transfers {
       if (message.kind === 'file-start') return this.files.start(message);
       if (message.kind === 'file-leaves') return this.files.writeLeaves(message, frame);
       if (message.kind === 'file-holes') return this.files.passHoles(message);
+      if (message.kind === 'file-same') return this.files.passSame(message);
       if (message.kind === 'ask-leaves') return this.files.answerHeld(message);
       if (message.kind === 'file-end') return this.files.end(message.transfer, message.content);
       if (message.kind === 'file-abort') return this.files.drop(message.transfer);
@@ -153,12 +161,15 @@ export class Transfers {
       hasHoles?: boolean;
       reading?: Reading;
       mayBeHeld?: boolean;
+      /** Makes it what it is to be, where not all of it is to be written. */
+      write?: (path: string) => void;
     },
     base: LargeFileOptions['base'],
   ): ReturnType<LargeFile['run']> {
     const {name: path, bytes, transfer, mayBeHeld = false} = file;
     const sourcePath = join(this.source, path);
-    if (file.hasHoles === true) writeAround(sourcePath, bytes);
+    if (file.write !== undefined) file.write(sourcePath);
+    else if (file.hasHoles === true) writeAround(sourcePath, bytes);
     else writeFileSync(sourcePath, bytes);
     const expected = statAt(this.volumes.sourceFd, path);
     this.#running = new LargeFile(
@@ -172,6 +183,7 @@ export class Transfers {
         },
         seed: SEED,
         ...(this.accepts && {accepts: this.accepts}),
+        extents: this.extents,
         onBytes: (literalBytes, copiedBytes) => {
           this.literalBytes += literalBytes;
           this.copiedBytes += copiedBytes;

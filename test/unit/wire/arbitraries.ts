@@ -367,6 +367,13 @@ export const MESSAGE: {[K in MessageKind]: fc.Arbitrary<MessageOf<K>>} = {
     leafIndexFirst: fc.nat(2 ** 28 - 2 ** 22),
     leafCount: fc.integer({min: 1, max: 2 ** 22}),
   }),
+  'file-same': fc.record({
+    ...kindOf('file-same'),
+    link,
+    transfer: u64,
+    leafIndexFirst: fc.nat(2 ** 28 - 12),
+    digests: fc.array(digest, {minLength: 1, maxLength: 12}).map((digests) => Buffer.concat(digests)),
+  }),
   'ask-leaves': fc.record({
     ...kindOf('ask-leaves'),
     link,

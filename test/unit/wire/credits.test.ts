@@ -74,5 +74,13 @@ test('over 200 random histories nobody waits for ever and the receiver never hol
 
 test('the kinds that carry data cost credit, and no other', () => {
   const kinds = (Object.keys(COSTS_CREDIT) as MessageKind[]).filter((kind) => COSTS_CREDIT[kind]);
-  expect(kinds.sort()).toEqual(['batch', 'file-holes', 'file-leaves', 'group-listing', 'node-listing', 'signature']);
+  expect(kinds.sort()).toEqual([
+    'batch',
+    'file-holes',
+    'file-leaves',
+    'file-same',
+    'group-listing',
+    'node-listing',
+    'signature',
+  ]);
 });

@@ -313,6 +313,16 @@ export const GOLDEN: {[K in MessageKind]: {message: MessageOf<K>; hex: string}} 
     message: {kind: 'file-holes', link: 7, transfer: 8, leafIndexFirst: 3, leafCount: 2 ** 22},
     hex: '5600000000000007 00000000000000080000000300400000',
   },
+  'file-same': {
+    message: {
+      kind: 'file-same',
+      link: 7,
+      transfer: 8,
+      leafIndexFirst: 3,
+      digests: Buffer.concat([digest(0x21), digest(0x22)]),
+    },
+    hex: '5900000000000007 0000000000000008 00000003 0002 2121212121212121212121212121212121212121212121212121212121212121 2222222222222222222222222222222222222222222222222222222222222222',
+  },
   'ask-leaves': {
     message: {kind: 'ask-leaves', link: 7, request: 3, transfer: 9, leafIndexFirst: 258, leafCount: 64},
     hex: '5700000000000007 00000003 0000000000000009 00000102 0040',

@@ -33,7 +33,7 @@ describe('two agents', () => {
   test('of this build agree with themselves', () => {
     expect(negotiate(OWN_TERMS, OWN_TERMS)).toEqual({
       version: 1,
-      features: ['follow', 'resume', 'verify-files', 'zstd'],
+      features: ['follow', 'resume', 'same-leaves', 'verify-files', 'zstd'],
     });
   });
 });
