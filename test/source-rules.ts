@@ -17,7 +17,7 @@ export type Rule = (path: string, facts: SourceFacts) => string[];
 const VAGUE_NAME = /(^|-)(utils?|helpers?|commons?|managers?|misc)(\.|$)/;
 /** Where code may live; everything in there is read. */
 export const CODE_FOLDERS = ['src', 'bin', 'demo', 'bench', 'test'];
-const NOT_OURS = new Set(['.git', 'node_modules', 'dist', 'coverage', 'package-lock.json']);
+const NOT_OURS = new Set(['out', '.git', 'node_modules', 'dist', 'coverage', 'package-lock.json']);
 // One letter in brackets, so that this file does not break its own rules.
 const FOREIGN_PATH = /\.\.\/[s]hared\b|(?<![\w.~*-])\/(home|root|work|Users)\/\w/;
 const UNFINISHED = /\b(TO[D]O|FIX[M]E|XX[X])\b/;
