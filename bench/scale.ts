@@ -15,8 +15,8 @@ import {tmpdir} from 'node:os';
 import {dirname, join} from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 import {parseArgs} from 'node:util';
-import {untilInSync} from '../test/hosts/agents.ts';
 import {removeTree} from '../test/run-folders.ts';
+import {untilEqual} from './agents/hosts.ts';
 import {makeSsh} from './agents/ssh.ts';
 import {makeStage, peaksOf, seconds, startBoth, type Stage} from './agents/stage.ts';
 import {machineLine} from './results/machine.ts';
@@ -82,7 +82,7 @@ async function measure(count: number) {
   const atOnce = await changeMany(stage, count);
   note('change, settle 0', shown(atOnce));
   const renamed = note('rename', await renameOne(stage));
-  await untilInSync(source, VOLUME);
+  await untilEqual(source, VOLUME);
   const before = peaksOf(stage);
   await Promise.all([source.stop(), target.stop()]);
   must('sync');
@@ -95,7 +95,7 @@ async function measure(count: number) {
   const idle = note('idle', round(cpuSeconds(source.pid) + cpuSeconds(target.pid) - usedBefore));
   const peaks = peaksOf(stage).map((peak, index) => Math.max(peak, before[index]!));
   note('memory', `${before.join(', ')} before the restart, ${peaks.join(', ')} in all`);
-  await untilInSync(source, VOLUME);
+  await untilEqual(source, VOLUME);
   checkCopy(join(stage.source, VOLUME), join(stage.targets.towline, VOLUME));
   await stage.end();
   return {
@@ -120,7 +120,7 @@ async function measure(count: number) {
 async function changeMany(stage: Stage, count: number): Promise<number[]> {
   const times: number[] = [];
   for (let index = 0; index < changeCount; index++) times.push(await changeOne(stage, (index * 7_919) % count));
-  await untilInSync(stage.agents.source, VOLUME);
+  await untilEqual(stage.agents.source, VOLUME);
   return times;
 }
 

@@ -85,6 +85,10 @@ export class JobLane {
   #threadFor(line: JobLine): JobThread | undefined {
     const home = this.#threads.find((thread) => thread.isHomeOf(line));
     if (home !== undefined) return home.isFree ? home : undefined;
+    const cache = this.#threads.find((thread) => thread.isCacheOf(line));
+    if (cache?.isFree === true) return cache;
+    if (cache?.isBusyFor(this.#options.patienceMs) === false) return undefined;
+    void cache?.forget(line); // begun anew elsewhere, which is better than to wait for another's job
     const free = this.#threads.filter((thread) => thread.isFree);
     const unbound = free.find((thread) => !thread.isHome); // a home is left to those who must go there
     return unbound ?? (this.#threads.length < this.#countMax() ? this.#start() : free[0]);

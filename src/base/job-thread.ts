@@ -6,7 +6,7 @@
 import {Worker} from 'node:worker_threads';
 import {bug} from './errors.ts';
 import type {JobLine, Task} from './job-line.ts';
-import {revivedError, type Reply, type Request} from './jobs.ts';
+import {revivedError, type Keeps, type Reply, type Request} from './jobs.ts';
 
 const HEAP_MIB = 256; // a runaway job must not take the host's memory
 const YOUNG_MIB = 4; // short-lived objects only; keeps a worker near 15 MB
@@ -22,7 +22,7 @@ export class JobThread {
   readonly #worker: Worker;
   readonly #events: JobThreadEvents;
   /** Lines whose handlers were made here; true while they hold something that later jobs need. */
-  readonly #known = new Map<JobLine, boolean>();
+  readonly #known = new Map<JobLine, Keeps>();
   readonly #closing = new Map<number, PromiseWithResolvers<void>>();
   #running: {id: number; line: JobLine} | undefined;
   #lastId = 0;
@@ -48,7 +48,7 @@ export class JobThread {
 
   /** Whether any scope has something open here. */
   get isHome(): boolean {
-    return [...this.#known.values()].includes(true);
+    return [...this.#known.values()].includes('open');
   }
 
   /** Whether the handlers of a closed scope are still to be dropped. */
@@ -57,7 +57,12 @@ export class JobThread {
   }
 
   isHomeOf(line: JobLine): boolean {
-    return this.#known.get(line) === true;
+    return this.#known.get(line) === 'open';
+  }
+
+  /** Whether jobs of this line are cheaper here than elsewhere. */
+  isCacheOf(line: JobLine): boolean {
+    return this.#known.get(line) === 'cache';
   }
 
   /** Whether one job has run for so long. */
@@ -78,7 +83,7 @@ export class JobThread {
     try {
       const request: Request = {type: 'job', id, scope: line.scope, kind, input, opening};
       this.#worker.postMessage(request, transfer);
-      if (opening !== undefined) this.#known.set(line, false);
+      if (opening !== undefined) this.#known.set(line, 'nothing');
       this.#worker.ref(); // a running job keeps the process alive, a resting worker does not
     } catch (error) {
       this.#running = undefined; // what cannot cross threads never got there
@@ -127,7 +132,7 @@ export class JobThread {
     this.#heardMs = performance.now();
     if (reply.type === 'part') return line.takePart(reply.part);
     this.#running = undefined;
-    this.#known.set(line, reply.isHolding);
+    this.#known.set(line, reply.keeps);
     line.finish(reply);
     this.#events.onRest();
   }

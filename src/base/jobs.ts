@@ -30,6 +30,8 @@ export interface ScopeHandlers<J extends JobMap> {
   handlers: JobHandlers<J>;
   /** Whether later jobs need what is kept here; until then any thread of the lane will do. */
   isHolding(): boolean;
+  /** Whether what is kept here makes later jobs cheaper: they come here, but for long waits. */
+  isCaching?(): boolean;
   /** Lets go of what is kept: the scope is closed, or its jobs go to another thread from now on. */
   close(): void;
 }
@@ -66,8 +68,11 @@ export type Request =
   | {type: 'close'; id: number; scope: number};
 export type Reply =
   | {id: number; type: 'part'; part: unknown}
-  | {id: number; type: 'done'; output: unknown; isHolding: boolean}
-  | {id: number; type: 'failed'; error: PlainError; isHolding: boolean};
+  | {id: number; type: 'done'; output: unknown; keeps: Keeps}
+  | {id: number; type: 'failed'; error: PlainError; keeps: Keeps};
+
+/** What a scope keeps in a thread: nothing, what its jobs are faster with, what they need. */
+export type Keeps = 'nothing' | 'cache' | 'open';
 
 export interface PlainError {
   message: string;
@@ -112,18 +117,23 @@ export function serveJobs<J extends JobMap>(make: (data: unknown) => ScopeHandle
       if (request.type === 'close') {
         scopes.delete(number);
         scope?.made?.close();
-        return post({id, type: 'done', output: undefined, isHolding: false});
+        return post({id, type: 'done', output: undefined, keeps: 'nothing'});
       }
       if (request.opening !== undefined) scopes.set(number, (scope = {opening: request.opening, made: undefined}));
       if (scope === undefined) throw new Error('a job came for a scope that is not open');
       scope.made ??= make(scope.opening.data) as unknown as ScopeHandlers<JobMap>;
       const moved: Transferable[] = [];
       const output = runJob(request, scope.made, contextOf(id, {flags: scope.opening.flags, moved, post}));
-      post({id, type: 'done', output, isHolding: scope.made.isHolding()}, moved);
+      post({id, type: 'done', output, keeps: keptBy(scope.made)}, moved);
     } catch (error) {
-      post({id, type: 'failed', error: plainError(error), isHolding: scope?.made?.isHolding() ?? false});
+      post({id, type: 'failed', error: plainError(error), keeps: keptBy(scope?.made)});
     }
   });
+}
+
+function keptBy(made: ScopeHandlers<JobMap> | undefined): Keeps {
+  if (made?.isHolding() === true) return 'open';
+  return made?.isCaching?.() === true ? 'cache' : 'nothing';
 }
 
 interface ServedScope {

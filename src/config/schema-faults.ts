@@ -15,7 +15,7 @@ const LATER: Partial<Record<Place, readonly string[]>> = {
   top: ['docker', 'repositories', 'snapshots'],
   agent: ['api', 'timezone'],
   volume: ['mounts', 'quiesce', 'snapshot', 'labels'],
-  send: ['mounts', 'extents', 'quiesce', 'schedule'],
+  send: ['mounts', 'quiesce', 'schedule'],
   hooks: ['before-batch', 'after-batch', 'on-halt', 'on-problem', 'on-in-sync'],
   receive: ['keep'],
   limit: ['schedule'],

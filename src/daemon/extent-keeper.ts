@@ -2,8 +2,8 @@
  * What a source's links share of the clones that are kept to tell what has changed in large files: has them looked after while
  * there are any, and says when its filesystem makes none.
  *
- * The clones themselves are a worker's (volume/kept-versions.ts). Invariant: while one may be kept, it is looked every few
- * seconds whether its space is needed, and whether its file is still there.
+ * The clones themselves are a worker's (volume/kept-versions.ts). Invariant: while one may be kept, somebody looks every
+ * few seconds whether its space is needed, and whether its file is still there.
  */
 import {sleepUnless, type Clock} from '../base/clock.ts';
 import type {JobRunner} from '../base/jobs.ts';
@@ -25,6 +25,7 @@ export interface ExtentKeeperParts {
 
 const TEND_MS = 5_000; // a program may write 10 GB meanwhile, of which the clones keep as much
 const SLEEP_MS_MAX = 3_600_000; // within what a timer can hold
+
 export class ExtentKeeper {
   readonly #options: ExtentKeeperOptions;
   readonly #parts: ExtentKeeperParts;

@@ -44,6 +44,7 @@ serveJobs<VolumeJobs>((data) => {
   return {
     handlers: {...scanHandlers(withRoot), ...readHandlers(withRoot, kept), ...read.handlers, ...applied.handlers},
     isHolding: () => read.isHolding() || applied.isHolding(),
+    isCaching: () => read.isCaching?.() === true,
     close: () => {
       read.close();
       applied.close();

@@ -217,6 +217,7 @@ export class LargeFile {
       return await this.#send(opened, opened.version, signature !== undefined || (await this.#compares(opened)));
     } finally {
       await jobs.run('close-transfer', {token}, {lane: 1});
+      if (opened.as === 'clone') extents?.onKept(); // also where what was read did not arrive
     }
   }
 
@@ -244,7 +245,6 @@ export class LargeFile {
       return read;
     }
     const isByExtents = extents !== undefined && opened.as === 'clone';
-    if (isByExtents) extents.onKept();
     const {content, isTorn, isCurrent, mtime} = read;
     const isExpected = reading === 'at-rest' || (version.isExpected && !isTorn);
     if (isExpected && this.#parts.accepts?.(content) === false) {

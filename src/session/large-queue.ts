@@ -151,7 +151,7 @@ export class LargeQueue {
         base,
         mayBeHeld: this.#partial.has(item.path),
       },
-      {session, jobs, signatures, seed, onBytes, accepts, extents},
+      {session, jobs, signatures, seed, onBytes, accepts, extents: item.readsBase === true ? undefined : extents},
     );
     this.#large.set(transfer, large);
     this.#byPath.set(item.path, large);

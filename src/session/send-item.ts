@@ -99,6 +99,8 @@ export interface Item {
   noticedMs: number | undefined;
   /** Copying what the target should have failed once: send the bytes. */
   mustSend: boolean;
+  /** The target's base was touched while parts of it were taken unread: they are read this time. */
+  readsBase?: boolean;
   attempts: number;
   /** The file as it was when the step was taken. */
   entry?: Entry;

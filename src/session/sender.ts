@@ -329,6 +329,10 @@ export class Sender {
     const isWorthATry = code === 'base-changed' || code === 'corrupt';
     const isFile =
       op.kind === 'put-file' || (op.kind === 'link' && this.#parts.store.entryAt(op.path)?.type === 'file');
+    if (code === 'base-changed' && isFile && !item.mustSend && attempts === 0 && this.#parts.extents !== undefined) {
+      this.#track(this.#addItem({path, step, noticedMs, mustSend: false, readsBase: true, attempts: 1}));
+      return;
+    }
     if (isWorthATry && isFile && item.attempts < ATTEMPTS_MAX) {
       // What the target was thought to have is not there: the bytes themselves go.
       const again: Step = {kind: 'file', path, have: undefined, destroys: 0, from: fromOf(item)};

@@ -51,6 +51,7 @@ export class ByteRanges {
 
   /** The parts of them within a range, in order. */
   *within(from: number, end: number): Generator<{from: number; end: number}> {
+    if (end <= from) return;
     for (let at = this.#firstBehind(from); at < this.#bounds.length && this.#bounds[at]! < end; at += 2)
       yield {from: Math.max(from, this.#bounds[at]!), end: Math.min(end, this.#bounds[at + 1]!)};
   }

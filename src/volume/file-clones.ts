@@ -26,6 +26,7 @@ export interface FileClone {
 }
 
 const OPEN_MAX = 8; // two a link; each may come to hold as much space as its file
+/** At least: the application's next page needs room too. */
 export const RESERVE_SHARE = 0.05;
 const ATTEMPTS_MAX = 3; // the second finds little left to be written out, so that it takes no time
 const REFUSALS_MAX = 3; // one file may be of a kind that is not cloned; after so many, and none that was, it is the filesystem

@@ -12,13 +12,14 @@ import {leafCountOf, type Digest} from '../model/digest.ts';
 import type {RelPath} from '../model/path.ts';
 import type {ByteRanges} from './byte-ranges.ts';
 import {changedRanges, type SizedFile} from './changed-ranges.ts';
-import {hasReserve} from './file-clones.ts';
+import {hasReserve, RESERVE_SHARE} from './file-clones.ts';
 
 /** Smaller files are read in less time than a clone takes, which writes out what is dirty. */
 export const KEPT_BYTES_MIN = 4 << 20;
 const KEPT_MAX = 64;
 const LEAVES_ALL_MAX = 1 << 20; // 256 GiB: 32 MiB of digests
-const LEAVES_MAX = 1 << 19;
+/** Of one file: 128 GiB. Its digests are in memory from the start. */
+export const LEAVES_MAX = 1 << 19;
 const EARLIER_MAX = 4; // other targets may be behind, and what was sent last may not have arrived
 const EARLIER_RANGES_MAX = 16_384;
 
@@ -89,7 +90,7 @@ export class KeptVersions {
     file: Pick<KeptVersion, 'ino' | 'path' | 'fd' | 'sizeBytes' | 'content' | 'leafDigests'>,
     reserveShare: number,
   ): KeptVersion | undefined {
-    if (leafCountOf(file.sizeBytes) > LEAVES_MAX || !hasReserve(file.fd, reserveShare)) return undefined;
+    if (!hasReserve(file.fd, Math.max(reserveShare, RESERVE_SHARE))) return undefined;
     const before = this.#versions.get(file.ino);
     const earlier = before === undefined ? [] : earlierOf(before, file);
     const version: KeptVersion = {...file, earlier, userCount: 1, isDropped: false};
@@ -105,7 +106,7 @@ export class KeptVersions {
    */
   tend(reserveShare: number, isThere: (version: KeptVersion) => boolean): void {
     for (const version of this.#versions.values())
-      if (!hasReserve(version.fd, reserveShare) || !isThere(version)) this.#drop(version);
+      if (!hasReserve(version.fd, Math.max(reserveShare, RESERVE_SHARE)) || !isThere(version)) this.#drop(version);
   }
 
   close(): void {

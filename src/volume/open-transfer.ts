@@ -13,7 +13,7 @@ import {isLinuxError} from '../linux/linux-error.ts';
 import {closeFd} from '../linux/open-fd.ts';
 import {statAtIfAny} from '../linux/stat.ts';
 import {dropCached} from '../linux/sync.ts';
-import type {Digest} from '../model/digest.ts';
+import {leafCountOf, type Digest} from '../model/digest.ts';
 import {isUntouched, seenOf, type Seen, type Stat} from '../model/entry.ts';
 import {nameOf, parentOf, type RelPath} from '../model/path.ts';
 import type {Reading} from '../model/reading.ts';
@@ -21,7 +21,7 @@ import type {OpenRoot} from '../model/root.ts';
 import {ChangedLeaves} from './changed-leaves.ts';
 import type {SizedFile} from './changed-ranges.ts';
 import type {FileClones} from './file-clones.ts';
-import {KEPT_BYTES_MIN, tellsChanges, type KeptVersion, type KeptVersions} from './kept-versions.ts';
+import {KEPT_BYTES_MIN, LEAVES_MAX, tellsChanges, type KeptVersion, type KeptVersions} from './kept-versions.ts';
 import {LeafDigests} from './leaf-digests.ts';
 import {LeafFrames} from './leaf-frames.ts';
 import {holesOf, toldAllocation, type LeafHoles} from './leaf-holes.ts';
@@ -70,12 +70,13 @@ export function openTransfer(
   const dirFd = openBeneath(root.fd, parentOf(path));
   let openedFd = -1;
   let cloneFd = -1;
+  let changes: ChangedLeaves | undefined;
   try {
     const opened = openRegular(dirFd, nameOf(path));
     openedFd = opened.fd;
     if (input.reading === 'at-rest' && !isUntouched(expected, opened.stat))
       return notOpened({status: READ.changed, errno: 0});
-    const isLarge = input.extents !== undefined && opened.stat.sizeBytes >= KEPT_BYTES_MIN;
+    const isLarge = input.extents !== undefined && mayBeKept(opened.stat);
     const extents = isLarge && tellsChanges(opened.fd) ? input.extents : undefined;
     const clone = input.reading === 'at-rest' && extents === undefined ? undefined : clones.take(dirFd, opened.fd);
     cloneFd = clone?.fd ?? -1;
@@ -87,22 +88,32 @@ export function openTransfer(
     const ofFile = input.reading === 'at-rest' ? {...stat, allocatedBytes: opened.stat.allocatedBytes} : stat;
     const holes = as === 'torn' ? undefined : holesOf(fd, ofFile);
     const by = clone && extents;
-    const changes = by && changesOf({ino: stat.ino, fd, sizeBytes: stat.sizeBytes}, by, versions);
+    changes = by && changesOf({ino: stat.ino, fd, sizeBytes: stat.sizeBytes}, by, versions);
     open.set(input.token, newTransfer({fd, fileFd: opened.fd, stat, isExact, as, holes, by, changes}, input));
     openedFd = -1;
     cloneFd = -1;
+    const told =
+      changes !== undefined
+        ? 'changes'
+        : isLarge && (extents === undefined || clones.isRefused)
+          ? 'refused'
+          : undefined;
+    changes = undefined; // the transfer's
     const {sizeBytes, mode, uid, gid, mtime} = stat;
     const isExpected = isExact && isUntouched(expected, stat);
     const allocatedBytes = toldAllocation(ofFile, holes !== undefined);
     const version = {sizeBytes, mode, uid, gid, mtime, isExpected};
-    const isRefused = isLarge && (extents === undefined || clones.isRefused);
-    const told = changes !== undefined ? 'changes' : isRefused ? 'refused' : undefined;
     return {status: READ.ok, errno: 0, allocatedBytes, as, version, extents: told};
   } finally {
+    if (changes !== undefined) versions.release(changes.version);
     if (cloneFd >= 0) clones.close(cloneFd);
     if (openedFd >= 0) closeFd(openedFd);
     closeFd(dirFd);
   }
+}
+
+function mayBeKept({sizeBytes}: Stat): boolean {
+  return sizeBytes >= KEPT_BYTES_MIN && leafCountOf(sizeBytes) <= LEAVES_MAX;
 }
 
 function changesOf(

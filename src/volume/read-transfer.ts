@@ -95,7 +95,8 @@ export function transferHandlers(
   };
   return {
     handlers,
-    isHolding: () => open.size > 0 || versions.count > 0,
+    isHolding: () => open.size > 0,
+    isCaching: () => versions.count > 0,
     close: () => {
       for (const token of [...open.keys()]) close(token);
       versions.close();

@@ -18,6 +18,8 @@ export type TestJobs = {
   hang: {in: Int32Array; out: undefined; part: never};
   /** Keeps a value for later jobs of the scope, or lets go of it. */
   keep: {in: string | undefined; out: undefined; part: never};
+  /** The same, as what is only faster with it. */
+  cache: {in: string; out: undefined; part: never};
   /** What is kept here for the scope, the name that the scope was opened with, and the thread. */
   look: {in: undefined; out: {kept: string | undefined; name: string; thread: number}; part: never};
 };
@@ -33,7 +35,7 @@ export interface TestScope {
 
 const rest = new Int32Array(new SharedArrayBuffer(4));
 
-const plainHandlers: JobHandlers<Omit<TestJobs, 'keep' | 'look'>> = {
+const plainHandlers: JobHandlers<Omit<TestJobs, 'keep' | 'cache' | 'look'>> = {
   double: (bytes, context) => {
     const out = Uint8Array.from(bytes, (byte) => byte * 2);
     context.transfer(out.buffer);
@@ -80,6 +82,7 @@ serveJobs<TestJobs>((data) => {
   const {name, closed, isBroken} = data as TestScope;
   if (isBroken === true) throw new Error(`${name} has no handlers`);
   let kept: string | undefined;
+  let isCache = false;
   return {
     handlers: {
       ...plainHandlers,
@@ -87,9 +90,15 @@ serveJobs<TestJobs>((data) => {
         kept = value;
         return undefined;
       },
+      cache: (value) => {
+        kept = value;
+        isCache = true;
+        return undefined;
+      },
       look: () => ({kept, name, thread: threadId}),
     },
-    isHolding: () => kept !== undefined,
+    isHolding: () => kept !== undefined && !isCache,
+    isCaching: () => isCache,
     close: () => {
       if (closed !== undefined) Atomics.add(closed, 0, 1);
       if (kept === 'bad') throw new Error('cannot be closed');

@@ -184,6 +184,21 @@ test('what a scope keeps in a thread that another hangs is given up in the end, 
   expect(await kept.run('look', undefined)).toMatchObject({kept: 'again', thread: after.thread});
 });
 
+test('what is only a cache is used while its thread is there; for a long job of another it is not waited', async () => {
+  const pool = makePool({patienceMs: 60});
+  const closed = flag();
+  const [scope, stuck] = [pool.scope({name: 'scope', closed}), pool.scope({name: 'stuck'})];
+  await scope.run('cache', 'value');
+  const {thread, kept} = await scope.run('look', undefined);
+  expect(kept).toBe('value');
+  const {end} = await hang(stuck);
+  const elsewhere = await scope.run('look', undefined);
+  expect(elsewhere.kept).toBeUndefined();
+  expect(elsewhere.thread).not.toBe(thread);
+  await end();
+  await expect.poll(() => Atomics.load(closed, 0)).toBe(1);
+});
+
 test('a closed scope waits neither for ever for a thread that another hangs, nor for jobs of others elsewhere', async () => {
   const pool = makePool({patienceMs: 20});
   const [kept, stuck] = [pool.scope({name: 'kept'}), pool.scope({name: 'stuck'})];

@@ -1,6 +1,7 @@
 /** Large files of which a version is kept as a clone, from a source on XFS: what is read, what is sent, what is believed. */
 import {randomBytes} from 'node:crypto';
 import {
+  appendFileSync,
   closeSync,
   mkdirSync,
   openSync,
@@ -171,6 +172,25 @@ describeXfs('with extents', () => {
     expect(other.literalBytes).toBe(3 * 8192);
   });
 
+  test('what was appended to a file is sent to a link that is a version behind, whole leaves behind its base among it', async () => {
+    const volumes = new Volumes(newFolder(), newFolder(), newFolder());
+    const [one, other] = [await new Link(volumes).ready(), await new Link(volumes).ready()];
+    await one.put();
+    const before = Buffer.from(one.bytes);
+    for (const addedBytes of [1_000_000, 600_000]) {
+      const added = randomBytes(addedBytes);
+      one.bytes = Buffer.concat([one.bytes, added]);
+      await one.put((path) => appendFileSync(path, added));
+    }
+    other.bytes = one.bytes;
+    other.base = other.believe(name, before);
+    const {out} = await reading(() =>
+      other.send({name, bytes: one.bytes, transfer: 1, write: () => undefined}, other.base),
+    );
+    expect([out.kind, other.stagedBytes(1)?.equals(one.bytes)]).toEqual(['staged', true]);
+    expect(other.literalBytes).toBeLessThan(1_600_000 + 2 * 8192);
+  });
+
   test('where more than a quarter changed all is read, so that what was shifted is found', async () => {
     const link = await newLink('shares');
     await link.put();
@@ -208,13 +228,13 @@ describeXfs('with extents', () => {
     const bytes = randomBytes(4 << 20);
     for (let index = 0; index < 70; index++)
       await link.send({name: `file${index}`, bytes, transfer: 1_000 + index}, undefined);
-    expect([kept.versions.count, sourceHandlers.isHolding()]).toEqual([64, true]);
+    expect([kept.versions.count, sourceHandlers.isHolding(), sourceHandlers.isCaching?.()]).toEqual([64, false, true]);
     const jobs = runHere(sourceHandlers.handlers);
     truncateSync(join(link.source, 'file69'), 0);
     writeFileSync(join(link.source, 'new'), 'x');
     expect(await jobs.run('tend-kept', {reserveShare: 0.05})).toEqual({keptCount: 63});
     expect(await jobs.run('tend-kept', {reserveShare: 1})).toEqual({keptCount: 0});
-    expect([kept.clones.count, sourceHandlers.isHolding()]).toEqual([0, false]);
+    expect([kept.clones.count, sourceHandlers.isCaching?.()]).toEqual([0, false]);
   });
 
   test('elsewhere than on XFS and btrfs it says that it can do nothing, and the file is sent', async () => {
