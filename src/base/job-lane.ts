@@ -44,7 +44,8 @@ export class JobLane {
     const stuckMs = SILENT_PATIENCES * this.#options.patienceMs;
     const closed: Promise<void>[] = [];
     for (const thread of this.#threads) {
-      const isWaitedFor = thread.isHomeOf(line) && !thread.isSilentFor(stuckMs);
+      const isKept = thread.isHomeOf(line) || thread.isCacheOf(line);
+      const isWaitedFor = isKept && !thread.isSilentFor(stuckMs);
       const forgotten = thread.forget(line);
       if (isWaitedFor) closed.push(forgotten);
     }
@@ -118,7 +119,7 @@ export class JobLane {
     this.#next();
     for (const thread of [...this.#threads]) {
       if (this.#threads.length <= this.#countMax()) return;
-      if (!thread.isFree || thread.isHome || thread.isAwaited) continue;
+      if (!thread.isFree || thread.isKeeping || thread.isAwaited) continue;
       this.#threads.splice(this.#threads.indexOf(thread), 1);
       void thread.end();
     }

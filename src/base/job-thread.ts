@@ -65,6 +65,11 @@ export class JobThread {
     return this.#known.get(line) === 'cache';
   }
 
+  /** Whether anything is kept here that is to be closed by who has it: ending the thread leaves descriptors open. */
+  get isKeeping(): boolean {
+    return [...this.#known.values()].some((keeps) => keeps !== 'nothing');
+  }
+
   /** Whether one job has run for so long. */
   isBusyFor(ms: number): boolean {
     return this.#running !== undefined && performance.now() - this.#beganMs >= ms;
